@@ -1,0 +1,1 @@
+"""Lago: virtual machines and networks from one file, up, reachable and disposable."""

@@ -1,0 +1,47 @@
+"""The verb `doctor`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, TextIO
+
+from .outcome import Outcome
+
+if TYPE_CHECKING:
+    from ..doctor import Check
+
+
+def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb to the command line."""
+    parser = subparsers.add_parser(
+        "doctor",
+        help="tell what this host offers and lacks",
+        description="Look at everything Lago needs of this host. Exit status 2 if something is missing.",
+    )
+    parser.set_defaults(run=doctor)
+
+
+def doctor(args: argparse.Namespace) -> Outcome:  # noqa: ARG001
+    """Look at the host."""
+    from dataclasses import asdict
+
+    from ..doctor import checks
+
+    found = checks()
+    failed = any(check.status == "fail" for check in found)
+    return Outcome([asdict(check) for check in found], 2 if failed else 0, lambda stream: _table(found, stream))
+
+
+def _table(found: list[Check], stream: TextIO) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    colour = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+    table = Table(box=None, pad_edge=False)
+    for column in ("", "check", "found", "remedy"):
+        table.add_column(column, overflow="fold")
+    for check in found:
+        mark = Text(check.status, style=colour[check.status])
+        table.add_row(mark, Text(check.name), Text(check.found), Text(check.remedy))
+    Console(file=stream).print(table)

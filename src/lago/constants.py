@@ -1,0 +1,21 @@
+"""Names and numbers that several rooms share."""
+
+from __future__ import annotations
+
+from typing import Final
+
+DEFAULT_INIT_FILE: Final = "LagoInitFile"
+DEFAULT_WORKDIR: Final = ".lago"
+DEFAULT_PREFIX: Final = "default"
+
+MIN_SUBNET: Final = 200
+MAX_SUBNET: Final = 209
+
+DEFAULT_MEMORY_MIB: Final = 1024
+DEFAULT_VCPU: Final = 2
+
+PRIVATE: Final = "private"
+"""The `libvirt_url` of a prefix's own libvirt, see `lago.hypervisor`."""
+
+TCG_TIME_FACTOR: Final = 5
+"""Time-outs are multiplied by this when guests are emulated rather than virtualised."""

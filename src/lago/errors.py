@@ -1,0 +1,155 @@
+"""Everything Lago raises on purpose.
+
+    LagoError                       base; exit code 2: the user can mend it
+    ├── ConfigError                 a configuration value is wrong
+    ├── InitFileError               faults of an init file, all of them
+    ├── PrefixError                 a prefix or workdir is missing, malformed or already there
+    │   └── LockTimeout             another process holds the prefix, image or lease
+    ├── HostError                   the host lacks something (program, namespace, space)
+    ├── HypervisorError             libvirt, or the namespaces it lives in, refuse
+    ├── CommandError                an outside program failed
+    ├── TemplateError               a template, its repository or its store
+    ├── DiskError                   qemu-img refuses
+    ├── VMError                     about one virtual machine
+    │   ├── VMNotFound
+    │   ├── VMNotRunning
+    │   └── VMNotReady              it did not come up; says how far it came
+    └── SSHError                    the transport to a guest, never the guest's own command
+    InternalError                   exit code 1: we must mend it
+
+Every error has three parts: what failed, details, and a hint that says what to do about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+
+class LagoError(Exception):
+    """An error the user can mend.
+
+    Args:
+        what: one line, what failed.
+        details: supporting output, for example the tail of a log.
+        hint: what to do about it.
+    """
+
+    exit_code = 2
+
+    def __init__(self, what: str, *, details: str = "", hint: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.details = details
+        self.hint = hint
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other.__dict__ == self.__dict__
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.what, self.details, self.hint))
+
+    def __str__(self) -> str:
+        return self.what
+
+    def render(self) -> str:
+        """The error as a person reads it: what, indented details, hint."""
+        lines = [self.what]
+        lines += [f"    {line}" for line in self.details.rstrip().splitlines()]
+        if self.hint:
+            lines.append(f"hint: {self.hint}")
+        return "\n".join(lines)
+
+
+class ConfigError(LagoError):
+    """A configuration value is wrong; the message names its source."""
+
+
+class InitFileError(LagoError):
+    """An init file has faults; `faults` are complete lines `file:line:column: message`."""
+
+    def __init__(self, faults: Sequence[str], *, hint: str = "") -> None:
+        number = len(faults)
+        what = faults[0] if number == 1 else f"{number} faults in the init file"
+        super().__init__(what, details="\n".join(faults) if number > 1 else "", hint=hint)
+        self.faults = tuple(faults)
+
+
+class PrefixError(LagoError):
+    """A prefix or workdir is missing, malformed or already there."""
+
+
+class LockTimeout(PrefixError):
+    """Another process holds the lock for longer than we wait."""
+
+
+class HostError(LagoError):
+    """The host lacks something; the hint is the remedy."""
+
+
+class HypervisorError(LagoError):
+    """Libvirt, or the namespaces it lives in, refuse."""
+
+
+class CommandError(LagoError):
+    """An outside program failed.
+
+    Attributes:
+        argv: the command.
+        code: its exit status (negative: ended by that signal).
+    """
+
+    def __init__(
+        self, argv: Sequence[str], code: int, *, details: str = "", hint: str = ""
+    ) -> None:
+        end = f"ended by signal {-code}" if code < 0 else f"failed with exit status {code}"
+        super().__init__(f"{argv[0]} {end}", details=details, hint=hint)
+        self.argv = tuple(argv)
+        self.code = code
+
+
+class TemplateError(LagoError):
+    """A template, its repository or its store."""
+
+
+class DiskError(LagoError):
+    """A disk image can't be made or read."""
+
+
+class VMError(LagoError):
+    """About one virtual machine."""
+
+
+class VMNotFound(VMError):
+    """No virtual machine of that name; the hint lists near names."""
+
+
+class VMNotRunning(VMError):
+    """The virtual machine is not running."""
+
+
+class VMNotReady(VMError):
+    """The virtual machine did not come up; the message says how far it came."""
+
+
+class SSHError(LagoError):
+    """The transport to a guest failed; a guest's failed command is not an error of this kind."""
+
+
+class InternalError(LagoError):
+    """Our mistake."""
+
+    exit_code = 1
+
+
+class Errors(LagoError):
+    """Several independent operations failed; `errors` are all of them."""
+
+    def __init__(self, what: str, errors: Iterable[BaseException]) -> None:
+        self.errors = tuple(errors)
+        details = "\n".join(
+            e.render() if isinstance(e, LagoError) else f"{type(e).__name__}: {e}"
+            for e in self.errors
+        )
+        super().__init__(what, details=details)
+        if not all(isinstance(e, LagoError) for e in self.errors):
+            self.exit_code = 1

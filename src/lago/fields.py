@@ -1,0 +1,355 @@
+"""What the values of an init file may be: small readers, and sections as tables of fields.
+
+A reader turns the raw value `At` a place into the value that a spec holds. On a mistake it reports a fault and returns
+None. Readers are plain frozen values, so that a section says all that a program needs to describe an init file.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from .initfile import Document, Fault, KeyPath
+
+
+class Faults:
+    """The mistakes found in one document."""
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self._found: dict[tuple[int, int, str], Fault] = {}
+        for fault in document.faults:
+            self.add(fault)
+
+    def add(self, fault: Fault) -> None:
+        """Note a fault; what is wrong once, behind an anchor that is used often, is told once."""
+        self._found.setdefault((*fault.position, fault.message), fault)
+
+    def below(self, path: KeyPath) -> bool:
+        """Whether anything at `path` or inside it is wrong."""
+        return any(fault.path[: len(path)] == path for fault in self._found.values())
+
+    def lines(self) -> list[str]:
+        """Every fault as text, in the order of the file."""
+        return [self._document.line(fault) for _, fault in sorted(self._found.items(), key=lambda item: item[0])]
+
+
+class At:
+    """A value of the document, with its path and the means to complain about it."""
+
+    __slots__ = ("_document", "_faults", "path", "value")
+
+    def __init__(self, document: Document, faults: Faults, path: KeyPath, value: Any) -> None:
+        self._document = document
+        self._faults = faults
+        self.path = path
+        self.value = value
+
+    def __getitem__(self, key: str | int) -> At:
+        """The value below; of None where there is nothing."""
+        try:
+            value = self.value[key]
+        except (KeyError, IndexError, TypeError):
+            value = None
+        return At(self._document, self._faults, (*self.path, key), value)
+
+    def fault(self, message: str, *, of_key: bool = False) -> Any:
+        """Report a mistake here, in the value or in its key. Returns None, which is what readers return then."""
+        position = self._document.position(self.path, of_key=of_key)
+        self._faults.add(Fault(position=position, path=self.path, message=message))
+        return None
+
+    def wrong(self, expected: str) -> Any:
+        """Report that something else was expected here. Returns None."""
+        return self.fault(f"expected {expected}, found {self.found()}")
+
+    def sound(self) -> bool:
+        """Whether no mistake was reported here or below."""
+        return not self._faults.below(self.path)
+
+    def found(self) -> str:
+        """What stands here, in words."""
+        value = self.value
+        if value is None:
+            return "nothing"
+        if isinstance(value, str):
+            return f"text {quoted(value)}"
+        if isinstance(value, list | dict):
+            return f"{'a' if value else 'an empty'} {'list' if isinstance(value, list) else 'mapping'}"
+        return self.source() if isinstance(value, bool) else f"the number {self.source()}"
+
+    def source(self) -> str:
+        """A value that is no text, as the file spells it."""
+        return self._document.sources.get(self.path, json.dumps(self.value))
+
+
+def quoted(text: str) -> str:
+    """Text in double quotes on one line, cut when long."""
+    return json.dumps(text if len(text) <= 60 else text[:57] + "...", ensure_ascii=False)
+
+
+def did_you_mean(word: str, known: Iterable[str], *, quote: bool = False) -> str:
+    """`, did you mean X?` for the nearest of the known words, else the known words."""
+    import difflib
+
+    words = list(known)
+    spell = quoted if quote else str
+    lower = {w.lower(): w for w in reversed(words)}
+    if near := difflib.get_close_matches(word.lower(), lower, 1, 0.6):
+        return f", did you mean {spell(lower[near[0]])}?"
+    return f", expected one of {', '.join(map(spell, words))}"
+
+
+class Reader(Protocol):
+    """Reads one kind of value."""
+
+    def read(self, at: At) -> Any:
+        """The value, or None after reporting what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One key of a section: how to read it, what it is for, what it is when absent.
+
+    `required` is an example of what to write, for a key that must be there.
+    """
+
+    reader: Reader
+    doc: str
+    default: Any = None
+    required: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A mapping with known keys.
+
+    `later` are keys of earlier Lago that this release doesn't take yet; `also` is a word on what else may be there.
+    """
+
+    fields: Mapping[str, Field]
+    later: frozenset[str] = frozenset()
+    what: str = "a mapping"
+    also: str = ""
+
+    def read(self, at: At) -> Any:
+        given = {} if at.value is None else at.value
+        if not isinstance(given, dict):
+            return at.wrong(f"{self.what} with keys such as {', '.join(list(self.fields)[:3])}")
+        for key in given:
+            if key not in self.fields:
+                self.unknown(at[key], key)
+        read = {}
+        for key, entry in self.fields.items():
+            value = entry.reader.read(at[key]) if key in given else None
+            read[key] = entry.default if value is None else value
+            if entry.required and key not in given:
+                at.fault(f"{key} is missing, write {entry.required}")
+        return read
+
+    def unknown(self, at: At, key: str) -> None:
+        """Report a key that is none of the fields."""
+        if key in self.later:
+            at.fault("not supported yet, remove it", of_key=True)
+        else:
+            nearest = did_you_mean(key, self.fields)
+            at.fault(f"unknown key{nearest}{'' if nearest.endswith('?') else self.also}", of_key=True)
+
+
+@dataclass(frozen=True, slots=True)
+class ListOf:
+    """A list; items that are wrong are None, so that the others keep their index."""
+
+    item: Reader
+    what: str
+
+    def read(self, at: At) -> Any:
+        if at.value is None:
+            return None
+        if not isinstance(at.value, list):
+            return at.wrong(f"a list of {self.what}")
+        return [self.item.read(at[i]) for i in range(len(at.value))]
+
+
+@dataclass(frozen=True, slots=True)
+class MappingOf:
+    """A mapping from names to values, without those that are wrong."""
+
+    name: Reader
+    item: Reader
+    what: str
+
+    def read(self, at: At) -> Any:
+        if at.value is None:
+            return None
+        if not isinstance(at.value, dict):
+            return at.wrong(f"a mapping of names to {self.what}")
+        for key in at.value:
+            self.name.read(_KeyAt(at[key], key))
+        read = {key: self.item.read(at[key]) for key in at.value}
+        return {key: value for key, value in read.items() if value is not None}
+
+
+class _KeyAt(At):
+    """A name, read as if it were the value at its place."""
+
+    __slots__ = ()
+
+    def __init__(self, at: At, key: str) -> None:
+        super().__init__(at._document, at._faults, at.path, key)
+
+    def fault(self, message: str, *, of_key: bool = True) -> Any:
+        return super().fault(message, of_key=of_key)
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Text on one line."""
+
+    example: str
+    pattern: str = r"[^\x00-\x1f\x7f]+"
+    rule: str = ""
+
+    def read(self, at: At) -> Any:
+        if isinstance(at.value, int | float):
+            # YAML may have changed it already: 1.10 is the number 1.1.
+            return at.fault(f'{at.source()} without quotes is not text, write "{at.source()}"')
+        if not isinstance(at.value, str) or not at.value:
+            return at.wrong(f"text such as {quoted(self.example)}")
+        if not re.fullmatch(self.pattern, at.value):
+            return at.fault(f"{quoted(at.value)} can't be used: {self.rule or 'text on one line is expected'}")
+        return at.value
+
+
+@dataclass(frozen=True, slots=True)
+class DnsLabel:
+    """A name that DNS can carry; `reserved` names are taken."""
+
+    reserved: frozenset[str] = frozenset()
+    example: str = "vm0"
+
+    def read(self, at: At) -> Any:
+        name = str(at.value)
+        if name in self.reserved:
+            return at.fault("this name is reserved, choose another")
+        if re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", name):
+            return name
+        nearest = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:63].strip("-")
+        rule = "a to z, 0 to 9, and - inside; at most 63 of them"
+        return at.fault(f"{quoted(name)} is no DNS name, {f'write {nearest} ({rule})' if nearest else f'use {rule}'}")
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """True or false."""
+
+    def read(self, at: At) -> Any:
+        return bool(at.value) if isinstance(at.value, bool) else at.wrong("true or false")
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A whole number from `low` to `high`."""
+
+    low: int
+    high: int
+    what: str = "a whole number"
+
+    def read(self, at: At) -> Any:
+        if isinstance(at.value, int) and not isinstance(at.value, bool) and self.low <= at.value <= self.high:
+            return at.value
+        return at.wrong(f"{self.what} from {self.low} to {self.high}")
+
+
+_UNITS = {unit: 1024**power for power, unit in enumerate(["", "K", "M", "G", "T", "P", "E"])}
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """An amount of memory or disk such as `512M`, counted in `unit`s; a bare number is as many units."""
+
+    unit: str
+    low: str
+    high: str
+    example: str
+
+    def read(self, at: At) -> Any:
+        text = str(at.value) if isinstance(at.value, int) and not isinstance(at.value, bool) else at.value
+        amount = self.count(text) if isinstance(text, str) else None
+        if amount is None:
+            return at.wrong(f"a size such as {self.example}")
+        if not (self.count(self.low) or 0) <= amount <= (self.count(self.high) or 0):
+            bare = f" (a bare number counts {'MiB' if self.unit == 'M' else 'bytes'})"
+            return at.fault(f"{text} is out of range, from {self.low} to {self.high} is possible{bare}")
+        return amount
+
+    def count(self, text: str) -> int | None:
+        """The units that `text` stands for, rounded up."""
+        match = re.fullmatch(r"([0-9]{1,19})(?:\.([0-9]{1,6}))?([kKMmGgTtPpEe]?)", text)
+        if not match or (match[2] and not match[3]):
+            return None
+        fraction = match[2] or ""
+        scale: int = _UNITS[match[3].upper() or self.unit]
+        below: int = 10 ** len(fraction) * _UNITS[self.unit]
+        return -(-int(match[1] + fraction) * scale // below)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of some words; `later` are words of earlier Lago that this release doesn't know yet."""
+
+    words: tuple[str, ...]
+    later: tuple[str, ...] = ()
+
+    def read(self, at: At) -> Any:
+        if at.value in self.words:
+            return str(at.value)
+        if at.value in self.later:
+            return at.fault(f"{at.value} is not supported yet, write {' or '.join(self.words)}")
+        return at.wrong(" or ".join(self.words))
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An IPv4 address, as its four octets in plain form."""
+
+    example: str
+
+    def read(self, at: At) -> Any:
+        if isinstance(at.value, str) and octets(at.value):
+            return at.value
+        return at.wrong(f"an IPv4 address such as {self.example}")
+
+
+def octets(text: str) -> tuple[int, ...] | None:
+    """The four numbers of an IPv4 address; None if it isn't one."""
+    if not re.fullmatch(r"(0|[1-9][0-9]{0,2})(\.(0|[1-9][0-9]{0,2})){3}", text, re.ASCII):
+        return None
+    numbers = tuple(map(int, text.split(".")))
+    return numbers if max(numbers) < 256 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """One name, or a list of them; as a tuple without repetition."""
+
+    item: Text
+
+    def read(self, at: At) -> Any:
+        if not isinstance(at.value, list):
+            name = self.item.read(at)
+            return (name,) if name else None
+        return tuple(dict.fromkeys(name for i in range(len(at.value)) if (name := self.item.read(at[i]))))
+
+
+@dataclass(frozen=True, slots=True)
+class Free:
+    """A mapping with whatever the user likes."""
+
+    def read(self, at: At) -> Any:
+        if at.value is None or isinstance(at.value, dict):
+            return at.value or {}
+        return at.wrong("a mapping")

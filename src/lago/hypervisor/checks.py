@@ -1,0 +1,237 @@
+"""What the host must offer for private hypervisors, each thing as a check with its remedy.
+
+`lago doctor` shows them all; a verb that fails for want of one raises what `explain_namespaces` returns.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from ..errors import CommandError, HostError
+from ..utils import package_hint, run
+
+Status = Literal["ok", "warn", "fail"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was looked at, how it is, what was found, and what to do about it."""
+
+    name: str
+    status: Status
+    found: str
+    remedy: str = ""
+
+
+def which(program: str) -> str | None:
+    """Where a program is; ordinary users often lack the directories of system programs in their PATH."""
+    return shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin")
+
+
+def namespace_argv() -> list[str]:
+    """How new namespaces are entered: a program and its arguments follow."""
+    return _unshare(*([] if os.geteuid() == 0 else ["--user", "--map-auto", "--map-root-user"]), "--mount-proc")
+
+
+def _unshare(*more: str) -> list[str]:
+    return ["unshare", *more, "--net", "--mount", "--pid", "--fork"]
+
+
+def require() -> None:
+    """Refuse to go on where no private hypervisor can be made; takes some milliseconds.
+
+    Raises:
+        HostError: the host lacks something that it needs; says what, and the remedy.
+    """
+    _try_namespaces()
+    found = tun()
+    if found.status == "fail":
+        raise HostError(f"no network interfaces for guests, {found.name}: {found.found}", hint=found.remedy)
+
+
+def _try_namespaces() -> None:
+    """Make the namespaces without mapping ids.
+
+    This comes before `namespace_argv` is run, because an unshare that maps ids and is refused leaves a child that waits
+    forever and holds our pipes.
+    """
+    try:
+        run([*_unshare(*([] if os.geteuid() == 0 else ["--user"])), "true"], timeout=10)
+    except CommandError as error:
+        raise explain_namespaces(error.details) from None
+
+
+def namespaces() -> Check:
+    """Whether namespaces as a private hypervisor needs them can be made; makes some."""
+    name = "namespaces"
+    try:
+        _try_namespaces()
+        run([*namespace_argv(), "true"], timeout=10)
+    except CommandError as error:
+        why = explain_namespaces(error.details)
+        return Check(name, "fail", why.what, why.hint)
+    except HostError as error:
+        return Check(name, "fail", error.what, error.hint)
+    kinds = "mount, network and process" if os.geteuid() == 0 else "user, mount, network and process"
+    return Check(name, "ok", f"{kinds} namespaces can be made")
+
+
+def explain_namespaces(details: str = "") -> HostError:
+    """Why this host refuses namespaces, for a verb that was refused; `details` is what the refusing program said."""
+    for check in NAMESPACE_CHECKS:
+        found = check()
+        if found.status == "fail":
+            return HostError(f"namespaces can't be made: {found.found}", details=details, hint=found.remedy)
+    said = details.strip().splitlines()
+    if "/proc" in details and "mount" in details:
+        return HostError(
+            "namespaces can't be made: /proc can't be mounted in them, as in a container that covers parts of it",
+            details=details,
+            hint="start the container with --security-opt systempaths=unconfined",
+        )
+    if _seccomp():
+        return HostError(
+            f"namespaces can't be made: a seccomp filter is in force{': ' + said[-1] if said else ''}",
+            details=details,
+            hint="in a container, start it with --security-opt seccomp=unconfined --security-opt apparmor=unconfined",
+        )
+    return HostError(
+        f"namespaces can't be made{': ' + said[-1] if said else ''}",
+        details=details,
+        hint=f"see what this says: {' '.join([*namespace_argv(), 'true'])}",
+    )
+
+
+def user_namespaces() -> Check:
+    """Whether the kernel lets this user make user namespaces at all."""
+    name = "user namespaces"
+    if os.geteuid() == 0:
+        return Check(name, "ok", "not needed as root")
+    limit = _sysctl("user/max_user_namespaces")
+    if limit is None:
+        return Check(name, "fail", "the kernel has none", "boot a kernel with CONFIG_USER_NS")
+        return Check(
+            name, "warn" if os.geteuid() == 0 else "fail", "the kernel has none", "boot one with CONFIG_USER_NS"
+        )
+    if os.geteuid() == 0:
+        return Check(name, "ok", "not needed as root")
+    if limit == "0":
+        return Check(name, "fail", "user.max_user_namespaces is 0", "sysctl -w user.max_user_namespaces=15000")
+    for switch, forbids in (("unprivileged_userns_clone", "0"), ("apparmor_restrict_unprivileged_userns", "1")):
+        if _sysctl(f"kernel/{switch}") == forbids:
+            allows = 1 - int(forbids)
+            return Check(name, "fail", f"kernel.{switch} is {forbids}", f"sysctl -w kernel.{switch}={allows}")
+    return Check(name, "ok", f"up to {limit}")
+
+
+def capabilities() -> Check:
+    """Whether root really is root: in most containers it may not make namespaces."""
+    name = "capabilities"
+    if os.geteuid() != 0:
+        return Check(name, "ok", "not needed as an ordinary user")
+    effective = int(_status().get("CapEff", "0"), 16)
+    needed = {"CAP_NET_ADMIN": 12, "CAP_SYS_ADMIN": 21}
+    missing = [cap for cap, bit in needed.items() if not effective >> bit & 1]
+    if missing:
+        return Check(
+            name,
+            "fail",
+            f"root lacks {' and '.join(missing)}, as in a locked-down container",
+            "start the container with --privileged, or run as an ordinary user of a host with user namespaces",
+        )
+    return Check(name, "ok", "root has " + " and ".join(needed))
+
+
+def subids() -> Check:
+    """Whether the user has ranges of user and group ids to map: libvirt and dnsmasq change theirs."""
+    name = "subordinate ids"
+    if os.geteuid() == 0:
+        return Check(name, "ok", "not needed as root")
+    names = {_user(), str(os.geteuid())}
+    missing = [path for path in ("/etc/subuid", "/etc/subgid") if _range(path, names) < 65536]
+    if missing:
+        remedy = f"usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {_user()}"
+        found = f"{_user()} has no range of 65536 ids in {' and '.join(missing)}"
+        return Check(name, "fail", found, f"{remedy} (as root; another range if that one is taken)")
+    return Check(name, "ok", f"{_user()} has ranges in /etc/subuid and /etc/subgid")
+
+
+def id_mappers() -> Check:
+    """Whether the programs that map those ids are there and may do so."""
+    name = "newuidmap, newgidmap"
+    if os.geteuid() == 0:
+        return Check(name, "ok", "not needed as root")
+    for program in ("newuidmap", "newgidmap"):
+        path = which(program)
+        if not path:
+            return Check(name, "fail", f"{program} is not installed", package_hint(program))
+        if not os.stat(path).st_mode & 0o4000 and not _file_capabilities(path):
+            return Check(name, "fail", f"{path} is not setuid", f"chmod u+s {path} (as root)")
+    if _status().get("NoNewPrivs") == "1":
+        return Check(name, "fail", "no_new_privs is set, so they have no rights", "start Lago without no_new_privs")
+    return Check(name, "ok", "installed, with their rights")
+
+
+def tun() -> Check:
+    """Whether network interfaces for guests can be made."""
+    name, device = "/dev/net/tun", "/dev/net/tun"
+    try:
+        os.close(os.open(device, os.O_RDWR | os.O_CLOEXEC))
+    except FileNotFoundError:
+        return Check(name, "fail", "it is not there", "modprobe tun, or give the container --device /dev/net/tun")
+    except OSError as error:
+        return Check(name, "fail", f"it can't be opened: {error.strerror}", f"chmod 666 {device} (as root)")
+    return Check(name, "ok", "it can be opened")
+
+
+NAMESPACE_CHECKS: Final[tuple[Callable[[], Check], ...]] = (user_namespaces, capabilities, subids, id_mappers)
+"""Why namespaces may be refused, likely causes first."""
+
+
+def _user() -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())
+
+
+def _range(path: str, names: set[str]) -> int:
+    """The longest range of ids that `path` gives one of `names`."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            rows = [line.strip().split(":") for line in file]
+    except OSError:
+        return 0
+    return max((int(row[2]) for row in rows if len(row) == 3 and row[0] in names and row[2].isdigit()), default=0)
+
+
+def _sysctl(name: str) -> str | None:
+    try:
+        with open(f"/proc/sys/{name}", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return None
+
+
+def _status() -> dict[str, str]:
+    """The fields of this process's status."""
+    with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+        rows = (line.partition(":") for line in file)
+        return {key: value.strip() for key, _, value in rows}
+
+
+def _seccomp() -> bool:
+    return _status().get("Seccomp", "0") == "2"
+
+
+def _file_capabilities(path: str) -> bool:
+    try:
+        return bool(os.getxattr(path, "security.capability"))
+    except OSError:
+        return False

@@ -1,0 +1,116 @@
+"""What the supervisor changes in its own namespaces before libvirtd starts.
+
+libvirtd wants /run, /etc/libvirt and three directories below /var to itself, and Debian's wants a user `libvirt-qemu`.
+None of that may touch the host, or need rights there, so each is covered in the private mount namespace.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterable
+from typing import Final
+
+_MS_NOSUID: Final = 2
+_MS_NODEV: Final = 4
+_MS_BIND: Final = 4096
+_MS_REC: Final = 16384
+_CLONE_NEWNS: Final = 0x20000
+_CLONE_NEWNET: Final = 0x40000000
+_SIOCSIFFLAGS: Final = 0x8914
+
+# The mount API of Linux 5.2, the same numbers on every architecture; libc has had it since 2.36 only.
+_SYS_OPEN_TREE: Final = 428
+_SYS_MOVE_MOUNT: Final = 429
+_AT_FDCWD: Final = -100
+_AT_RECURSIVE: Final = 0x8000
+_OPEN_TREE_CLONE: Final = 1
+_MOVE_MOUNT_F_EMPTY_PATH: Final = 4
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result: int, what: str) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+
+
+def _mount(source: str, target: str, kind: str | None, flags: int) -> None:
+    encoded = kind.encode() if kind else None
+    _check(_libc.mount(source.encode(), target.encode(), encoded, flags, None), f"mount {target}")
+
+
+def bind(source: str, target: str) -> None:
+    """Make `source` appear at `target`, which must exist."""
+    _mount(source, target, None, _MS_BIND | _MS_REC)
+
+
+def shadow(directory: str, without: Iterable[str] = ()) -> None:
+    """Make `directory` writable for us alone, with its entries still reachable, but for those in `without`."""
+    entries = sorted(set(os.listdir(directory)) - set(without))
+    below = os.path.join(directory, ".host")
+    copy = _libc.syscall(_SYS_OPEN_TREE, _AT_FDCWD, directory.encode(), _OPEN_TREE_CLONE | _AT_RECURSIVE)
+    if copy < 0:
+        _check(copy, f"open_tree {directory}")
+    try:
+        _mount("tmpfs", directory, "tmpfs", _MS_NOSUID | _MS_NODEV)
+        os.mkdir(below)
+        moved = _libc.syscall(_SYS_MOVE_MOUNT, copy, b"", _AT_FDCWD, below.encode(), _MOVE_MOUNT_F_EMPTY_PATH)
+        _check(moved, f"move_mount {below}")
+    finally:
+        os.close(copy)
+    for entry in entries:
+        os.symlink(os.path.join(".host", entry), os.path.join(directory, entry))
+
+
+def cover(directory: str) -> None:
+    """Put an empty directory of our own over `directory`, whether or not the host has it."""
+    if os.path.isdir(directory):
+        _mount("tmpfs", directory, "tmpfs", _MS_NOSUID | _MS_NODEV)
+        return
+    parent = os.path.dirname(directory)
+    if not os.path.exists(os.path.join(parent, ".host")):
+        shadow(parent)
+    os.mkdir(directory)
+
+
+def own_mounts() -> None:
+    """Keep the mounts as they are now, whatever the rest of the namespace does to them."""
+    _check(_libc.unshare(_CLONE_NEWNS), "unshare mounts")
+
+
+def new_network() -> None:
+    """Enter a new network namespace with its loopback up and a /sys that shows it."""
+    _check(_libc.unshare(_CLONE_NEWNET), "unshare network")
+    _mount("sysfs", "/sys", "sysfs", _MS_NOSUID | _MS_NODEV)
+    import fcntl
+    import socket
+    import struct
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        up_and_running = 0x1 | 0x40
+        fcntl.ioctl(probe, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", up_and_running))
+
+
+def add_users(names: Iterable[str]) -> None:
+    """Make users and groups known that libvirtd was built to look up; they are root of the namespace."""
+    for path, line in (("/etc/passwd", "{}:x:0:0::/:/bin/false"), ("/etc/group", "{}:x:0:")):
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            text = file.read()
+        known = {entry.split(":", 1)[0] for entry in text.splitlines()}
+        missing = [name for name in names if name not in known]
+        if missing:
+            lines = [text.rstrip("\n"), *(line.format(name) for name in missing)]
+            replace_file(path, "\n".join(lines) + "\n")
+
+
+def replace_file(path: str, text: str) -> None:
+    """Make `path` read as `text` in this namespace; a missing file stays missing."""
+    target = os.path.realpath(path)
+    if not os.path.exists(target):
+        return
+    ours = os.path.join("/run", f".lago-{os.path.basename(path)}")
+    with open(ours, "w", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(text)
+    bind(ours, target)

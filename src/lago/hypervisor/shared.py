@@ -1,0 +1,44 @@
+"""A libvirt that others use too: the system's, or one on another host."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+
+from . import wire
+from .reach import reach
+
+
+class Shared:
+    """Any libvirt URI. Guests are reached over the host's own network."""
+
+    shared = True
+
+    def __init__(self, url: str, uuid: str) -> None:
+        self._url = url
+        self._uuid = uuid
+
+    @property
+    def uri(self) -> str:
+        return self._url
+
+    def running(self) -> bool:
+        return True
+
+    def ensure(self, nameservers: Sequence[str]) -> None:
+        """Nothing to start: it is there, or connecting to it says that it is not."""
+
+    def end(self, grace: float) -> None:
+        """Not ours to end."""
+
+    def connect(self, address: str, port: int, timeout: float) -> socket.socket:
+        return reach(address, port, timeout)
+
+    def command(self, argv: Sequence[str]) -> list[str]:
+        return list(argv)
+
+    def socket_dir(self) -> str:
+        directory = os.path.join(wire.runtime_base(), self._uuid[:12])
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        return directory

@@ -1,0 +1,184 @@
+"""Process 1 of a private hypervisor's namespaces: starts libvirtd, connects the host to guests, ends everything.
+
+Runs as `unshare ... python -c "supervisor.main(...)"` (see `private`); when it ends, for whatever reason, the kernel ends
+every process in its pid namespace and with the last one its network. It imports as little as it can: it lives as long
+as the environment does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from typing import Any, Final, NoReturn
+
+from . import namespace, wire
+from .reach import reach
+
+_SIGNALS: Final = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+_QEMU_CONF: Final = """\
+user = "root"
+group = "root"
+dynamic_ownership = 0
+remember_owner = 0
+cgroup_controllers = []
+security_driver = "none"
+namespaces = []
+stdio_handler = "file"
+"""
+_NOTIFY: Final = "/run/lago-notify"
+
+
+def main(settings: dict[str, Any], ready_fd: int) -> NoReturn:
+    """Set everything up, say so on `ready_fd`, and serve until told to end.
+
+    Settings: `run_dir`, `cache_dir` (kept between runs), `qemu_log_dir`, `egress` (argv or none), `nameservers`.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        _set_up(settings)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(os.path.join(settings["run_dir"], wire.SOCKET_NAME))
+        listener.listen(64)
+        libvirtd = _start_libvirtd(settings["run_dir"])
+    except Exception as error:
+        import traceback
+
+        traceback.print_exc()
+        os.write(ready_fd, json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
+        os._exit(1)
+    os.write(ready_fd, b'{"ok": true}')
+    os.close(ready_fd)
+    threading.Thread(target=_serve, args=(listener,), daemon=True).start()
+    while True:
+        if signal.sigwait(_SIGNALS) != signal.SIGCHLD:
+            end(grace=2)
+        for pid in _reap():
+            if pid == libvirtd:
+                print("libvirtd ended, and everything with it", file=sys.stderr, flush=True)
+                os._exit(1)
+
+
+def _set_up(settings: dict[str, Any]) -> None:
+    egress = _hold_back(settings["egress"]) if settings["egress"] else None
+    namespace.new_network()
+    namespace.shadow("/run", without=("libvirt", "libvirtd.pid", "leaseshelper.pid", "xtables.lock"))
+    for directory in ("/run/libvirt", "/var/lib/libvirt", "/var/cache/libvirt", "/var/log/libvirt", "/etc/libvirt"):
+        namespace.cover(directory)
+    os.makedirs("/etc/libvirt/qemu/networks")
+    for ours, theirs in ((settings["cache_dir"], "/var/cache/libvirt/qemu"), (settings["qemu_log_dir"], "/var/log/libvirt/qemu")):
+        os.mkdir(theirs)
+        namespace.bind(ours, theirs)
+    namespace.add_users(("libvirt-qemu", "qemu"))
+    namespace.replace_file("/etc/resolv.conf", "".join(f"nameserver {a}\n" for a in settings["nameservers"]))
+    if egress is not None:
+        os.write(egress, b"go")
+        os.close(egress)
+
+
+def _hold_back(argv: list[str]) -> int:
+    """A child that stays in the host's network and becomes `argv` when the descriptor returned is written to."""
+    read, write = os.pipe()
+    if os.fork() == 0:
+        os.close(write)
+        # It resolves names for the guests as the host does.
+        namespace.own_mounts()
+        if os.read(read, 2) == b"go":
+            _become(argv, os.environ)
+        os._exit(1)
+    os.close(read)
+    return write
+
+
+def _become(argv: list[str], environment: os._Environ[str] | dict[str, str]) -> NoReturn:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    try:
+        os.execvpe(argv[0], argv, environment)  # noqa: S606 - an argument list
+    except OSError as error:
+        print(f"{argv[0]}: {error.strerror}", file=sys.stderr, flush=True)
+    os._exit(127)
+
+
+def _start_libvirtd(run_dir: str) -> int:
+    with open("/etc/libvirt/qemu.conf", "w", encoding="utf-8") as file:
+        file.write(_QEMU_CONF)
+    with open("/etc/libvirt/libvirtd.conf", "w", encoding="utf-8") as file:
+        file.write(
+            f'unix_sock_dir = "{run_dir}"\nunix_sock_rw_perms = "0700"\nunix_sock_ro_perms = "0700"\n'
+            'auth_unix_rw = "none"\nauth_unix_ro = "none"\nlog_outputs = "3:stderr"\n'
+        )
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
+        notified.bind(_NOTIFY)
+        pid = os.fork()
+        if pid == 0:
+            path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+            argv = ["libvirtd", "-f", "/etc/libvirt/libvirtd.conf", "-p", "/run/libvirt/libvirtd.pid"]
+            _become(argv, {**os.environ, "PATH": path, "NOTIFY_SOCKET": _NOTIFY})
+        deadline = time.monotonic() + 60
+        notified.settimeout(0.1)
+        while time.monotonic() < deadline:
+            with contextlib.suppress(TimeoutError):
+                if b"READY=1" in notified.recv(4096):
+                    return pid
+            if pid in _reap():
+                raise RuntimeError("libvirtd ended at once")
+    raise RuntimeError("libvirtd was not ready after 60 s")
+
+
+def _reap() -> list[int]:
+    ended = []
+    with contextlib.suppress(ChildProcessError):
+        while pid := os.waitpid(-1, os.WNOHANG)[0]:
+            ended.append(pid)
+    return ended
+
+
+def _serve(listener: socket.socket) -> None:
+    while True:
+        client, _ = listener.accept()
+        threading.Thread(target=_handle, args=(client,), daemon=True).start()
+
+
+def _handle(client: socket.socket) -> None:
+    with client:
+        try:
+            request = wire.receive(client)
+            if request["op"] == "stop":
+                end(float(request["grace"]))
+            if request["op"] != "connect":
+                raise ValueError(f"unknown op {request['op']}")
+            with reach(request["address"], request["port"], request["timeout"]) as guest:
+                guest.settimeout(None)
+                wire.answer(client, {"ok": True}, guest)
+        except (OSError, ValueError, KeyError) as error:
+            with contextlib.suppress(OSError):
+                wire.answer(client, {"error": str(error)})
+
+
+def end(grace: float) -> NoReturn:
+    """End everything; QEMUs get `grace` seconds to write out what they hold of their images."""
+    pids = [int(name) for name in os.listdir("/proc") if name.isdigit() and _is_qemu(name)] if grace else []
+    watched = []
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            watched.append(os.pidfd_open(pid))
+            os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + grace
+    import select
+
+    for fd in watched:
+        select.select([fd], [], [], max(0, deadline - time.monotonic()))
+    os._exit(0)
+
+
+def _is_qemu(pid: str) -> bool:
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8") as file:
+            return file.read().startswith("qemu-system")
+    except OSError:
+        return False

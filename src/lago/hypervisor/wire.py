@@ -1,0 +1,84 @@
+"""How a supervisor is spoken to: one JSON line each way per connection, over `<run>/lago.sock`.
+
+`{"op": "connect", "address": ..., "port": ..., "timeout": seconds}` is answered with `{"ok": true}` and a connected
+socket (SCM_RIGHTS); `{"op": "stop", "grace": seconds}` by the end of the supervisor. A failure is `{"error": text}`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+from typing import Any, Final
+
+SOCKET_NAME: Final = "lago.sock"
+LIBVIRT_SOCKET_NAME: Final = "libvirt-sock"
+_MOST: Final = 4096
+
+
+def call(path: str, request: dict[str, Any], timeout: float | None = None) -> tuple[dict[str, Any], socket.socket | None]:
+    """Send one request; the answer, and the socket that came with it.
+
+    Raises:
+        OSError: nobody listens at `path`, or it did not answer in time.
+    """
+    with connect(path) as client:
+        client.settimeout(timeout)
+        client.sendall(json.dumps(request).encode() + b"\n")
+        data, fds, _flags, _address = socket.recv_fds(client, _MOST, 1)
+    if not data:
+        raise ConnectionError("the supervisor ended")
+    answer: dict[str, Any] = json.loads(data)
+    return answer, socket.socket(fileno=fds[0]) if fds else None
+
+
+def connect(path: str) -> socket.socket:
+    """A connection to the supervisor at `path`.
+
+    Raises:
+        OSError: nobody listens there.
+    """
+    client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        client.connect(path)
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+def peer_pid(client: socket.socket) -> int:
+    """The process at the other end, as seen from our pid namespace."""
+    data = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    pid: int = struct.unpack("3i", data)[0]
+    return pid
+
+
+def receive(client: socket.socket) -> dict[str, Any]:
+    """One request, on the supervisor's side."""
+    data = b""
+    while not data.endswith(b"\n"):
+        part = client.recv(_MOST)
+        if not part or len(data) > _MOST:
+            raise ValueError("not a request")
+        data += part
+    request: dict[str, Any] = json.loads(data)
+    return request
+
+
+def answer(client: socket.socket, reply: dict[str, Any], attached: socket.socket | None = None) -> None:
+    """The answer to a request, with a socket to hand over."""
+    data = json.dumps(reply).encode() + b"\n"
+    if attached is None:
+        client.sendall(data)
+    else:
+        socket.send_fds(client, [data], [attached.fileno()])
+
+
+def runtime_base() -> str:
+    """Where this user's sockets live; short, as a socket's path is limited to 107 bytes."""
+    given = os.environ.get("XDG_RUNTIME_DIR")
+    if given and os.path.isdir(given) and os.access(given, os.W_OK):
+        return os.path.join(given, "lago")
+    return "/run/lago" if os.geteuid() == 0 else f"/tmp/lago-{os.geteuid()}"  # noqa: S108 - made with mode 0700

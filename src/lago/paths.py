@@ -1,0 +1,67 @@
+"""The names of files in a prefix. Nothing else knows them."""
+
+from __future__ import annotations
+
+import os
+
+
+class Paths:
+    """Where things are in the prefix at `prefix`."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+
+    def _prefixed(self, *args: str) -> str:
+        return os.path.join(self._prefix, *args)
+
+    def prefix(self) -> str:
+        """The prefix directory itself."""
+        return self._prefix
+
+    def uuid(self) -> str:
+        """File with the 32 hex digits that identify this prefix."""
+        return self._prefixed("uuid")
+
+    def prefix_lagofile(self) -> str:
+        """This file marks a prefix that is initialised."""
+        return self._prefixed("initialized")
+
+    def old_lagofile(self) -> str:
+        """The marker that releases before 0.10 wrote."""
+        return self._prefixed(".lago")
+
+    def lock(self) -> str:
+        """Lock file that every operation on the prefix holds."""
+        return self._prefixed(".lock")
+
+    def ssh_id_rsa(self) -> str:
+        """Private key for the guests (ed25519 under its historic name)."""
+        return self._prefixed("id_rsa")
+
+    def ssh_id_rsa_pub(self) -> str:
+        """Public half of `ssh_id_rsa`."""
+        return self._prefixed("id_rsa.pub")
+
+    def metadata(self) -> str:
+        """JSON with facts about the prefix, such as `lago_version`."""
+        return self._prefixed("metadata")
+
+    def images(self, *path: str) -> str:
+        """Disk images."""
+        return self._prefixed("images", *path)
+
+    def logs(self, *path: str) -> str:
+        """Logs: `lago.log`, `libvirtd.log`, and `<vm>.console.log` per machine."""
+        return self._prefixed("logs", *path)
+
+    def console_log(self, vm: str) -> str:
+        """What the machine wrote on its serial console since it was made."""
+        return self.logs(f"{vm}.console.log")
+
+    def virt(self, *path: str) -> str:
+        """The resolved environment as JSON: `env`, `net-<name>`, `vm-<name>`."""
+        return self._prefixed("virt", *path)
+
+    def hypervisor(self) -> str:
+        """JSON that says where this prefix's libvirt lives."""
+        return self._prefixed("virt", "hypervisor")

@@ -1,0 +1,219 @@
+"""What the keys of an init file must mean together: names, disks, addresses, management networks.
+
+Each rule takes the tables that `lago.fields` read, with None for what is wrong already, and complains or completes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from .fields import At, did_you_mean, octets, quoted
+
+Table = dict[str, Any]
+
+ADDRESS_ONLY = (0, 0, 0)
+"""An address such as 0.0.0.7 asks for the last octet alone, wherever the network is."""
+
+
+def check(top: At, env: Table) -> None:
+    """Apply every rule; adds `management`, the names of the management nets, to the environment."""
+    env["management"] = _management(env["nets"])
+    for name, domain in env["domains"].items():
+        at = top["domains"][name]
+        _known_nets(top, at["nics"], domain)
+        _one_management_net(at["nics"], domain, env)
+        domain["disks"] = _disks(at["disks"], domain)
+    _own_names(top["domains"], env["domains"])
+    for name, net in env["nets"].items():
+        _gateway(top["nets"][name]["gw"], net)
+        _dhcp(top["nets"][name]["dhcp"], net)
+    _subnets(top, env)
+
+
+def _management(nets: Table) -> frozenset[str]:
+    marked = frozenset(name for name, net in nets.items() if net["management"])
+    return marked or frozenset(sorted(nets)[:1])
+
+
+def _nics(domain: Table) -> Iterator[tuple[int, Table]]:
+    return ((index, nic) for index, nic in enumerate(domain["nics"]) if nic and nic["net"])
+
+
+def _known_nets(top: At, at: At, domain: Table) -> None:
+    given = top["nets"].value
+    for index, nic in _nics(domain):
+        name = nic["net"]
+        if not given:
+            at[index]["net"].fault(f"unknown net {quoted(name)}, the file names no nets: add nets: {{{name}: {{}}}}")
+        elif isinstance(given, dict) and name not in given:
+            nearest = did_you_mean(name, given, quote=True)
+            listed = f" (nets: {', '.join(given)})" if nearest.endswith("?") else ""
+            at[index]["net"].fault(f"unknown net {quoted(name)}{nearest}{listed}")
+
+
+def _one_management_net(at: At, domain: Table, env: Table) -> None:
+    touched = dict.fromkeys(nic["net"] for _, nic in _nics(domain))
+    found = [net for net in touched if net in env["management"]]
+    if len(found) == 1 or not touched or not at.sound():
+        return
+    if found:
+        at.fault(f"a machine can be on one management net, this is on {' and '.join(found)}", of_key=True)
+    elif any(net["management"] for net in env["nets"].values()):
+        at.fault(f"no nic is on a management net, add {{net: {min(env['management'])}}}", of_key=True)
+    else:
+        (first,) = env["management"] or ("",)
+        at.fault(
+            f"no nic is on the management net; as no net has management: true it is {first}, the first by name: "
+            f"add {{net: {first}}}, or mark a net that all machines are on",
+            of_key=True,
+        )
+
+
+def nic_names(vm: str, nets: Iterable[str]) -> Iterator[tuple[str, ...]]:
+    """The names by which DNS knows each nic of a machine, apart from the machine's own, given the nets of its nics."""
+    count: dict[str, int] = {}
+    for index, net in enumerate(nets):
+        nth = count[net] = count.get(net, -1) + 1
+        yield (f"{vm}-eth{index}", *([f"{vm}-{net}"] if not nth else []), f"{vm}-{net}-{nth}")
+
+
+def _own_names(at: At, domains: Table) -> None:
+    """The name of a machine must not be one that another gets for a nic."""
+    for name, domain in domains.items():
+        nets = [nic["net"] for _, nic in _nics(domain)]
+        for net, aliases in zip(nets, nic_names(name, nets), strict=True):
+            for alias in aliases:
+                if alias in domains:
+                    at[alias].fault(f"this is also the name of {name} on the net {net}, choose another", of_key=True)
+
+
+def _disks(at: At, domain: Table) -> list[Table]:
+    """The disks with type, name and device filled in."""
+    disks = [(index, dict(disk)) for index, disk in enumerate(domain["disks"]) if disk]
+    taken = {disk["dev"] for _, disk in disks}
+    free = (dev for dev in _devices() if dev not in taken)
+    for index, disk in disks:
+        disk["type"] = _disk_type(at[index], disk)
+        disk["dev"] = disk["dev"] or next(free)
+        disk["name"] = disk["name"] or (f"disk{index}" if index else "root")
+        if disk["type"] == "template":
+            disk["format"] = "qcow2"
+    for key in ("name", "dev"):
+        first: dict[str, int] = {}
+        for index, disk in disks:
+            other = first.setdefault(disk[key], index)
+            if other != index:
+                place = at[index][key] if at[index][key].value else at[index]
+                place.fault(f"{quoted(disk[key])} is the {key} of disks[{other}] already, choose another {key}")
+    return [disk for _, disk in disks]
+
+
+def _disk_type(at: At, disk: Table) -> Any:
+    template, kind = disk["template_name"], disk["type"]
+    if not at.sound():
+        return None
+    if not kind and template is None and disk["size"] is None:
+        return at.fault("say what is on it: template_name: mini, or size: 10G for an empty disk")
+    kind = kind or ("empty" if template is None else "template")
+    if kind == "template" and template is None:
+        at.fault("template_name is missing, write template_name: mini or type: empty")
+    if kind == "empty":
+        if disk["size"] is None:
+            at.fault("an empty disk needs a size, write size: 10G")
+        for key in ("template_name", "template_version"):
+            if disk[key] is not None:
+                at[key].fault("an empty disk has no template, remove it or write type: template", of_key=True)
+    return kind
+
+
+def _devices() -> Iterator[str]:
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    yield from (f"vd{a}" for a in letters)
+    yield from (f"vd{a}{b}" for a in letters for b in letters)
+
+
+def is_private(address: tuple[int, ...]) -> bool:
+    """Whether RFC 1918 leaves the address to private networks."""
+    first, second = address[:2]
+    return first == 10 or (first == 172 and 16 <= second < 32) or (first == 192 and second == 168)
+
+
+_PRIVATE = "write one in 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16"
+
+
+def _gateway(at: At, net: Table) -> None:
+    address = octets(net["gw"]) if net["gw"] else None
+    if address and not is_private(address):
+        net["gw"] = at.fault(f"{net['gw']} is not a private address, {_PRIVATE}")
+    elif address and address[3] in (0, 255):
+        first = _dotted((*address[:3], 1))
+        net["gw"] = at.fault(f"a gateway can't end in .{address[3]}, write {first}")
+
+
+def _dhcp(at: At, net: Table) -> None:
+    dhcp = net["dhcp"]
+    if not dhcp or not dhcp["start"] or not dhcp["end"]:
+        net["dhcp"] = None
+        return
+    start, end = dhcp["start"], dhcp["end"]
+    if start > end:
+        net["dhcp"] = at.fault(f"the range ends ({end}) before it starts ({start}), swap them")
+    elif net["gw"] and start <= int(net["gw"].rpartition(".")[2]) <= end:
+        at.fault(f"the range from {start} to {end} holds the gateway {net['gw']}, leave it out")
+
+
+def _dotted(address: tuple[int, ...]) -> str:
+    return ".".join(map(str, address))
+
+
+def _subnets(top: At, env: Table) -> None:
+    """Every net has its own /24, and every address in it one owner."""
+    static: dict[str, list[tuple[str, int, str]]] = {name: [] for name in env["nets"]}
+    for vm, domain in env["domains"].items():
+        for index, nic in _nics(domain):
+            if nic["ip"] and nic["net"] in static:
+                static[nic["net"]].append((vm, index, nic["ip"]))
+    owners: dict[tuple[int, ...], str] = {}
+    for name, net in env["nets"].items():
+        gateway, place = (octets(net["gw"]) if net["gw"] else None), top["nets"][name]["gw"]
+        if not gateway and top["nets"][name]["gw"].value is not None:
+            continue  # A gateway that is wrong says nothing about the addresses.
+        for vm, index, ip in static[name]:
+            at, address = top["domains"][vm]["nics"][index]["ip"], octets(ip) or ()
+            if not gateway and address[:3] != ADDRESS_ONLY:
+                # A net without gateway is where its first address says.
+                if not is_private(address):
+                    at.fault(f"{ip} is not a private address, {_PRIVATE}")
+                    continue
+                gateway, place = (*address[:3], 1), at
+        if gateway:
+            other = owners.setdefault(gateway[:3], name)
+            if other != name:
+                place.fault(f"{_dotted(gateway[:3])}.0/24 is the subnet of the net {other} already, choose another")
+        _addresses(top, name, net, gateway, static[name])
+
+
+def _addresses(
+    top: At, name: str, net: Table, gateway: tuple[int, ...] | None, static: list[tuple[str, int, str]]
+) -> None:
+    users: dict[int, str] = {}
+    last_of_gateway = gateway[3] if gateway else 1
+    for vm, index, ip in static:
+        at, address = top["domains"][vm]["nics"][index]["ip"], octets(ip) or ()
+        last = address[3]
+        if gateway and address[:3] not in (gateway[:3], ADDRESS_ONLY):
+            subnet = _dotted(gateway[:3])
+            if is_private(address) or net["gw"]:
+                at.fault(f"{ip} is not in {subnet}.0/24, the subnet of {name}, write for example {subnet}.{last}")
+        elif last in (0, 255):
+            at.fault(f"no machine can have an address that ends in .{last}, choose another from .2 to .254")
+        elif last == last_of_gateway:
+            at.fault(f"{ip} is the address of the gateway of {name}, choose another")
+        elif net["dhcp"] and net["dhcp"]["start"] <= last <= net["dhcp"]["end"]:
+            start, end = net["dhcp"]["start"], net["dhcp"]["end"]
+            at.fault(f"{ip} is in the dhcp range of {name} (.{start} to .{end}), choose one outside it")
+        elif last in users:
+            at.fault(f"{ip} is the address of {users[last]} already, choose another")
+        else:
+            users[last] = vm

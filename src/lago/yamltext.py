@@ -1,0 +1,252 @@
+"""YAML text to a tree of nodes that know where they stand, and YAML's complaints in words for people.
+
+The tree is built from PyYAML's events rather than by its composer, which crashes on text that is nested deeply enough.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+
+_NULLS = frozenset(["", "~", "null", "Null", "NULL"])
+_BOOLEANS = {
+    spelling: value
+    for word, value in {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}.items()
+    for spelling in (word, word.capitalize(), word.upper())
+}
+_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,30})")
+_FLOAT = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-9]{1,3})?")
+
+_TAG = "tag:yaml.org,2002:"
+_TAGS = {
+    yaml.ScalarEvent: ("str", "int", "float", "bool", "null"),
+    yaml.SequenceStartEvent: ("seq",),
+    yaml.MappingStartEvent: ("map",),
+}
+
+
+class SyntaxFault(Exception):
+    """The text is not YAML that we take; `line` and `column` count from 1."""
+
+    def __init__(self, line: int, column: int, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.line = line
+        self.column = column
+        self.message = message
+        self.hint = hint
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """A scalar (`text`), list (`items`) or mapping (`pairs`), beginning at `line` and `column`, both from 1."""
+
+    kind: type[str] | type[list[Any]] | type[dict[Any, Any]]
+    line: int
+    column: int
+    anchor: str | None = None
+    text: str = ""
+    plain: bool = False
+    items: list[Node] = field(default_factory=list)
+    pairs: list[tuple[Node, Node]] = field(default_factory=list)
+
+    @property
+    def scalar(self) -> str | int | float | bool | None:
+        """The value of a scalar by YAML's rules, but dates, `1:30`, `010` and the like stay text."""
+        if not self.plain:
+            return self.text
+        if self.text in _NULLS:
+            return None
+        if self.text in _BOOLEANS:
+            return _BOOLEANS[self.text]
+        if _INTEGER.fullmatch(self.text):
+            return int(self.text)
+        if _FLOAT.fullmatch(self.text):
+            return float(self.text)
+        return self.text
+
+
+def compose(text: str, max_nodes: int, max_depth: int) -> Node | None:
+    """The tree of `text`, None when it holds nothing.
+
+    Raises:
+        SyntaxFault: it isn't YAML, or it holds more than `max_nodes` values or `max_depth` levels.
+    """
+    if found := _UNPRINTABLE.search(text):
+        line, column = _position(text, found.start())
+        raise SyntaxFault(line, column, f"the character U+{ord(found[0]):04X} can't be in an init file", "remove it")
+    if text.lstrip().startswith("{"):
+        text = _from_json(text)
+    loader = _LOADER(text)
+    try:
+        return _Composer(loader, max_nodes, max_depth).document()
+    except yaml.MarkedYAMLError as error:
+        raise _explained(error, text) from None
+    finally:
+        loader.dispose()
+
+
+def _position(text: str, offset: int) -> tuple[int, int]:
+    return text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
+
+
+def _from_json(text: str) -> str:
+    """Spell what JSON allows and YAML may not: tabs between values, characters as pairs of `\\u` escapes."""
+
+    def spell(part: re.Match[str]) -> str:
+        if part[0].startswith("\t"):
+            return " " * len(part[0])
+        return re.sub(
+            r"(?<!\\)((?:\\\\)*)(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})",
+            lambda pair: pair[1] + json.loads(f'"{pair[2]}"'),
+            part[0],
+        )
+
+    return re.sub(r'"(?:\\.|[^"\\])*"|\t+', spell, text)
+
+
+class _Composer:
+    def __init__(self, loader: Any, max_nodes: int, max_depth: int) -> None:
+        self.loader = loader
+        self.max_nodes = max_nodes
+        self.max_depth = max_depth
+        self.anchors: dict[str, Node] = {}
+        self.count = 0
+
+    def document(self) -> Node | None:
+        self.loader.get_event()
+        if self.loader.check_event(yaml.StreamEndEvent):
+            return None
+        self.loader.get_event()
+        root = self.node(self.loader.get_event(), 1)
+        self.loader.get_event()
+        if not self.loader.check_event(yaml.StreamEndEvent):
+            mark = self.loader.peek_event().start_mark
+            raise SyntaxFault(
+                mark.line + 1, mark.column + 1, "a second document begins here", "an init file is one; remove the ---"
+            )
+        return None if root.kind is str and root.plain and not root.text else root
+
+    def node(self, event: Any, depth: int) -> Node:
+        mark = event.start_mark
+        line, column = mark.line + 1, mark.column + 1
+        self.count += 1
+        if self.count > self.max_nodes:
+            raise SyntaxFault(line, column, f"the file holds more than {self.max_nodes} values")
+        if depth > self.max_depth:
+            raise SyntaxFault(line, column, f"the file is nested more than {self.max_depth} levels deep")
+        if isinstance(event, yaml.AliasEvent):
+            if event.anchor not in self.anchors:
+                raise SyntaxFault(
+                    line,
+                    column,
+                    f"*{event.anchor} stands for nothing",
+                    f"put &{event.anchor} before the value that it shall stand for, which must end above this line",
+                )
+            return self.anchors[event.anchor]
+        tag = (event.tag or "").removeprefix(_TAG)
+        if tag not in ("", "!", *_TAGS[type(event)]):
+            spelling = event.tag.replace(_TAG, "!!")
+            raise SyntaxFault(line, column, f"the YAML tag {spelling} has no meaning in an init file", "remove it")
+        node = Node(str, line, column, event.anchor)
+        if isinstance(event, yaml.ScalarEvent):
+            node.text = event.value
+            node.plain = event.implicit[0] or tag not in ("", "!", "str")
+        elif isinstance(event, yaml.SequenceStartEvent):
+            node.kind = list
+            while not self.loader.check_event(yaml.SequenceEndEvent):
+                node.items.append(self.node(self.loader.get_event(), depth + 1))
+            self.loader.get_event()
+        else:
+            node.kind = dict
+            while not self.loader.check_event(yaml.MappingEndEvent):
+                key = self.node(self.loader.get_event(), depth + 1)
+                node.pairs.append((key, self.node(self.loader.get_event(), depth + 1)))
+            self.loader.get_event()
+        if node.anchor:
+            self.anchors[node.anchor] = node
+        return node
+
+
+def _explained(error: yaml.MarkedYAMLError, text: str) -> SyntaxFault:
+    mark, begin = error.problem_mark or error.context_mark, error.context_mark
+    line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+    since = f"that begins at {begin.line + 1}:{begin.column + 1}" if begin else "above"
+    problem = error.problem or error.context or "unknown fault"
+    lines = text.splitlines()
+    here = lines[line - 1][column - 1 : column] if line <= len(lines) else ""
+    for pattern, message, hint in _WORDS:
+        if re.search(pattern, f"{error.context}: {problem}"):
+            where = {"here": json.dumps(here, ensure_ascii=False) if here else "the end", "since": since}
+            # An open quote is noticed at the end of the file; what helps is where it begins.
+            if "quote" in message and begin:
+                line, column = begin.line + 1, begin.column + 1
+            if here == "\t" and "can't begin" in message:
+                message, hint = "a tab can't indent YAML", "write spaces"
+            return SyntaxFault(line, column, message.format(**where), hint.format(**where))
+    return SyntaxFault(line, column, f"this is not YAML: {problem}")
+
+
+_WORDS = (
+    (
+        "cannot start any token",
+        "a value can't begin with {here}",
+        'put quotes around it: "..."',
+    ),
+    (
+        "mapping values are not allowed",
+        "a : is not expected here",
+        "indent keys of one mapping alike; put quotes around text that holds a colon",
+    ),
+    (
+        "',' or '}'",
+        "expected , or }} in the mapping {since}, found {here}",
+        "write a comma between entries and close the mapping with }}",
+    ),
+    (
+        "',' or ']'",
+        "expected , or ] in the list {since}, found {here}",
+        "write a comma between items and close the list with ]",
+    ),
+    (
+        "block mapping: .*(expected key|block end)",
+        "expected a key of the mapping {since}, found {here}",
+        "indent keys of one mapping alike",
+    ),
+    (
+        "block (collection|sequence): .*('-' indicator|block end)",
+        "expected another - item of the list {since}, found {here}",
+        "indent items of one list alike",
+    ),
+    (
+        "could not find expected ':'|expected ':'",
+        "expected a : after the key {since}",
+        "write `key: value`",
+    ),
+    (
+        "unexpected end of stream",
+        "the quote that begins here is never closed",
+        "close it",
+    ),
+    (
+        "expected (the )?node content",
+        "expected a value, found {here}",
+        "write a value, or close what is open",
+    ),
+    (
+        "unknown escape character",
+        "this \\ sequence has no meaning in double quotes",
+        "write \\\\ for a backslash, or use single quotes",
+    ),
+    (
+        "found duplicate anchor",
+        "this &name is given twice",
+        "choose another name for one of them",
+    ),
+)

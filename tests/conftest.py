@@ -1,0 +1,122 @@
+"""What all tests stand on: a world of their own, and the proof that they left nothing in the real one.
+
+Variables: `LAGO_TEST_STORE` is the store of template images kept between runs, `LAGO_TEST_KEEP` keeps the session's
+directory, `LAGO_TEST_SHARED` says that others use this machine meanwhile (see `leftovers`).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from . import leftovers
+from .users import REPOSITORY, User, throwaway
+
+_BASE = pytest.StashKey[Path]()
+_BEFORE = pytest.StashKey[leftovers.Snapshot]()
+_LEFT = pytest.StashKey[list[str]]()
+_REAL_HOME = os.path.expanduser("~")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Look at the host, then give the session directories and an environment of its own."""
+    config.addinivalue_line("markers", "programs: a unit test that may run programs")
+    config.stash[_BEFORE] = leftovers.take(_REAL_HOME, str(REPOSITORY))
+    # Unix sockets have names of at most 107 bytes, so the base is short, and others may pass through it.
+    base = Path(tempfile.mkdtemp(prefix="lt-", dir="/tmp"))
+    base.chmod(0o711)
+    config.stash[_BASE] = base
+    if config.option.basetemp is None:
+        config.option.basetemp = base / "t"
+    _isolate(base)
+
+
+def _isolate(base: Path) -> None:
+    store = os.environ.get("LAGO_TEST_STORE") or str(REPOSITORY / ".cache" / "test-store")
+    for name in list(os.environ):
+        if name.startswith(("LAGO_", "LIBVIRT_", "VIRSH_", "XDG_")) and not name.startswith("LAGO_TEST_"):
+            del os.environ[name]
+    os.environ.pop("SSH_AUTH_SOCK", None)
+    directories = {
+        "HOME": "home",
+        "TMPDIR": "tmp",
+        "XDG_RUNTIME_DIR": "run",
+        "XDG_CACHE_HOME": "cache",
+        "XDG_CONFIG_HOME": "config",
+        "XDG_CONFIG_DIRS": "xdg",
+        "XDG_DATA_HOME": "data",
+        "XDG_STATE_HOME": "state",
+    }
+    for name, directory in directories.items():
+        base.joinpath(directory).mkdir(mode=0o700)
+        os.environ[name] = str(base / directory)
+    tempfile.tempdir = None
+    os.environ["LAGO_TEMPLATE_STORE"] = store
+    os.environ["LAGO_TEST_SESSION"] = str(base)
+    os.environ["PATH"] = f"{REPOSITORY}/.venv/bin:{os.environ.get('PATH', os.defpath)}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that boot guests are known by their directory."""
+    for item in items:
+        if REPOSITORY / "tests" / "vm" in item.path.parents:
+            item.add_marker(pytest.mark.vm)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a session that left something behind."""
+    config = session.config
+    base, before = config.stash[_BASE], config.stash[_BEFORE]
+    leftovers.settle(before, str(base))
+    after = leftovers.take(_REAL_HOME, str(REPOSITORY))
+    shared = bool(os.environ.get("LAGO_TEST_SHARED"))
+    left = leftovers.difference(before, after, base=str(base), shared=shared)
+    leftovers.end_ours(before, str(base))
+    if not os.environ.get("LAGO_TEST_KEEP"):
+        shutil.rmtree(base, ignore_errors=True)
+        if base.exists():
+            left.append(f"file {base} can't be removed")
+    config.stash[_LEFT] = left
+    if left and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what was left behind."""
+    if left := config.stash.get(_LEFT, []):
+        terminalreporter.section("left behind by the tests", red=True, bold=True)
+        for line in left:
+            terminalreporter.line(line)
+
+
+@pytest.fixture(scope="session")
+def base(pytestconfig: pytest.Config) -> Path:
+    """The session's directory, with a short name."""
+    return pytestconfig.stash[_BASE]
+
+
+@pytest.fixture(scope="session")
+def store() -> Path:
+    """The store of template images, kept between sessions."""
+    path = Path(os.environ["LAGO_TEMPLATE_STORE"])
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+@pytest.fixture(scope="session")
+def throwaway_user(base: Path) -> Iterator[User]:
+    """An ordinary user, made for this session; only root can make one."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can make a user")
+    try:
+        with throwaway(base) as user:
+            yield user
+    except LookupError as error:
+        pytest.skip(str(error))
