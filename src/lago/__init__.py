@@ -1,1 +1,25 @@
 """Lago: virtual machines and networks from one file, up, reachable and disposable."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .errors import LagoError
+
+if TYPE_CHECKING:
+    from .prefix import Prefix
+
+__all__ = ["LagoError", "Prefix", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    # Lazily: what the command line does not need at once it does not pay for.
+    if name == "Prefix":
+        from .prefix import Prefix
+
+        return Prefix
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("lago")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

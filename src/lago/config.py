@@ -1,7 +1,7 @@
 """Settings: defaults, `/etc/lago/lago.conf`, XDG `lago/lago.conf`, environment, command line; the last one wins.
 
-The environment is `LAGO_<NAME>` for the section `[lago]` and `LAGO__<SECTION>__<NAME>` for any other. Values are typed by
-`OPTIONS`; a value of the wrong type is a `ConfigError` that names where it stands.
+The environment is `LAGO_<NAME>` for the section `[lago]` and `LAGO__<SECTION>__<NAME>` for any other. Values are typed
+by `OPTIONS`; a value of the wrong type is a `ConfigError` that names where it stands.
 """
 
 from __future__ import annotations
@@ -79,6 +79,11 @@ _command_line: dict[str, Any] = {}
 def set_command_line(values: dict[str, Any]) -> None:
     """Options given on the command line, which win over everything else."""
     _command_line.clear()
+    add_command_line(values)
+
+
+def add_command_line(values: dict[str, Any]) -> None:
+    """Options that only one verb has."""
     _command_line.update({k: v for k, v in values.items() if v is not None})
 
 

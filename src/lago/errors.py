@@ -98,9 +98,7 @@ class CommandError(LagoError):
         code: its exit status (negative: ended by that signal).
     """
 
-    def __init__(
-        self, argv: Sequence[str], code: int, *, details: str = "", hint: str = ""
-    ) -> None:
+    def __init__(self, argv: Sequence[str], code: int, *, details: str = "", hint: str = "") -> None:
         end = f"ended by signal {-code}" if code < 0 else f"failed with exit status {code}"
         super().__init__(f"{argv[0]} {end}", details=details, hint=hint)
         self.argv = tuple(argv)
@@ -146,10 +144,7 @@ class Errors(LagoError):
 
     def __init__(self, what: str, errors: Iterable[BaseException]) -> None:
         self.errors = tuple(errors)
-        details = "\n".join(
-            e.render() if isinstance(e, LagoError) else f"{type(e).__name__}: {e}"
-            for e in self.errors
-        )
+        details = "\n".join(e.render() if isinstance(e, LagoError) else f"{type(e).__name__}: {e}" for e in self.errors)
         super().__init__(what, details=details)
         if not all(isinstance(e, LagoError) for e in self.errors):
             self.exit_code = 1

@@ -100,3 +100,26 @@ def task(name: str) -> Iterator[None]:
         LOG.debug("%s: %s after %.3f s", name, outcome, seconds)
         if _console:
             _console.show(depth, ending)
+
+
+def say(text: str) -> None:
+    """A line for the person who waits, at the depth of the step under way."""
+    LOG.debug("%s", text)
+    if _console:
+        _console.show(getattr(_depth, "value", 0), text)
+
+
+def console_shown() -> bool:
+    """Whether a person watches steps on the console."""
+    return _console is not None
+
+
+@contextlib.contextmanager
+def quiet_console() -> Iterator[None]:
+    """Show no steps while something else shows what happens."""
+    global _console
+    kept, _console = _console, None
+    try:
+        yield
+    finally:
+        _console = kept

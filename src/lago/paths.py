@@ -65,3 +65,7 @@ class Paths:
     def hypervisor(self) -> str:
         """JSON that says where this prefix's libvirt lives."""
         return self._prefixed("virt", "hypervisor")
+
+    def hypervisor_lock(self) -> str:
+        """Lock file that a private hypervisor holds while it lives."""
+        return self._prefixed("virt", ".hypervisor.lock")

@@ -74,9 +74,7 @@ def run(
     except FileNotFoundError as error:
         if error.filename != argv[0]:
             raise
-        raise HostError(
-            f"the program {argv[0]} is not installed", hint=package_hint(argv[0])
-        ) from None
+        raise HostError(f"the program {argv[0]} is not installed", hint=package_hint(argv[0])) from None
     with process:
         try:
             out, err = process.communicate(input_data, timeout=timeout)
@@ -148,6 +146,15 @@ def in_parallel(function: Callable[[T], R], items: Iterable[T], *, what: str) ->
     return [f.result() for f in futures]
 
 
+def near(name: str, known: Iterable[str]) -> str:
+    """A hint for an unknown name: the nearest one, or all there are."""
+    import difflib
+
+    names = list(known)
+    close = difflib.get_close_matches(name, names, 1)
+    return f"did you mean {close[0]}?" if close else f"there are: {', '.join(names) or 'none'}"
+
+
 def write_atomically(path: str, data: str | bytes, mode: int = 0o644) -> None:
     """Write a file so that at any instant, also after a crash, it has its old content or all of the new."""
     raw = data.encode() if isinstance(data, str) else data
@@ -172,10 +179,12 @@ def json_text(value: Any) -> str:
 
 
 @contextlib.contextmanager
-def lock_file(path: str, *, what: str, timeout: float = 120, shared: bool = False) -> Iterator[None]:
+def lock_file(path: str, *, what: str, timeout: float = 120, shared: bool = False) -> Iterator[int]:
     """Hold the lock file at `path`; it stays on disk, and the kernel frees it however we end.
 
     The file holds the pid of its last exclusive holder, for the message when we wait in vain.
+
+    Yields the descriptor: who inherits it holds the lock too.
 
     Args:
         what: what is locked, for the message.
@@ -190,7 +199,7 @@ def lock_file(path: str, *, what: str, timeout: float = 120, shared: bool = Fals
         if not shared:
             os.ftruncate(fd, 0)
             os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-        yield
+        yield fd
     finally:
         os.close(fd)
 
@@ -204,7 +213,7 @@ def _flock(fd: int, kind: int, what: str, timeout: float) -> None:
             return
         except BlockingIOError:
             holder = os.pread(fd, 32, 0).decode(errors="replace").strip() or "unknown"
-        if not waiting:
+        if not waiting and timeout > 0:
             waiting = True
             LOG.warning("%s is in use by process %s, waiting for it", what, holder)
         if time.monotonic() > deadline:

@@ -22,6 +22,10 @@ class Hypervisor(Protocol):
     """Whether other environments are there too, so that subnets must be leased and objects removed one by one."""
 
     @property
+    def local(self) -> bool:
+        """Whether its machines run on this host."""
+
+    @property
     def uri(self) -> str:
         """The libvirt connection URI."""
 

@@ -42,11 +42,30 @@ def argv() -> list[str] | None:
 
 def _slirp4netns(host_loopback: bool) -> list[str]:
     closed = [] if host_loopback else ["--disable-host-loopback"]
-    return ["slirp4netns", "--configure", "--mtu=65520", *closed, "--cidr=100.64.77.0/24", "--netns-type=path", _NETNS, "tap0"]
+    return [
+        "slirp4netns",
+        "--configure",
+        "--mtu=65520",
+        *closed,
+        "--cidr=100.64.77.0/24",
+        "--netns-type=path",
+        _NETNS,
+        "tap0",
+    ]
 
 
 def _pasta(host_loopback: bool) -> list[str]:
     addresses = ["--address=100.64.77.100", "--netmask=24", f"--gateway={HOST_ADDRESS}", f"--dns-forward={NAMESERVER}"]
     closed = [] if host_loopback else ["--no-map-gw"]
     ports = ["--tcp-ports=none", "--udp-ports=none", "--tcp-ns=none", "--udp-ns=none"]
-    return ["pasta", "--foreground", "--quiet", "--config-net", "--ns-ifname=tap0", *addresses, *closed, *ports, f"--netns={_NETNS}"]
+    return [
+        "pasta",
+        "--foreground",
+        "--quiet",
+        "--config-net",
+        "--ns-ifname=tap0",
+        *addresses,
+        *closed,
+        *ports,
+        f"--netns={_NETNS}",
+    ]

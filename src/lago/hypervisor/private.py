@@ -25,12 +25,13 @@ from .. import config
 from ..errors import HostError, HypervisorError
 from ..log import LOG
 from ..paths import Paths
+from ..utils import json_text, lock_file, package_hint, write_atomically
 from . import checks, egress, wire
 
 _START_TIMEOUT: Final = 90
 _CODE: Final = (
     "import sys, json; sys.path.insert(0, sys.argv[1]); "
-    "from lago.hypervisor.supervisor import main; main(json.loads(sys.argv[2]), int(sys.argv[3]))"
+    "from lago.hypervisor.supervisor import main; main(json.loads(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))"
 )
 
 
@@ -38,6 +39,7 @@ class Private:
     """The private hypervisor of one prefix."""
 
     shared = False
+    local = True
 
     def __init__(self, uuid: str, paths: Paths) -> None:
         self._uuid = uuid
@@ -46,7 +48,10 @@ class Private:
     @cached_property
     def _run_dir(self) -> str:
         # A prefix that runs is where it was started, whatever the environment says today.
-        with contextlib.suppress(OSError, ValueError, KeyError), open(self._paths.hypervisor(), encoding="utf-8") as file:
+        with (
+            contextlib.suppress(OSError, ValueError, KeyError),
+            open(self._paths.hypervisor(), encoding="utf-8") as file,
+        ):
             recorded = str(json.load(file)["run_dir"])
             if os.path.isdir(recorded):
                 return recorded
@@ -80,6 +85,12 @@ class Private:
     def ensure(self, nameservers: Sequence[str]) -> None:
         if self.running():
             return
+        # The supervisor inherits the lock, so that one that is about to end, or about to start, is waited for.
+        with lock_file(self._paths.hypervisor_lock(), what="the private hypervisor", timeout=60) as lock:
+            if not self.running():
+                self._start(nameservers, lock)
+
+    def _start(self, nameservers: Sequence[str], lock: int) -> None:
         self._clear()
         self._make_run_dir()
         log_path = self._paths.logs("hypervisor.log")
@@ -95,8 +106,8 @@ class Private:
             "nameservers": list(nameservers),
         }
         if os.geteuid() != 0:
-            checks.require_namespaces()
-        self._launch(settings, log_path)
+            checks.require()
+        self._launch(settings, log_path, lock)
 
     def _make_run_dir(self) -> None:
         self._run_dir = self._default_run_dir()
@@ -115,14 +126,12 @@ class Private:
                 f"{self._run_dir} is too long a path for sockets",
                 hint="set XDG_RUNTIME_DIR to a directory with a shorter name",
             )
-        from ..utils import json_text, write_atomically
-
         write_atomically(self._paths.hypervisor(), json_text({"run_dir": self._run_dir}))
 
-    def _launch(self, settings: dict[str, Any], log_path: str) -> None:
+    def _launch(self, settings: dict[str, Any], log_path: str, lock: int) -> None:
         source = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         read, write = os.pipe()
-        program = [sys.executable, "-I", "-S", "-c", _CODE, source, json.dumps(settings), str(write)]
+        program = [sys.executable, "-I", "-S", "-c", _CODE, source, json.dumps(settings), str(write), str(lock)]
         # setsid --fork: neither a child of ours to wait for, nor in the terminal's process group.
         argv = ["setsid", "--fork", *checks.namespace_argv(), "--kill-child", *program]
         LOG.debug("start hypervisor: %s", argv)
@@ -130,7 +139,7 @@ class Private:
             with open(log_path, "ab") as log:
                 began = log.tell()
                 subprocess.run(
-                    argv, check=True, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[write], cwd="/"
+                    argv, check=True, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[write, lock], cwd="/"
                 )
             os.close(write)
             write = -1
@@ -140,7 +149,9 @@ class Private:
             for fd in (read, write):
                 if fd >= 0:
                     os.close(fd)
-        answer = json.loads(data) if data else {"error": "it ended at once" if ready else f"not ready in {_START_TIMEOUT} s"}
+        answer = (
+            json.loads(data) if data else {"error": "it ended at once" if ready else f"not ready in {_START_TIMEOUT} s"}
+        )
         if "ok" not in answer:
             self._clear()
             raise self._explain(answer["error"], log_path, began)
@@ -150,11 +161,13 @@ class Private:
             log.seek(began)
             said = log.read().decode(errors="replace")
         if checks.which("libvirtd") is None:
-            return HostError("the program libvirtd is not installed", hint=checks.package_hint("libvirtd"))
+            return HostError("the program libvirtd is not installed", hint=package_hint("libvirtd"))
         if said.startswith("unshare:"):
             return checks.explain_namespaces(said)
         return HypervisorError(
-            f"the private hypervisor did not start: {error}", details=said, hint=f"lago doctor; the whole log is {log_path}"
+            f"the private hypervisor did not start: {error}",
+            details=said,
+            hint=f"lago doctor; the whole log is {log_path}",
         )
 
     def end(self, grace: float) -> None:
@@ -186,7 +199,17 @@ class Private:
         if pid is None:
             raise HypervisorError("the environment is not running", hint="lago start")
         users = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
-        return ["nsenter", f"--target={pid}", *users, "--mount", "--net", "--pid", "env", f"--chdir={os.getcwd()}", *argv]
+        return [
+            "nsenter",
+            f"--target={pid}",
+            *users,
+            "--mount",
+            "--net",
+            "--pid",
+            "env",
+            f"--chdir={os.getcwd()}",
+            *argv,
+        ]
 
 
 class _Process:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 from . import wire
 from .reach import reach
@@ -18,6 +19,11 @@ class Shared:
     def __init__(self, url: str, uuid: str) -> None:
         self._url = url
         self._uuid = uuid
+
+    @property
+    def local(self) -> bool:
+        """Whether its machines run on this host."""
+        return not urlsplit(self._url).netloc
 
     @property
     def uri(self) -> str:

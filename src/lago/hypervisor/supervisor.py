@@ -1,8 +1,8 @@
 """Process 1 of a private hypervisor's namespaces: starts libvirtd, connects the host to guests, ends everything.
 
-Runs as `unshare ... python -c "supervisor.main(...)"` (see `private`); when it ends, for whatever reason, the kernel ends
-every process in its pid namespace and with the last one its network. It imports as little as it can: it lives as long
-as the environment does.
+Runs as `unshare ... python -c "supervisor.main(...)"` (see `private`); when it ends, for whatever reason, the kernel
+ends every process in its pid namespace and with the last one its network. It imports as little as it can: it lives as
+long as the environment does.
 """
 
 from __future__ import annotations
@@ -34,12 +34,14 @@ stdio_handler = "file"
 _NOTIFY: Final = "/run/lago-notify"
 
 
-def main(settings: dict[str, Any], ready_fd: int) -> NoReturn:
-    """Set everything up, say so on `ready_fd`, and serve until told to end.
+def main(settings: dict[str, Any], ready_fd: int, lock_fd: int) -> NoReturn:
+    """Set everything up, say so on `ready_fd`, and serve until told to end; `lock_fd` is held as long as we live.
 
     Settings: `run_dir`, `cache_dir` (kept between runs), `qemu_log_dir`, `egress` (argv or none), `nameservers`.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    for fd in (ready_fd, lock_fd):
+        os.set_inheritable(fd, False)
     try:
         _set_up(settings)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -52,7 +54,11 @@ def main(settings: dict[str, Any], ready_fd: int) -> NoReturn:
         traceback.print_exc()
         os.write(ready_fd, json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
         os._exit(1)
-    os.write(ready_fd, b'{"ok": true}')
+    try:
+        os.write(ready_fd, b'{"ok": true}')
+    except BrokenPipeError:
+        # Whoever started us is gone, and nobody would know of us.
+        os._exit(1)
     os.close(ready_fd)
     threading.Thread(target=_serve, args=(listener,), daemon=True).start()
     while True:
@@ -71,7 +77,10 @@ def _set_up(settings: dict[str, Any]) -> None:
     for directory in ("/run/libvirt", "/var/lib/libvirt", "/var/cache/libvirt", "/var/log/libvirt", "/etc/libvirt"):
         namespace.cover(directory)
     os.makedirs("/etc/libvirt/qemu/networks")
-    for ours, theirs in ((settings["cache_dir"], "/var/cache/libvirt/qemu"), (settings["qemu_log_dir"], "/var/log/libvirt/qemu")):
+    for ours, theirs in (
+        (settings["cache_dir"], "/var/cache/libvirt/qemu"),
+        (settings["qemu_log_dir"], "/var/log/libvirt/qemu"),
+    ):
         os.mkdir(theirs)
         namespace.bind(ours, theirs)
     namespace.add_users(("libvirt-qemu", "qemu"))

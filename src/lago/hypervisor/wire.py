@@ -17,7 +17,9 @@ LIBVIRT_SOCKET_NAME: Final = "libvirt-sock"
 _MOST: Final = 4096
 
 
-def call(path: str, request: dict[str, Any], timeout: float | None = None) -> tuple[dict[str, Any], socket.socket | None]:
+def call(
+    path: str, request: dict[str, Any], timeout: float | None = None
+) -> tuple[dict[str, Any], socket.socket | None]:
     """Send one request; the answer, and the socket that came with it.
 
     Raises:

@@ -1,0 +1,5 @@
+"""`python -m lago`."""
+
+from .cli import run
+
+run()

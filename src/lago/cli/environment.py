@@ -1,0 +1,137 @@
+"""The verbs for an environment's life: init, start, status, list, stop, destroy."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING, Any, TextIO
+
+from ..constants import DEFAULT_INIT_FILE, DEFAULT_PREFIX, DEFAULT_WORKDIR
+from ..errors import PrefixError
+from .outcome import Outcome
+
+if TYPE_CHECKING:
+    from ..prefix import Prefix
+
+Verbs = argparse._SubParsersAction  # the only name argparse has for it
+
+
+def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    """Add the verbs to the command line."""
+    init = verbs.add_parser("init", help="make an environment from an init file")
+    init.add_argument(
+        "paths",
+        nargs="*",
+        metavar="[WORKDIR] [VIRT_CONFIG]",
+        help=f"where to make it ({DEFAULT_WORKDIR}), and the init file ({DEFAULT_INIT_FILE})",
+    )
+    init.add_argument("--template-store", metavar="PATH", help="directory of template images")
+    init.add_argument("--template-repo-path", metavar="PATH", help="repository of templates")
+    init.add_argument("--set-current", action="store_true", help="make it the workdir's current prefix")
+    init.set_defaults(run=_init)
+    start = verbs.add_parser("start", help="start machines and wait until they answer")
+    start.add_argument("vm_names", nargs="*", metavar="VM_NAME", help="machines (all)")
+    start.set_defaults(run=_start)
+    stop = verbs.add_parser("stop", help="stop machines as by pulling the plug")
+    stop.add_argument("vm_names", nargs="*", metavar="VM_NAME", help="machines (all)")
+    stop.set_defaults(run=_stop)
+    verbs.add_parser("status", help="tell what there is and what runs").set_defaults(run=_status)
+    list_ = verbs.add_parser("list", help="list the prefixes of a workdir")
+    list_.add_argument("list_path", nargs="?", metavar="WORKDIR_PATH", help="the workdir")
+    list_.set_defaults(run=_list)
+    destroy = verbs.add_parser("destroy", help="stop everything and remove the environment")
+    destroy.add_argument("--all-prefixes", action="store_true", help="all prefixes of the workdir")
+    destroy.add_argument("-y", "--yes", action="store_true", help="don't ask")
+    destroy.set_defaults(run=_destroy)
+
+
+def the_prefix(args: argparse.Namespace) -> Prefix:
+    """The prefix that the command line means. Raises PrefixError."""
+    from ..workdir import find_prefix
+
+    return find_prefix(args.prefix_path, args.workdir_path, args.prefix_name)
+
+
+def _init(args: argparse.Namespace) -> None:
+    from .. import config
+    from ..workdir import Workdir
+
+    if len(args.paths) > 2:
+        raise PrefixError(f"init takes a workdir and an init file, not {len(args.paths)} paths", hint="lago init -h")
+    workdir_path = args.paths[0] if len(args.paths) == 2 else args.workdir_path or DEFAULT_WORKDIR
+    init_file = args.paths[-1] if args.paths else DEFAULT_INIT_FILE
+    config.add_command_line({"template_store": args.template_store, "template_repo_path": args.template_repo_path})
+    name = DEFAULT_PREFIX if args.prefix_name == "current" else args.prefix_name
+    workdir = Workdir(workdir_path)
+    workdir.add_prefix(name, init_file)
+    if args.set_current:
+        workdir.set_current(name)
+
+
+def _start(args: argparse.Namespace) -> None:
+    from .progress import shown
+
+    prefix = the_prefix(args)
+    with shown(args.vm_names or list(prefix.topology.domains), sys.stderr) as on_phase:
+        prefix.start(args.vm_names, on_phase)
+
+
+def _stop(args: argparse.Namespace) -> None:
+    the_prefix(args).stop(args.vm_names)
+
+
+def _status(args: argparse.Namespace) -> Outcome:
+    data = the_prefix(args).status()
+    return Outcome(data, show=lambda stream: _status_table(data, stream))
+
+
+def _status_table(data: dict[str, Any], stream: TextIO) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    prefix = data["Prefix"]
+    console = Console(file=stream, highlight=False)
+    console.print(f"[bold]{prefix['Base directory']}[/]  uuid {prefix['UUID']}")
+    vms = Table("VM", "status", "addresses", "distro", box=None, pad_edge=False)
+    for name, vm in prefix["VMs"].items():
+        colour = "green" if vm["status"] == "running" else "yellow"
+        addresses = ", ".join(f"{nic['network']} {nic['ip']}" for nic in vm["NICs"].values())
+        vms.add_row(name, f"[{colour}]{vm['status']}[/]", addresses, vm["distro"] or "")
+    nets = Table("net", "status", "gateway", "", box=None, pad_edge=False)
+    for name, net in prefix["Networks"].items():
+        colour = "green" if net["status"] == "up" else "yellow"
+        nets.add_row(name, f"[{colour}]{net['status']}[/]", net["gateway"], "management" if net["management"] else "")
+    for table in (vms, nets):
+        console.print()
+        console.print(table)
+
+
+def _list(args: argparse.Namespace) -> list[str]:
+    from ..workdir import find_workdir
+
+    return find_workdir(args.list_path or args.workdir_path or os.getcwd()).prefixes()
+
+
+def _destroy(args: argparse.Namespace) -> None:
+    from ..workdir import find_workdir
+
+    if args.prefix_path:
+        if _agreed(args.prefix_path, args.yes):
+            the_prefix(args).destroy()
+        return
+    workdir = find_workdir(args.workdir_path or os.getcwd())
+    current = workdir.current() if args.prefix_name == "current" else args.prefix_name
+    names = workdir.prefixes() if args.all_prefixes else [current]
+    if _agreed(", ".join(names), args.yes):
+        workdir.destroy(names)
+
+
+def _agreed(what: str, yes: bool) -> bool:
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise PrefixError(
+            "destroy asks before it removes anything, and there is no terminal", hint="lago destroy --yes"
+        )
+    return input(f"Destroy {what}? [Yn] ").strip().lower() in ("", "y", "yes")

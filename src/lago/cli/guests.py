@@ -1,0 +1,96 @@
+"""The verbs that reach into an environment: shell, nsexec."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import NoReturn
+
+from ..errors import LagoError, VMNotFound
+from ..prefix import Prefix
+from .environment import Verbs, the_prefix
+from .outcome import Outcome
+
+
+def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    """Add the verbs to the command line."""
+    shell = verbs.add_parser(
+        "shell",
+        help="a shell, a command or a script on a machine",
+        usage="lago shell HOST [[-c] COMMAND... | SCRIPT | -]",
+        description="Without more, an interactive shell (or the script on standard input). A single word that is a "
+        "local file is run as a bash script, - is a script on standard input, anything else is a command.",
+        prefix_chars="\0",
+        add_help=False,
+    )
+    shell.add_argument("host", metavar="HOST")
+    shell.add_argument("args", nargs=argparse.REMAINDER)
+    shell.set_defaults(run=_shell)
+    nsexec = verbs.add_parser(
+        "nsexec",
+        help="run a program of this host inside the environment's network",
+        usage="lago nsexec -- CMD [ARG...]",
+    )
+    nsexec.add_argument("command", nargs=argparse.REMAINDER, metavar="CMD")
+    nsexec.set_defaults(run=_nsexec)
+
+
+def _find(prefix: Prefix, host: str) -> str:
+    """The machine called `host`, or the first whose name ends so."""
+    names = prefix.topology.domains
+    found = host if host in names else next((name for name in names if host and name.endswith(host)), None)
+    if found is None:
+        from ..utils import near
+
+        raise VMNotFound(f"there is no machine {host}", hint=near(host, names))
+    return found
+
+
+def _shell(args: argparse.Namespace) -> Outcome:
+    prefix = the_prefix(args)
+    name = _find(prefix, args.host)
+    words = args.args[1:] if args.args[:1] == ["-c"] else args.args
+    guest = prefix.guest(name)
+    if not guest.connected():
+        _connect(prefix, name)
+    if len(words) == 1 and words == args.args and (words[0] == "-" or os.path.isfile(words[0])):
+        return Outcome(None, _script(prefix, name, words[0]))
+    # Words are joined into a line for the guest's shell, as ssh joins them.
+    line = " ".join(words) or "bash"
+    return _become(guest.argv(line, tty=sys.stdin.isatty() and (not words or sys.stdout.isatty())))
+
+
+def _connect(prefix: Prefix, name: str) -> None:
+    env = prefix.virt_env
+    try:
+        env.get_vm(name).connect()
+    finally:
+        env.close()
+
+
+def _script(prefix: Prefix, name: str, path: str) -> int:
+    guest = prefix.guest(name)
+    if path == "-":
+        return guest.feed("bash -s", sys.stdin.fileno())
+    with open(path, "rb") as script:
+        return guest.feed("bash -s", script)
+
+
+def _become(argv: list[str]) -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execvp(argv[0], argv)  # noqa: S606 - an argument list
+
+
+def _nsexec(args: argparse.Namespace) -> NoReturn:
+    command = args.command[1:] if args.command[:1] == ["--"] else args.command
+    if not command:
+        raise LagoError("nsexec needs a program to run", hint="lago nsexec -- CMD [ARG...]")
+    hypervisor = the_prefix(args).hypervisor
+    if hypervisor.shared:
+        raise LagoError(
+            "this environment has no network namespace of its own, its networks are the host's",
+            hint="run the program as it is",
+        )
+    _become(hypervisor.command(command))

@@ -1,0 +1,60 @@
+"""Machines that come up, one line each: live on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, TextIO
+
+from .. import log
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_COLOURS = {"up": "green", "failed": "red"}
+
+
+@contextlib.contextmanager
+def shown(names: Sequence[str], stream: TextIO) -> Iterator[Callable[[str, str], None]]:
+    """Show the phases of machines while the context lasts; yields the function to report them to."""
+    if stream.isatty() and log.console_shown():
+        with _live(names, stream) as report:
+            yield report
+    else:
+        began = time.monotonic()
+        yield lambda name, phase: log.say(f"{name}: {phase} ({time.monotonic() - began:.1f} s)")
+
+
+@contextlib.contextmanager
+def _live(names: Sequence[str], stream: TextIO) -> Iterator[Callable[[str, str], None]]:
+    from rich.console import Console
+    from rich.live import Live
+
+    board = _Board(names)
+    with Live(console=Console(file=stream), get_renderable=board.table, refresh_per_second=8), log.quiet_console():
+        yield board.report
+
+
+class _Board:
+    def __init__(self, names: Sequence[str]) -> None:
+        self._lock = threading.Lock()
+        self._began = time.monotonic()
+        self._phases: dict[str, tuple[str, float | None]] = dict.fromkeys(names, ("waiting", None))
+
+    def report(self, name: str, phase: str) -> None:
+        final = time.monotonic() - self._began if phase in _COLOURS else None
+        with self._lock:
+            self._phases[name] = (phase, final)
+
+    def table(self) -> Table:
+        from rich.table import Table
+
+        table = Table(box=None, show_header=False, pad_edge=False)
+        now = time.monotonic() - self._began
+        with self._lock:
+            for name, (phase, final) in self._phases.items():
+                colour = _COLOURS.get(phase, "yellow")
+                table.add_row(name, f"[{colour}]{phase}[/]", f"{now if final is None else final:6.1f} s")
+        return table

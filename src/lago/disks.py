@@ -1,0 +1,96 @@
+"""Disk images. The only code that runs qemu-img."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from .errors import CommandError, DiskError, HostError
+from .topology import Disk
+from .utils import run
+
+_OVERLAY_OPTIONS = "lazy_refcounts=on"
+
+
+def create(disk: Disk, prefix: str) -> None:
+    """Make the image of a disk of the environment in the directory `prefix`."""
+    path = os.path.join(prefix, disk.path)
+    if disk.template is not None:
+        if disk.format != "qcow2":
+            raise DiskError(
+                f"the disk {disk.name} is made from the template {disk.template.id} and can only be qcow2",
+                hint=f"leave out its format, {disk.format}",
+            )
+        create_overlay(path, disk.template.path, disk.template.format, disk.size)
+    elif disk.size is not None:
+        create_empty(path, disk.size, disk.format)
+    else:
+        raise DiskError(f"the empty disk {disk.name} has no size")
+
+
+def create_overlay(path: str, backing: str, backing_format: str, size: int | None = None) -> None:
+    """Make a qcow2 image that holds the differences to `backing`.
+
+    Args:
+        size: in bytes, at least that of `backing`, which is the default.
+    """
+    if not os.path.isabs(backing):
+        raise DiskError(f"the backing image {backing} has no absolute path")
+    _create(path, "qcow2", ["-o", _OVERLAY_OPTIONS, "-b", backing, "-F", backing_format], size)
+
+
+def create_empty(path: str, size: int, format: str = "qcow2") -> None:
+    """Make an empty image of `size` bytes; it occupies next to nothing."""
+    _create(path, format, ["-o", _OVERLAY_OPTIONS] if format == "qcow2" else [], size)
+
+
+def convert(source: str, path: str, format: str) -> None:
+    """Copy an image into another format."""
+    with _beside(path) as temporary:
+        _qemu_img(["convert", "-O", format, source, temporary], f"cannot convert {source}")
+
+
+def info(path: str) -> dict[str, Any]:
+    """What qemu-img says about an image, with its members `format`, `virtual-size`, `backing-filename` and so on."""
+    # An image of a running machine is locked; only reading its header does no harm.
+    out = _qemu_img(["info", "--force-share", "--output=json", path], f"cannot read the disk image {path}")
+    found: dict[str, Any] = json.loads(out)
+    return found
+
+
+def _create(path: str, format: str, options: Sequence[str], size: int | None) -> None:
+    with _beside(path) as temporary:
+        argv = ["create", "-q", "-f", format, *options, temporary, *([str(size)] if size is not None else [])]
+        _qemu_img(argv, f"cannot create the disk image {path}")
+
+
+@contextlib.contextmanager
+def _beside(path: str) -> Iterator[str]:
+    """A temporary name in the same directory, which becomes `path` if all goes well."""
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", dir=os.path.dirname(path) or ".")
+    except OSError as error:
+        raise DiskError(f"cannot create the disk image {path}", details=str(error)) from None
+    os.close(handle)
+    try:
+        yield temporary
+        os.chmod(temporary, 0o644)
+        os.rename(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
+def _qemu_img(arguments: Sequence[str], failure: str) -> bytes:
+    try:
+        return run(["qemu-img", *arguments]).out
+    except CommandError as error:
+        details = error.details.removeprefix("qemu-img: ")
+        if "No space left" in details:
+            raise HostError(f"{failure}: no space left on the device", details=details) from None
+        raise DiskError(failure, details=details) from None

@@ -1,0 +1,256 @@
+"""A prefix: one environment on disk, and what can be done with it.
+
+The stages stand in `Prefix.create`: read, parse, fetch, resolve, materialise, save. A prefix comes into being by a
+rename and ends by one, so that at any instant it is there as a whole or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+from . import config, log, state
+from .constants import PRIVATE
+from .errors import PrefixError, VMNotFound
+from .hypervisor import Hypervisor, open_hypervisor
+from .log import task
+from .paths import Paths
+from .ssh import Guest
+from .topology import Topology
+from .utils import in_parallel, json_text, lock_file, near, run, write_atomically
+
+if TYPE_CHECKING:
+    from .spec import EnvSpec
+    from .virt import VirtEnv
+    from .virt.readiness import Phase
+
+UNFINISHED: Final = ".lago-unfinished-"
+"""Directories with this prefix beside a prefix are what an interrupted `create` or `destroy` left."""
+
+
+def _no_phase(_vm: str, _phase: str) -> None:
+    pass
+
+
+class Prefix:
+    """The environment in the directory `prefix`; nothing is read before it is needed."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = os.path.abspath(prefix)
+        self.paths = Paths(self._prefix)
+
+    @classmethod
+    def create(cls, path: str, init_file: str) -> Prefix:
+        """A new prefix at `path` from an init file; images that are not in the store are fetched or built.
+
+        Raises:
+            PrefixError: there is something at `path`.
+            InitFileError: all faults of the init file.
+            LagoError: an image can't be had, a disk not be made.
+        """
+        from . import initfile, spec
+
+        path = os.path.abspath(path)
+        if os.path.lexists(path):
+            raise PrefixError(f"{path} exists already", hint="choose another name, or lago destroy it first")
+        wanted = spec.parse(initfile.read(init_file))
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        staging = tempfile.mkdtemp(prefix=UNFINISHED, dir=os.path.dirname(path))
+        try:
+            os.chmod(staging, 0o755)  # noqa: S103 - a directory as mkdir would have made it
+            prefix = cls(staging)
+            prefix.initialize()
+            with (
+                lock_file(prefix.paths.lock(), what=staging, timeout=0),
+                log.to_file(prefix.paths.logs("lago.log")),
+                task("Initialize and populate prefix"),
+            ):
+                prefix.virt_conf(wanted)
+                write_atomically(prefix.paths.prefix_lagofile(), "")
+                try:
+                    os.rename(staging, path)
+                except OSError as error:
+                    raise PrefixError(f"{path}: {error.strerror}", hint="choose another name") from None
+        except BaseException:
+            Prefix(staging).release()
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+        return cls(path)
+
+    def initialize(self) -> None:
+        """Make the directories, the uuid and the ssh keys."""
+        for directory in (self.paths.images(), self.paths.logs(), self.paths.virt()):
+            os.makedirs(directory)
+        write_atomically(self.paths.uuid(), uuid.uuid4().hex)
+        self._save_metadata({"libvirt_url": config.get("libvirt_url")})
+        run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lago", "-f", self.paths.ssh_id_rsa()])
+
+    def virt_conf(self, wanted: EnvSpec) -> None:
+        """Decide everything that the init file leaves open, and make the disks."""
+        from . import bootstrap, disks, templates, topology
+
+        with task("Fetch images"):
+            repository, store = templates.default_repository(), templates.default_store()
+            versions = [(n, v, repository.get_by_name(n).get_version(v)) for n, v in wanted.templates()]
+            images = {(name, version): store.ensure(found) for name, version, found in versions}
+        subnets = self._lease(wanted) if self.hypervisor.shared else None
+        resolved = topology.resolve(wanted, uuid=self.uuid, templates=images, subnets=subnets)
+        with open(self.paths.ssh_id_rsa_pub(), encoding="utf-8") as file:
+            public_key = file.read().strip()
+        with task("Create disks"):
+            todo = [disk for domain in resolved.domains.values() for disk in domain.disks]
+            in_parallel(lambda disk: disks.create(disk, self.paths.prefix()), todo, what="create disks")
+            for domain in resolved.domains.values():
+                bootstrap.prepare(domain, self.paths, public_key)
+        state.save(self.paths, resolved)
+
+    def _lease(self, wanted: EnvSpec) -> dict[str, str]:
+        from .subnet_lease import default_store
+
+        leases = default_store()
+        busy = self.virt_env_of(Topology(domains={}, nets={})).busy_subnets()
+        return {net.name: leases.acquire(self.paths.uuid(), net.gw, avoid=busy) for net in wanted.nets.values()}
+
+    def release(self) -> None:
+        """Give back what others could use: subnets."""
+        if os.path.exists(self.paths.uuid()) and self.metadata.get("libvirt_url", PRIVATE) != PRIVATE:
+            from .subnet_lease import default_store
+
+            default_store().release_all(self.paths.uuid())
+
+    @cached_property
+    def uuid(self) -> str:
+        """The 32 hex digits that tell this prefix from all others."""
+        try:
+            with open(self.paths.uuid(), encoding="utf-8") as file:
+                return file.read().strip()
+        except FileNotFoundError:
+            raise PrefixError(f"{self._prefix} is not a prefix: it has no uuid", hint="lago init") from None
+
+    @cached_property
+    def metadata(self) -> Mapping[str, Any]:
+        """Facts about the prefix that last."""
+        try:
+            with open(self.paths.metadata(), encoding="utf-8") as file:
+                data: dict[str, Any] = json.load(file)
+                return data
+        except FileNotFoundError:
+            return {}
+
+    def _save_metadata(self, data: Mapping[str, Any]) -> None:
+        write_atomically(self.paths.metadata(), json_text(data))
+
+    @cached_property
+    def hypervisor(self) -> Hypervisor:
+        """Where this prefix's libvirt lives."""
+        return open_hypervisor(self.metadata.get("libvirt_url", PRIVATE), self.uuid, self.paths)
+
+    @cached_property
+    def topology(self) -> Topology:
+        """The resolved environment."""
+        return state.load(self.paths)
+
+    @cached_property
+    def virt_env(self) -> VirtEnv:
+        """Its machines and networks."""
+        return self.virt_env_of(self.topology)
+
+    def virt_env_of(self, topology: Topology) -> VirtEnv:
+        """`topology` as machines and networks of this prefix."""
+        from .virt import VirtEnv
+
+        return VirtEnv(self, topology.domains, topology.nets)
+
+    def guest(self, name: str) -> Guest:
+        """How to log in to a machine. Raises VMNotFound."""
+        if name not in self.topology.domains:
+            raise VMNotFound(f"there is no machine {name}", hint=near(name, self.topology.domains))
+        domain = self.topology.domains[name]
+        from_template = domain.template.metadata.get("ssh-user") if domain.template else None
+        number = list(self.topology.domains).index(name)
+        return Guest(
+            name=name,
+            user=config.get("ssh_user", None) or from_template or "root",
+            address=domain.ip or "",
+            key=self.paths.ssh_id_rsa(),
+            control=os.path.join(self.hypervisor.socket_dir(), f"ssh-{number}"),
+            wrap=self.hypervisor.command,
+        )
+
+    @contextlib.contextmanager
+    def operation(self, name: str) -> Iterator[None]:
+        """Hold the prefix's lock and write to its log while something changes it."""
+        with lock_file(self.paths.lock(), what=f"the environment {self._prefix}", timeout=config.get("lock_timeout")):
+            if not os.path.exists(self.paths.prefix_lagofile()):
+                raise PrefixError(f"{self._prefix} is gone", hint="somebody else destroyed it meanwhile")
+            with log.to_file(self.paths.logs("lago.log")), task(name):
+                yield
+
+    def start(self, names: Iterable[str] = (), on_phase: Phase = _no_phase) -> None:
+        """Start machines (all, if none is named) and wait until they answer ssh; see `VirtEnv.start`."""
+        with self.operation("Start Prefix"):
+            try:
+                self.virt_env.start(names, on_phase)
+            finally:
+                self.virt_env.close()
+
+    def stop(self, names: Iterable[str] = ()) -> None:
+        """Stop machines (all, if none is named) as by pulling the plug."""
+        with self.operation("Stop prefix"):
+            try:
+                self.virt_env.stop(names)
+            finally:
+                self.virt_env.close()
+
+    def destroy(self) -> None:
+        """Stop everything and remove the prefix, however far it got."""
+        with self.operation("Destroy prefix"):
+            with task("Stop prefix"):
+                self._stop_whatever_runs()
+            self.release()
+            doomed = tempfile.mkdtemp(prefix=UNFINISHED, dir=os.path.dirname(self._prefix))
+            os.rename(self._prefix, doomed)
+            shutil.rmtree(doomed)
+
+    def _stop_whatever_runs(self) -> None:
+        if not self.hypervisor.shared:
+            self.hypervisor.end(0)
+            return
+        try:
+            self.virt_env.stop()
+        finally:
+            self.virt_env.close()
+            self.hypervisor.end(0)
+
+    def status(self) -> dict[str, Any]:
+        """What `lago status` shows; nothing is started for it."""
+        topology = self.topology
+        running = self.hypervisor.running()
+        states, up = dict.fromkeys(topology.domains, "down"), set()
+        if running:
+            env = self.virt_env
+            states, up = env.states(), env.nets_up()
+            env.close()
+        nets = {
+            net.name: {"gateway": net.gw, "management": net.management, "status": "up" if net.name in up else "down"}
+            for net in topology.nets.values()
+        }
+        vms = {}
+        for vm in topology.domains.values():
+            image = vm.template.metadata if vm.template else {}
+            vms[vm.name] = {
+                "NICs": {nic.name: {"ip": nic.ip or "N/A", "network": nic.net} for nic in vm.nics},
+                "distro": image.get("distro"),
+                "metadata": dict(vm.metadata),
+                "root password": image.get("root-password"),
+                "snapshots": "",
+                "status": states[vm.name],
+            }
+        return {"Prefix": {"Base directory": self._prefix, "Networks": nets, "UUID": self.uuid, "VMs": vms}}

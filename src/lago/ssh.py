@@ -1,0 +1,142 @@
+"""Guests over the OpenSSH client, one shared connection each.
+
+A master process holds the connection; every further command is a client of the master and costs milliseconds, whichever
+process asks. Where a guest's network is not the host's, `wrap` puts the master where it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import socket
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import IO
+
+from .errors import SSHError
+from .log import LOG
+from .utils import CommandStatus, run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guest:
+    """How to log in to a guest.
+
+    Attributes:
+        name: for messages.
+        key: path of the private key.
+        control: path of the master's socket; short.
+        wrap: turns a command into one that runs where the guest's network is.
+    """
+
+    name: str
+    user: str
+    address: str
+    key: str
+    control: str
+    wrap: Callable[[Sequence[str]], list[str]]
+
+    def _options(self) -> list[str]:
+        # The guest's host key is as young as the guest, and nothing but the environment is between it and us.
+        settings = {
+            "ControlPath": self.control,
+            "StrictHostKeyChecking": "no",
+            "UserKnownHostsFile": "/dev/null",
+            "LogLevel": "ERROR",
+        }
+        return ["-F", "/dev/null", *(f"-o{key}={value}" for key, value in settings.items())]
+
+    def connected(self) -> bool:
+        """Whether a master is there."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            try:
+                probe.connect(self.control)
+            except OSError:
+                return False
+        return True
+
+    def open(self, timeout: float) -> None:
+        """Start a master unless there is one; `timeout` in seconds covers connecting and the key exchange.
+
+        Raises:
+            SSHError: the guest can't be logged in to.
+        """
+        if self.connected():
+            return
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.control)
+        log = f"{self.control}.log"
+        settings = {
+            "ControlMaster": "yes",
+            "ControlPersist": "yes",
+            "ConnectTimeout": str(max(1, int(timeout))),
+            "IdentityFile": self.key,
+            "IdentitiesOnly": "yes",
+            "BatchMode": "yes",
+            "PreferredAuthentications": "publickey",
+            "ServerAliveInterval": "60",
+            "ServerAliveCountMax": "3",
+            "ForwardAgent": "no",
+            "ForwardX11": "no",
+        }
+        options = [*self._options(), *(f"-o{key}={value}" for key, value in settings.items())]
+        argv = self.wrap(["ssh", *options, "-E", log, "-N", "-f", f"{self.user}@{self.address}"])
+        # Not captured: the master keeps what it inherits open for as long as it lives.
+        LOG.debug("run: %s", shlex.join(argv))
+        master = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            code = master.wait(timeout + 5)
+        except BaseException as error:
+            master.kill()
+            master.wait()
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise self._error(f"no answer within {timeout:g} s", log) from None
+            raise
+        if code != 0:
+            raise self._error("can't be logged in to", log)
+
+    def _error(self, what: str, log: str) -> SSHError:
+        said = ""
+        with contextlib.suppress(OSError), open(log, encoding="utf-8", errors="replace") as file:
+            said = file.read()
+        return SSHError(f"{self.name}: {self.user}@{self.address}: {what}", details=said)
+
+    def argv(self, command: str | None = None, *, tty: bool = False) -> list[str]:
+        """The command line of a client of the master; it never connects by itself."""
+        options = [*self._options(), "-oControlMaster=no", "-oProxyCommand=false"]
+        return ["ssh", *options, "-t" if tty else "-T", f"{self.user}@{self.address}", *([command] if command else [])]
+
+    def run(
+        self, command: str | Sequence[str], *, data: bytes | None = None, timeout: float | None = None
+    ) -> CommandStatus:
+        """Run a command over the master and return how it ended; a list is quoted, a string is for the guest's shell.
+
+        Raises:
+            SSHError: the connection is not there, or was lost.
+        """
+        line = command if isinstance(command, str) else shlex.join(command)
+        status = run(self.argv(line), input_data=data, check=False, timeout=timeout)
+        self.check(status.code, status.err.decode(errors="replace"))
+        return status
+
+    def feed(self, command: str, stdin: IO[bytes] | int) -> int:
+        """Run a command with `stdin`, its output going where ours goes; the exit status."""
+        code = subprocess.run(self.argv(command), stdin=stdin, check=False).returncode
+        self.check(code)
+        return code
+
+    def check(self, code: int, details: str = "") -> None:
+        """Raise SSHError if a client's exit status is ssh's own and not the guest command's."""
+        if code == 255 and not self.connected():
+            raise SSHError(
+                f"{self.name}: the connection to {self.user}@{self.address} was lost",
+                details=details,
+                hint="lago status tells whether the machine runs; its console log is in the prefix's logs",
+            )
+
+    def close(self) -> None:
+        """End the master, if there is one."""
+        if self.connected():
+            run(["ssh", *self._options(), "-O", "exit", f"{self.user}@{self.address}"], check=False)

@@ -1,0 +1,100 @@
+"""Templates that are built on this host from the packages of a Debian release, without privileges."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from typing import Any
+
+from ... import disks
+from ...errors import HostError, TemplateError
+from ...log import task
+from . import debian12, ext4, kernel, mini
+from .apt import Apt, package_versions
+from .recipe import CMDLINE, Recipe, data_file
+from .tree import Tree
+
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (mini.RECIPE, debian12.RECIPE)}
+
+
+def get_recipe(name: str) -> Recipe:
+    """The recipe of that name."""
+    try:
+        return RECIPES[name]
+    except KeyError:
+        raise TemplateError(f"there is no recipe {name}", hint=f"there are: {', '.join(RECIPES)}") from None
+
+
+def build(name: str, image: str, work: str) -> dict[str, Any]:
+    """Build a template.
+
+    The kernel and the initrd are written beside the image, as `<image>.kernel` and `<image>.initrd`.
+
+    Args:
+        name: of the recipe.
+        image: file to write, a qcow2 image.
+        work: an empty directory for temporary files; what is left in it can be thrown away.
+
+    Returns:
+        The metadata of the image.
+
+    Raises:
+        HostError: a program or package source is missing, or there is no space.
+        TemplateError: the mirror cannot be reached, or a package is not as expected.
+    """
+    recipe = get_recipe(name)
+    try:
+        return _build(recipe, image, work)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise HostError(
+            f"no space left in {os.path.dirname(image)}, where the template {name} is built",
+            hint="free some, about 1 GiB is needed, or choose another place with LAGO_TEMPLATE_STORE",
+        ) from None
+
+
+def _build(recipe: Recipe, image: str, work: str) -> dict[str, Any]:
+    tree = Tree(os.path.join(work, "spool"))
+    with task("Download packages"):
+        apt = Apt(os.path.join(work, "apt"), recipe.suite)
+        apt.update()
+        kernel_package = kernel.package(apt)
+        names = {kernel_package, *kernel.TOOLS}
+        packages = apt.download(sorted(names | set(recipe.packages if recipe.base == "unpack" else ())))
+    with task("Prepare kernel and initrd"):
+        unpacked = kernel.Kernel(work, packages, kernel_package)
+        _write(f"{image}.kernel", unpacked.image())
+        _write(f"{image}.initrd", unpacked.initrd(data_file("initrd-init")))
+    with task("Unpack packages" if recipe.base == "unpack" else "Install packages"):
+        if recipe.base == "unpack":
+            mini.fill(tree, packages, unpacked.busybox, work)
+        else:
+            debian12.fill(tree, recipe.packages, apt, work)
+        unpacked.add_modules(tree)
+        for path, (source, permissions) in recipe.files.items():
+            tree.file(path, data_file(source), permissions)
+        for path, text in recipe.texts.items():
+            tree.file(path, text)
+        for path, target in recipe.links.items():
+            tree.symlink(path, target)
+    with task("Pack image"):
+        raw = os.path.join(work, "image.raw")
+        ext4.pack(tree, raw, size=recipe.size, label=recipe.name, work=work)
+        disks.convert(raw, image, "qcow2")
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(raw)
+    return {
+        **recipe.metadata,
+        "cmdline": CMDLINE,
+        "format": "qcow2",
+        "kernel-version": unpacked.version,
+        "packages": package_versions(packages),
+        "recipe": recipe.digest(),
+    }
+
+
+def _write(path: str, data: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(data)

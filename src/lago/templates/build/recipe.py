@@ -1,0 +1,55 @@
+"""What a template is made of, as a value."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.resources
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from .ext4 import EPOCH
+from .kernel import INITRD_MODULES, META_PACKAGE
+
+_REVISION = 1
+"""Counts changes of the building code that change its results."""
+
+CMDLINE = "console=ttyS0 root=/dev/vda net.ifnames=0 cryptomgr.notests quiet"
+"""Without the crypto self-tests and with only warnings on the console an emulated guest starts a second sooner."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A template that is built from packages of a Debian release.
+
+    Attributes:
+        base: `unpack` the packages only, or `install` them, with their dependencies, into a minimal system.
+        files: path in the image to the data file of this package that goes there and its permissions.
+        texts: path in the image to what is in it.
+        links: path in the image to where it points.
+        size: of the disk, in bytes; the image in the store holds only what is used.
+        metadata: what the store says about the image.
+    """
+
+    name: str
+    suite: str
+    base: Literal["unpack", "install"]
+    packages: tuple[str, ...]
+    files: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict)
+    size: int
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def digest(self) -> str:
+        """Identifies all that Lago itself puts into the result; the packages may change without it."""
+        data = {name: data_file(name).decode() for name, _ in self.files.values()}
+        data |= {name: data_file(name).decode() for name in ("initrd-init", "mke2fs.conf")}
+        parts = [_REVISION, EPOCH, CMDLINE, INITRD_MODULES, META_PACKAGE, asdict(self), data]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def data_file(name: str) -> bytes:
+    """A file that comes with Lago for use in images."""
+    return importlib.resources.files("lago.templates").joinpath("data", name).read_bytes()

@@ -1,0 +1,222 @@
+"""An environment's machines and networks together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import libvirt
+
+from .. import config, ssh
+from ..errors import HypervisorError, LagoError, VMNotFound
+from ..hypervisor import Hypervisor, accel, egress
+from ..log import LOG, task
+from ..topology import Domain, Net
+from ..utils import in_parallel, near
+from . import network
+from .events import Ends, start_loop
+from .network import Network
+from .readiness import Phase
+from .vm import STATES, VM
+
+if TYPE_CHECKING:
+    from ..prefix import Prefix
+
+_GRACE = 3.0
+
+
+def _no_phase(_vm: str, _phase: str) -> None:
+    pass
+
+
+class VirtEnv:
+    """The machines `vm_specs` and networks `net_specs` of a prefix, by name."""
+
+    def __init__(self, prefix: Prefix, vm_specs: Mapping[str, Domain], net_specs: Mapping[str, Net]) -> None:
+        self._prefix = prefix
+        self.paths = prefix.paths
+        self.uuid = prefix.uuid
+        self.hypervisor: Hypervisor = prefix.hypervisor
+        self._vms = {name: VM(self, spec) for name, spec in vm_specs.items()}
+        self._nets = {name: Network(self, spec) for name, spec in net_specs.items()}
+        self._connection: libvirt.virConnect | None = None
+        self._ends: Ends | None = None
+
+    @property
+    def libvirt_con(self) -> libvirt.virConnect:
+        """The connection to libvirt. Raises HypervisorError."""
+        if self._connection is None:
+            start_loop()
+            libvirt.registerErrorHandler(lambda _context, error: LOG.debug("libvirt: %s", error), None)
+            try:
+                self._connection = libvirt.open(self.hypervisor.uri)
+            except libvirt.libvirtError as error:
+                raise HypervisorError(
+                    f"no connection to libvirt at {self.hypervisor.uri}: {error}",
+                    hint="is libvirtd running, and may you use it? --libvirt_url private, the default, needs neither",
+                ) from error
+        return self._connection
+
+    @property
+    def ends(self) -> Ends:
+        """Who has ended."""
+        if self._ends is None:
+            self._ends = Ends(self.libvirt_con)
+        return self._ends
+
+    def close(self) -> None:
+        """Close the connection to libvirt; the environment goes on."""
+        if self._ends is not None:
+            self._ends.close()
+            self._ends = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @property
+    def live(self) -> bool:
+        """Whether there is a libvirt to ask."""
+        return self._connection is not None or self.hypervisor.running()
+
+    @cached_property
+    def accel(self) -> accel.Accel:
+        """How machines run. Raises HostError if KVM is asked for and does not work."""
+        wanted = config.get("accel")
+        if not self.hypervisor.shared or (self.hypervisor.local and os.access(accel.KVM_DEVICE, os.R_OK | os.W_OK)):
+            return accel.choose(wanted)
+        # Whether KVM works there can't be tried from here.
+        offered = "type='kvm'" in self.libvirt_con.getCapabilities()
+        kvm = wanted == "kvm" or (wanted == "auto" and offered)
+        return accel.Accel("kvm" if kvm else "tcg", "libvirt says so" if wanted == "auto" else "it is asked for")
+
+    @property
+    def forwarders(self) -> list[str]:
+        """Name servers that answer for names outside of the environment; none: those of libvirt's host."""
+        return [] if self.hypervisor.shared else [egress.NAMESERVER]
+
+    def guest(self, name: str) -> ssh.Guest:
+        """How to log in to a machine."""
+        return self._prefix.guest(name)
+
+    def get_vms(self) -> Mapping[str, VM]:
+        """All machines by name."""
+        return self._vms
+
+    def get_vm(self, name: str) -> VM:
+        """A machine. Raises VMNotFound."""
+        if name not in self._vms:
+            raise VMNotFound(f"there is no machine {name}", hint=near(name, self._vms))
+        return self._vms[name]
+
+    def get_nets(self) -> Mapping[str, Network]:
+        """All networks by name."""
+        return self._nets
+
+    def get_net(self, name: str | None = None) -> Network:
+        """A network; without a name the first management net. Raises LagoError."""
+        if name is None:
+            return next(net for net in self._nets.values() if net.is_management())
+        if name not in self._nets:
+            raise LagoError(f"there is no net {name}", hint=near(name, self._nets))
+        return self._nets[name]
+
+    def states(self) -> dict[str, str]:
+        """The state of every machine in a word, by one question to libvirt."""
+        known: dict[str, str] = {}
+        if self.live:
+            for domain in self.libvirt_con.listAllDomains():
+                known[domain.name()] = STATES.get(domain.state()[0], "unknown")
+        return {name: known.get(vm.libvirt_name(), "down") for name, vm in self._vms.items()}
+
+    def nets_up(self) -> set[str]:
+        """Names of the networks that are up, by one question to libvirt."""
+        if not self.live:
+            return set()
+        active = {net.name() for net in self.libvirt_con.listAllNetworks(libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE)}
+        return {name for name, net in self._nets.items() if net.libvirt_name() in active}
+
+    def start(self, names: Iterable[str] = (), on_phase: Phase = _no_phase) -> None:
+        """Start machines (all, if none is named) with the networks they need, and wait until they answer ssh.
+
+        If libvirt refuses, what this call started is stopped again. A machine that runs but does not answer is left
+        running, for a look at it.
+
+        Raises:
+            HypervisorError: libvirt refuses.
+            VMNotReady: a machine did not come up in time.
+        """
+        vms = self._select(names)
+        nets = [self._nets[name] for name in dict.fromkeys(nic.net for vm in vms for nic in vm.nics())]
+        with task("Start hypervisor"):
+            self.hypervisor.ensure([net.gw() for net in self._nets.values() if net.is_management()])
+            fresh = {name for name, state in self.states().items() if state != "running"}
+            up = self.nets_up()
+            LOG.debug("machines run under %s: %s", self.accel.kind, self.accel.reason)
+        try:
+            with task("Start nets"):
+                in_parallel(lambda net: net.start(), nets, what="start nets")
+            with task("Start VMs"):
+                in_parallel(lambda vm: _started(vm, on_phase), vms, what="start VMs")
+        except BaseException:
+            self._undo([vm for vm in vms if vm.name() in fresh], [net for net in nets if net.name() not in up])
+            raise
+        with task("Wait for ssh"):
+            reachable = [vm for vm in vms if vm.spec.ip]
+            in_parallel(lambda vm: _ready(vm, on_phase), reachable, what="wait for ssh")
+
+    def _undo(self, vms: list[VM], nets: list[Network]) -> None:
+        with task("Undo start"):
+            todo: list[VM | Network] = [*reversed(vms), *reversed(nets)]
+            for one in todo:
+                try:
+                    one.stop()
+                except Exception as error:
+                    LOG.warning("%s can't be stopped: %s", one.name(), error)
+            self._end_if_idle()
+
+    def busy_subnets(self) -> set[str]:
+        """Gateways or host addresses on networks that libvirt has already, whoever made them."""
+        return network.addresses(self.libvirt_con)
+
+    def _select(self, names: Iterable[str]) -> list[VM]:
+        return [self.get_vm(name) for name in names] or list(self._vms.values())
+
+    def stop(self, names: Iterable[str] = ()) -> None:
+        """Stop machines (all, if none is named) as by pulling the plug, and the networks nobody uses any more."""
+        names = list(names)
+        vms = self._select(names)
+        if not self.live:
+            self.hypervisor.end(0)
+            return
+        if not names and not self.hypervisor.shared:
+            self._end()
+            return
+        in_parallel(lambda vm: vm.stop(), vms, what="stop VMs")
+        running = [self._vms[name] for name, state in self.states().items() if state == "running"]
+        used = {nic.net for vm in running for nic in vm.nics()}
+        in_parallel(lambda net: net.stop(), [n for n in self._nets.values() if n.name() not in used], what="stop nets")
+        self._end_if_idle()
+
+    def _end_if_idle(self) -> None:
+        if not self.hypervisor.shared and "running" not in self.states().values():
+            self._end()
+
+    def _end(self) -> None:
+        self.close()
+        self.hypervisor.end(_GRACE)
+
+
+def _started(vm: VM, on_phase: Phase) -> None:
+    on_phase(vm.name(), "starting")
+    vm.start()
+
+
+def _ready(vm: VM, on_phase: Phase) -> None:
+    try:
+        vm.wait_for_ssh(on_phase)
+    except BaseException:
+        on_phase(vm.name(), "failed")
+        raise
+    on_phase(vm.name(), "up")

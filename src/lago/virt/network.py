@@ -1,0 +1,112 @@
+"""Networks of an environment."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from typing import TYPE_CHECKING
+
+import libvirt
+
+from ..errors import HypervisorError, LagoError
+from ..topology import Net, bridge_name, libvirt_net_name
+from . import xml as formats
+
+if TYPE_CHECKING:
+    from .env import VirtEnv
+
+
+def addresses(connection: libvirt.virConnect) -> set[str]:
+    """The host's addresses on all networks that libvirt knows."""
+    described = (ET.fromstring(net.XMLDesc()) for net in connection.listAllNetworks())  # noqa: S314 - libvirt's own
+    return {ip.attrib["address"] for root in described for ip in root.iter("ip") if "address" in ip.attrib}
+
+
+class Network:
+    """A network; `spec` is its resolved value."""
+
+    def __init__(self, env: VirtEnv, spec: Net) -> None:
+        self._env = env
+        self.spec = spec
+
+    def name(self) -> str:
+        """Its name in the init file."""
+        return self.spec.name
+
+    def gw(self) -> str:
+        """Its gateway's address, which is also the host's on it."""
+        return self.spec.gw
+
+    def is_management(self) -> bool:
+        """Whether machines are reached over it."""
+        return self.spec.management
+
+    def resolve(self, name: str) -> str:
+        """The address of a name on this net. Raises LagoError if it has none."""
+        try:
+            return self.spec.mapping[name]
+        except KeyError:
+            raise LagoError(
+                f"net {self.name()} has no name {name}", hint=f"known: {', '.join(self.spec.mapping)}"
+            ) from None
+
+    def libvirt_name(self) -> str:
+        """What libvirt calls it."""
+        return libvirt_net_name(self._env.uuid, self.name())
+
+    def _find(self) -> libvirt.virNetwork | None:
+        try:
+            return self._env.libvirt_con.networkLookupByName(self.libvirt_name())
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_NO_NETWORK:
+                return None
+            raise
+
+    def alive(self) -> bool:
+        """Whether it is up."""
+        return self._env.live and (found := self._find()) is not None and bool(found.isActive())
+
+    def start(self) -> None:
+        """Bring it up, unless it is."""
+        try:
+            found = self._find() or self._env.libvirt_con.networkDefineXML(self._xml())
+            if not found.isActive():
+                found.create()
+        except libvirt.libvirtError as error:
+            raise HypervisorError(
+                f"net {self.name()} does not start: {error}", hint="lago doctor tells what the host lacks"
+            ) from error
+
+    def _xml(self) -> str:
+        macs = {
+            nic.ip: nic.mac
+            for vm in self._env.get_vms().values()
+            for nic in vm.spec.nics
+            if nic.net == self.name() and nic.ip
+        }
+        # A management net answers for the names of all nets; its own come first.
+        nets = [self, *(net for net in self._env.get_nets().values() if net is not self)]
+        records: dict[str, str] = {}
+        for net in nets:
+            for name, address in net.spec.mapping.items():
+                records.setdefault(name, address)
+        return formats.network_xml(
+            self.spec,
+            name=self.libvirt_name(),
+            bridge=bridge_name(self._env.uuid, self.name()),
+            macs=macs,
+            records=records,
+            forwarders=self._env.forwarders,
+        )
+
+    def stop(self) -> None:
+        """Take it down and forget it, if it is there."""
+        found = self._find() if self._env.live else None
+        if found is not None:
+            if found.isActive():
+                found.destroy()
+            found.undefine()
+
+    def leases(self) -> set[str]:
+        """Addresses that machines have asked for and got."""
+        found = self._find()
+        return {lease["ipaddr"] for lease in found.DHCPLeases()} if found is not None else set()

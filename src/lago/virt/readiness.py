@@ -1,0 +1,112 @@
+"""Waiting until a machine answers, and telling how far it came when it does not."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import libvirt
+
+from ..errors import SSHError, VMNotReady
+from ..log import LOG
+
+if TYPE_CHECKING:
+    from .vm import VM
+
+Phase = Callable[[str, str], None]
+"""Called with a machine's name and what it does now."""
+
+_SSH_PORT = 22
+_TAIL = 25
+_PANIC = ("Kernel panic", "end Kernel panic", "Attempted to kill init")
+
+
+def wait_for_ssh(vm: VM, timeout: float, on_phase: Phase) -> None:
+    """Return when the machine has run `true` over ssh.
+
+    Args:
+        timeout: seconds.
+
+    Raises:
+        VMNotReady: it has not within `timeout`, or it ended; says how far it came.
+    """
+    deadline = time.monotonic() + timeout
+    ended = vm.env.ends.of(vm.libvirt_name())
+    last: Exception | None = None
+    phase = ""
+    while not ended.is_set() and (left := deadline - time.monotonic()) > 0:
+        now = _phase(vm, last)
+        if now != phase:
+            on_phase(vm.name(), now)
+            phase = now
+        try:
+            if not isinstance(last, SSHError):
+                vm.env.hypervisor.connect(vm.ip(), _SSH_PORT, min(1.0, left)).close()
+            vm.guest.open(left)
+            if vm.guest.run("true"):
+                raise SSHError("it logs us in, but does not run a command")
+            return
+        except SSHError as error:
+            LOG.debug("%s", error.render())
+            vm.guest.close()
+            last = error
+            ended.wait(0.5)
+        except OSError as error:
+            last = error
+            ended.wait(0.02)
+    raise explain(vm, timeout, last)
+
+
+def _phase(vm: VM, last: Exception | None) -> str:
+    if isinstance(last, SSHError):
+        return "logging in"
+    return "booting" if vm.console_text() else "starting"
+
+
+def explain(vm: VM, timeout: float, last: Exception | None) -> VMNotReady:
+    """How far a machine came that does not answer, with the end of its console log."""
+    console = vm.console_text()
+    what, details = _how_far(vm, console, last)
+    tail = "\n".join(console.splitlines()[-_TAIL:])
+    waited = "" if vm.env.ends.of(vm.libvirt_name()).is_set() else f" within {timeout:g} s"
+    return VMNotReady(
+        f"{vm.name()} did not answer ssh{waited}: {what}",
+        details="\n".join(part for part in (details, tail and f"console:\n{tail}") if part),
+        hint=f"its whole console log: {vm.console_log()}",
+    )
+
+
+def _how_far(vm: VM, console: str, last: Exception | None) -> tuple[str, str]:
+    state, reason = vm.libvirt_state()
+    panic = next((line for line in console.splitlines() if any(word in line for word in _PANIC)), None)
+    if panic:
+        return f"its kernel panicked: {panic.strip()}", ""
+    if state in (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_CRASHED, None):
+        if state is not None and reason == libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN:
+            return "it powered itself off", ""
+        return "QEMU ended", _qemu_said(vm)
+    if state == libvirt.VIR_DOMAIN_PAUSED:
+        on_io = reason == libvirt.VIR_DOMAIN_PAUSED_IOERROR
+        return ("it is paused on an I/O error, is the disk full?" if on_io else "it is paused"), _qemu_said(vm)
+    if not console.strip():
+        return "there was no kernel output", _qemu_said(vm)
+    if isinstance(last, SSHError):
+        return f"ssh: {last.what}", last.details
+    if not vm.has_lease():
+        return "its kernel runs, but it got no address (no DHCP lease)", ""
+    return f"it has its address {vm.ip()}, but port {_SSH_PORT} is closed: {last}", ""
+
+
+def _qemu_said(vm: VM) -> str:
+    path = vm.qemu_log()
+    if path is None:
+        return ""
+    text = ""
+    with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
+        text = file.read()
+    # The log repeats the whole command line, which starts with the environment and ends where stderr begins.
+    lines = [line for line in text.rpartition("-msg timestamp=on\n")[2].splitlines() if line.strip()]
+    return f"{os.path.basename(path)}:\n" + "\n".join(lines[-10:]) if lines else ""

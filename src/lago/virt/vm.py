@@ -1,0 +1,193 @@
+"""Virtual machines of an environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import libvirt
+
+from .. import bootstrap, config, ssh
+from ..errors import HypervisorError, VMError, VMNotRunning
+from ..topology import Domain, Nic, libvirt_domain_name
+from ..utils import CommandStatus
+from . import readiness, xml
+
+if TYPE_CHECKING:
+    from .env import VirtEnv
+
+STATES: dict[int, str] = {
+    libvirt.VIR_DOMAIN_NOSTATE: "no state",
+    libvirt.VIR_DOMAIN_RUNNING: "running",
+    libvirt.VIR_DOMAIN_BLOCKED: "blocked",
+    libvirt.VIR_DOMAIN_PAUSED: "paused",
+    libvirt.VIR_DOMAIN_SHUTDOWN: "begin shut down",
+    libvirt.VIR_DOMAIN_SHUTOFF: "shut off",
+    libvirt.VIR_DOMAIN_CRASHED: "crashed",
+    libvirt.VIR_DOMAIN_PMSUSPENDED: "suspended",
+}
+"""The words for libvirt's states, as `lago status` has always shown them."""
+
+
+class VM:
+    """A virtual machine; `spec` is its resolved value."""
+
+    def __init__(self, env: VirtEnv, spec: Domain) -> None:
+        self.env = env
+        self.spec = spec
+        self._console_start = 0
+
+    def name(self) -> str:
+        """Its name in the init file, and its host name."""
+        return self.spec.name
+
+    def ip(self) -> str:
+        """Its address on the management net. Raises VMError if it is on none."""
+        if self.spec.ip is None:
+            raise VMError(f"{self.name()} has no address on a management net", hint="give it a nic on one")
+        return self.spec.ip
+
+    def nics(self) -> tuple[Nic, ...]:
+        """Its network interfaces."""
+        return self.spec.nics
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """The free `metadata` of its init file entry."""
+        return self.spec.metadata
+
+    def distro(self) -> str | None:
+        """What its template says it runs."""
+        return self.spec.template.metadata.get("distro") if self.spec.template else None
+
+    def libvirt_name(self) -> str:
+        """What libvirt calls it."""
+        return libvirt_domain_name(self.env.uuid, self.name())
+
+    def _find(self) -> libvirt.virDomain | None:
+        if not self.env.live:
+            return None
+        try:
+            return self.env.libvirt_con.lookupByName(self.libvirt_name())
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+                return None
+            raise
+
+    def libvirt_state(self) -> tuple[int | None, int]:
+        """libvirt's state and reason numbers; no state if libvirt does not know it."""
+        found = self._find()
+        if found is None:
+            return None, 0
+        state, reason = found.state()
+        return state, reason
+
+    def state(self) -> str:
+        """Its state in a word; `down` if libvirt does not know it."""
+        state, _ = self.libvirt_state()
+        return "down" if state is None else STATES.get(state, "unknown")
+
+    def alive(self) -> bool:
+        """Whether its QEMU runs."""
+        found = self._find()
+        return found is not None and bool(found.isActive())
+
+    def start(self) -> None:
+        """Start it, unless it runs. Its nets must be up."""
+        try:
+            found = self._find()
+            if found is not None and found.isActive():
+                return
+            self._console_start = self._console_size()
+            self.env.ends.forget(self.libvirt_name())
+            domain = self.env.libvirt_con.defineXML(self._xml())
+            domain.create()
+        except libvirt.libvirtError as error:
+            raise HypervisorError(
+                f"{self.name()} does not start: {error.get_error_message()}",
+                hint=f"QEMU's own log: {self.qemu_log()}" if self.qemu_log() else "",
+            ) from error
+
+    def _xml(self) -> str:
+        paths = self.env.paths
+        with open(paths.ssh_id_rsa_pub(), encoding="utf-8") as file:
+            additions = bootstrap.additions(self.spec, paths, file.read().strip())
+        files = xml.DomainFiles(
+            disks=tuple(os.path.join(paths.prefix(), disk.path) for disk in self.spec.disks),
+            seeds=tuple(disk.path for disk in additions.disks),
+            console_log=self.console_log(),
+            oem_strings=additions.oem_strings,
+        )
+        nets = {name: net.libvirt_name() for name, net in self.env.get_nets().items()}
+        return xml.domain_xml(
+            self.spec, name=self.libvirt_name(), files=files, kvm=self.env.accel.kind == "kvm", nets=nets
+        )
+
+    def stop(self) -> None:
+        """End it as by pulling the plug, and forget it."""
+        self.guest.close()
+        found = self._find()
+        if found is not None:
+            if found.isActive():
+                found.destroyFlags(libvirt.VIR_DOMAIN_DESTROY_GRACEFUL)
+            found.undefine()
+
+    def console_log(self) -> str:
+        """File with all it ever wrote on its serial console."""
+        return self.env.paths.console_log(self.name())
+
+    def _console_size(self) -> int:
+        try:
+            return os.path.getsize(self.console_log())
+        except OSError:
+            return 0
+
+    def console_text(self) -> str:
+        """What it wrote on its console since we started it."""
+        try:
+            with open(self.console_log(), "rb") as file:
+                file.seek(self._console_start)
+                return file.read().decode(errors="replace")
+        except OSError:
+            return ""
+
+    def qemu_log(self) -> str | None:
+        """QEMU's own log, where it is ours to read."""
+        return None if self.env.hypervisor.shared else self.env.paths.logs("qemu", f"{self.libvirt_name()}.log")
+
+    def has_lease(self) -> bool:
+        """Whether it asked for its management address and got it."""
+        return self.ip() in self.env.get_net(self.spec.mgmt_net).leases()
+
+    @cached_property
+    def guest(self) -> ssh.Guest:
+        """How to log in to it."""
+        return self.env.guest(self.name())
+
+    def wait_for_ssh(self, on_phase: readiness.Phase = lambda _name, _phase: None) -> None:
+        """Return when it runs commands over ssh.
+
+        Raises:
+            VMNotReady: it did not within config `boot_timeout`; says how far it came.
+        """
+        readiness.wait_for_ssh(self, config.get("boot_timeout") * self.env.accel.time_factor, on_phase)
+
+    def ssh(self, command: str | Sequence[str], data: bytes | None = None) -> CommandStatus:
+        """Run a command and return how it ended; a list is quoted, a string is for the guest's shell.
+
+        Raises:
+            VMNotRunning: it does not run.
+            SSHError: the connection was lost.
+        """
+        self.connect()
+        return self.guest.run(command, data=data)
+
+    def connect(self) -> None:
+        """Make sure that commands can be run. Raises VMNotRunning, VMNotReady."""
+        if self.guest.connected():
+            return
+        if not self.alive():
+            raise VMNotRunning(f"{self.name()} is not running, it is {self.state()}", hint=f"lago start {self.name()}")
+        self.wait_for_ssh()
