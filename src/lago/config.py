@@ -70,6 +70,7 @@ OPTIONS: Final[dict[str, Option]] = {
     "default_root_password": Option(str, "123456", "root password of guests whose template allows one"),
     "template_store": Option(str, "", "directory of template images (default: in the XDG data directory)"),
     "template_repo_path": Option(str, "", "template repository (default: the one that comes with Lago)"),
+    "subnet_range": Option(str, "200-209", "third octets of the first and last 192.168.N.0/24 to lease"),
     "lease_dir": Option(str, "/var/lib/lago/subnets", "directory of subnet leases on shared host networks"),
 }
 

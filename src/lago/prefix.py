@@ -82,7 +82,9 @@ class Prefix:
             Prefix(staging).release()
             shutil.rmtree(staging, ignore_errors=True)
             raise
-        return cls(path)
+        made = cls(path)
+        made._hold_leases()
+        return made
 
     def initialize(self) -> None:
         """Make the directories, the uuid and the ssh keys."""
@@ -115,8 +117,22 @@ class Prefix:
         from .subnet_lease import default_store
 
         leases = default_store()
-        busy = self.virt_env_of(Topology(domains={}, nets={})).busy_subnets()
-        return {net.name: leases.acquire(self.paths.uuid(), net.gw, avoid=busy) for net in wanted.nets.values()}
+        nothing = self.virt_env_of(Topology(domains={}, nets={}))
+        try:
+            busy = nothing.busy_subnets()
+        finally:
+            nothing.close()
+        # What is asked for goes first, or another net of ours might get it.
+        nets = sorted(wanted.nets.values(), key=lambda net: net.gw is None)
+        return {net.name: leases.acquire(self.paths.uuid(), net.gw, avoid=busy) for net in nets}
+
+    def _hold_leases(self) -> None:
+        """Lease again what is ours: a lease names the place of its prefix, and a prefix may be moved."""
+        if self.hypervisor.shared:
+            from .subnet_lease import default_store
+
+            for net in self.topology.nets.values():
+                default_store().acquire(self.paths.uuid(), net.gw)
 
     def release(self) -> None:
         """Give back what others could use: subnets."""
@@ -196,6 +212,7 @@ class Prefix:
     def start(self, names: Iterable[str] = (), on_phase: Phase = _no_phase) -> None:
         """Start machines (all, if none is named) and wait until they answer ssh; see `VirtEnv.start`."""
         with self.operation("Start Prefix"):
+            self._hold_leases()
             try:
                 self.virt_env.start(names, on_phase)
             finally:

@@ -206,15 +206,15 @@ def lock_file(path: str, *, what: str, timeout: float = 120, shared: bool = Fals
 
 def _flock(fd: int, kind: int, what: str, timeout: float) -> None:
     deadline = time.monotonic() + timeout
-    waiting = False
+    patience = time.monotonic() + 1
     while True:
         try:
             fcntl.flock(fd, kind | fcntl.LOCK_NB)
             return
         except BlockingIOError:
             holder = os.pread(fd, 32, 0).decode(errors="replace").strip() or "unknown"
-        if not waiting and timeout > 0:
-            waiting = True
+        if time.monotonic() > patience:
+            patience = deadline + 1
             LOG.warning("%s is in use by process %s, waiting for it", what, holder)
         if time.monotonic() > deadline:
             raise LockTimeout(

@@ -2,28 +2,56 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import select
 import socket
 import time
 from typing import Final
 
-_ATTEMPT: Final = 1.0
-_PAUSE: Final = 0.05
+_PACE: Final = 0.15
+_PATIENCE: Final = 3.0
 
 
 def reach(address: str, port: int, timeout: float) -> socket.socket:
-    """A connected socket; attempts go on until `timeout` seconds have passed.
+    """A connected socket, as soon as the guest accepts one; tried for `timeout` seconds.
 
-    A guest that boots first does not answer at all and then refuses; neither has an event to wait for.
+    A guest that boots first loses what is sent to it, then refuses, then accepts. TCP would send again after 1, 3 and
+    7 s only, so a new attempt joins every 0.15 s, while older ones keep their chance: a busy guest answers late.
 
     Raises:
-        OSError: the last attempt's.
+        OSError: the last answer, or that there was none.
     """
+    family, kind, protocol, _, target = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
     deadline = time.monotonic() + timeout
-    while True:
-        left = deadline - time.monotonic()
-        try:
-            return socket.create_connection((address, port), timeout=max(0.01, min(_ATTEMPT, left)))
-        except OSError:
-            if time.monotonic() + _PAUSE >= deadline:
-                raise
-        time.sleep(_PAUSE)
+    pending: dict[int, tuple[socket.socket, float]] = {}
+    last: OSError = TimeoutError(errno.ETIMEDOUT, f"no answer from {address} port {port} within {timeout:g} s")
+    try:
+        while True:
+            attempt = socket.socket(family, kind, protocol)
+            attempt.setblocking(False)
+            pending[attempt.fileno()] = (attempt, time.monotonic() + _PATIENCE)
+            attempt.connect_ex(target)
+            until = min(deadline, time.monotonic() + _PACE)
+            while pending and (left := until - time.monotonic()) > 0:
+                for fd in _settled(list(pending), left):
+                    settled, _ = pending.pop(fd)
+                    error = settled.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                    if not error:
+                        settled.setblocking(True)
+                        return settled
+                    settled.close()
+                    last = OSError(error, os.strerror(error))
+            if (now := time.monotonic()) >= deadline:
+                raise last
+            # Nothing pending means a refusal, which comes at once and has no event for its end.
+            time.sleep(max(0, until - now))
+            for fd in [fd for fd, (_, end) in pending.items() if end < now]:
+                pending.pop(fd)[0].close()
+    finally:
+        for one, _ in pending.values():
+            one.close()
+
+
+def _settled(fds: list[int], timeout: float) -> list[int]:
+    return select.select([], fds, [], timeout)[1]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import libvirt
 
@@ -13,6 +14,7 @@ from .. import config, ssh
 from ..errors import HypervisorError, LagoError, VMNotFound
 from ..hypervisor import Hypervisor, accel, egress
 from ..log import LOG, task
+from ..paths import Paths
 from ..topology import Domain, Net
 from ..utils import in_parallel, near
 from . import network
@@ -21,10 +23,26 @@ from .network import Network
 from .readiness import Phase
 from .vm import STATES, VM
 
-if TYPE_CHECKING:
-    from ..prefix import Prefix
-
 _GRACE = 3.0
+
+
+class Home(Protocol):
+    """What an environment needs to know of its prefix."""
+
+    @property
+    def paths(self) -> Paths:
+        """Where its files are."""
+
+    @property
+    def uuid(self) -> str:
+        """What tells it from all others."""
+
+    @property
+    def hypervisor(self) -> Hypervisor:
+        """Where its libvirt lives."""
+
+    def guest(self, name: str) -> ssh.Guest:
+        """How to log in to a machine."""
 
 
 def _no_phase(_vm: str, _phase: str) -> None:
@@ -34,7 +52,7 @@ def _no_phase(_vm: str, _phase: str) -> None:
 class VirtEnv:
     """The machines `vm_specs` and networks `net_specs` of a prefix, by name."""
 
-    def __init__(self, prefix: Prefix, vm_specs: Mapping[str, Domain], net_specs: Mapping[str, Net]) -> None:
+    def __init__(self, prefix: Home, vm_specs: Mapping[str, Domain], net_specs: Mapping[str, Net]) -> None:
         self._prefix = prefix
         self.paths = prefix.paths
         self.uuid = prefix.uuid
@@ -43,27 +61,35 @@ class VirtEnv:
         self._nets = {name: Network(self, spec) for name, spec in net_specs.items()}
         self._connection: libvirt.virConnect | None = None
         self._ends: Ends | None = None
+        self._lock = threading.Lock()
 
     @property
     def libvirt_con(self) -> libvirt.virConnect:
         """The connection to libvirt. Raises HypervisorError."""
-        if self._connection is None:
-            start_loop()
-            libvirt.registerErrorHandler(lambda _context, error: LOG.debug("libvirt: %s", error), None)
-            try:
-                self._connection = libvirt.open(self.hypervisor.uri)
-            except libvirt.libvirtError as error:
-                raise HypervisorError(
-                    f"no connection to libvirt at {self.hypervisor.uri}: {error}",
-                    hint="is libvirtd running, and may you use it? --libvirt_url private, the default, needs neither",
-                ) from error
-        return self._connection
+        with self._lock:
+            if self._connection is None:
+                self._connection = self._open()
+                self._ends = Ends(self._connection)
+            return self._connection
+
+    def _open(self) -> libvirt.virConnect:
+        start_loop()
+        # libvirt would print every error, also those that are answers.
+        libvirt.registerErrorHandler(lambda _context, error: LOG.debug("libvirt: %s", error[2]), None)
+        try:
+            return libvirt.open(self.hypervisor.uri)
+        except libvirt.libvirtError as error:
+            raise HypervisorError(
+                f"no connection to libvirt at {self.hypervisor.uri}: {error}",
+                hint="is libvirtd running, and may you use it? --libvirt_url private, the default, needs neither",
+            ) from error
 
     @property
     def ends(self) -> Ends:
         """Who has ended."""
+        connection = self.libvirt_con
         if self._ends is None:
-            self._ends = Ends(self.libvirt_con)
+            raise HypervisorError(f"the connection to {connection.getURI()} was closed")
         return self._ends
 
     def close(self) -> None:
@@ -177,8 +203,8 @@ class VirtEnv:
             self._end_if_idle()
 
     def busy_subnets(self) -> set[str]:
-        """Gateways or host addresses on networks that libvirt has already, whoever made them."""
-        return network.addresses(self.libvirt_con)
+        """The subnets of networks that libvirt has already, whoever made them."""
+        return network.subnets(self.libvirt_con)
 
     def _select(self, names: Iterable[str]) -> list[VM]:
         return [self.get_vm(name) for name in names] or list(self._vms.values())

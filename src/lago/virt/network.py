@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from .env import VirtEnv
 
 
-def addresses(connection: libvirt.virConnect) -> set[str]:
-    """The host's addresses on all networks that libvirt knows."""
+def subnets(connection: libvirt.virConnect) -> set[str]:
+    """All networks that libvirt knows, as `address/mask`."""
     described = (ET.fromstring(net.XMLDesc()) for net in connection.listAllNetworks())  # noqa: S314 - libvirt's own
-    return {ip.attrib["address"] for root in described for ip in root.iter("ip") if "address" in ip.attrib}
+    ips = (ip.attrib for root in described for ip in root.iter("ip") if "address" in ip.attrib)
+    return {f"{ip['address']}/{ip.get('prefix') or ip.get('netmask', '24')}" for ip in ips}
 
 
 class Network:

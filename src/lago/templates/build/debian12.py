@@ -140,6 +140,8 @@ _DOCUMENTS = ("doc", "info", "lintian", "locale", "man")
 def fill(tree: Tree, packages: Iterable[str], apt: Apt, work: str) -> None:
     """Install the packages into a minimal system and put that into `tree`."""
     archive = os.path.join(work, "system.tar")
+    memory = os.path.join(work, "memory")
+    os.mkdir(memory)
     options = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in _DOCUMENTS]
     options += [f"--aptopt={line}" for line in apt.settings]
     # A file system in memory, in mounts of our own: whatever happens to us, nothing is left. Root needs no user
@@ -148,12 +150,28 @@ def fill(tree: Tree, packages: Iterable[str], apt: Apt, work: str) -> None:
     if os.geteuid() != 0:
         namespaces += ["--user", "--map-auto", "--map-root-user"]
     argv = ["mmdebstrap", "--mode=root", "--variant=minbase", "--format=tar", "--architectures=amd64"]
-    argv += ["--skip=chroot/mount/sys", f"--include={','.join(packages)}", *options, RECIPE.suite, "-", apt.sources_file]
+    argv += [
+        "--skip=chroot/mount/sys",
+        f"--include={','.join(packages)}",
+        *options,
+        RECIPE.suite,
+        "-",
+        apt.sources_file,
+    ]
     run(["mmdebstrap", "--version"])
     try:
         run(
-            ["unshare", *namespaces, "sh", "-c", 'mount -t tmpfs tmpfs /tmp && exec "$@"', "sh", *argv],
-            env={"SOURCE_DATE_EPOCH": str(EPOCH), "TMPDIR": "/tmp", "LC_ALL": "C.UTF-8"},  # noqa: S108
+            [
+                "unshare",
+                *namespaces,
+                "sh",
+                "-c",
+                'mount -t tmpfs -o mode=755 tmpfs "$TMPDIR" && exec "$@"',
+                "sh",
+                *argv,
+            ],
+            env={"SOURCE_DATE_EPOCH": str(EPOCH), "TMPDIR": memory, "LC_ALL": "C.UTF-8"},
+            cwd="/",
             output=archive,
         )
     except CommandError as error:

@@ -1,0 +1,31 @@
+"""Systemd credentials in SMBIOS strings, for guests with systemd 252 or later.
+
+The credential `tmpfiles.extra` has lines for systemd-tmpfiles, which runs early in every boot.
+"""
+
+from __future__ import annotations
+
+import base64
+
+from ..paths import Paths
+from ..topology import Domain
+from . import Additions
+
+_CREDENTIAL = "io.systemd.credential.binary:"
+
+
+def prepare(domain: Domain, paths: Paths, public_key: str) -> None:
+    """Nothing to prepare: all is in the definition of the machine."""
+
+
+def additions(domain: Domain, paths: Paths, public_key: str) -> Additions:
+    """The name of the machine and the key of its root."""
+    key = base64.b64encode(f"{public_key.strip()}\n".encode()).decode()
+    lines = [
+        f"f+ /etc/hostname 0644 root root - {domain.name}",
+        f"w /proc/sys/kernel/hostname - - - - {domain.name}",
+        "d /root/.ssh 0700 root root -",
+        f"f~ /root/.ssh/authorized_keys 0600 root root - {key}",
+    ]
+    text = "".join(f"{line}\n" for line in lines)
+    return Additions(oem_strings=(f"{_CREDENTIAL}tmpfiles.extra={base64.b64encode(text.encode()).decode()}",))

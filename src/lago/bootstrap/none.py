@@ -1,0 +1,16 @@
+"""A machine that is left as its disk is."""
+
+from __future__ import annotations
+
+from ..paths import Paths
+from ..topology import Domain
+from . import Additions
+
+
+def prepare(domain: Domain, paths: Paths, public_key: str) -> None:
+    """Nothing to prepare."""
+
+
+def additions(domain: Domain, paths: Paths, public_key: str) -> Additions:
+    """Nothing to add."""
+    return Additions()
