@@ -3,14 +3,46 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import json
 import os
-from collections.abc import Mapping
-from typing import Any
-from unittest import mock
 
 from ..paths import Paths
 from ..topology import Domain
 from ..utils import write_atomically
-from . import Additions, SeedDisk
+from . import Additions, SeedDisk, iso
+
+
+def prepare(domain: Domain, paths: Paths, public_key: str) -> None:
+    """Write the seed disk."""
+    write_atomically(_seed(domain, paths), iso.image("cidata", _files(domain, public_key)))
+
+
+def additions(domain: Domain, paths: Paths, public_key: str) -> Additions:
+    """The seed disk."""
+    return Additions(disks=(SeedDisk(path=os.path.abspath(_seed(domain, paths))),))
+
+
+def _seed(domain: Domain, paths: Paths) -> str:
+    return paths.images(f"{domain.name}_seed.iso")
+
+
+def _files(domain: Domain, public_key: str) -> dict[str, bytes]:
+    user_data = "\n".join(
+        [
+            "#cloud-config",
+            f"hostname: {domain.name}",
+            "preserve_hostname: false",
+            # Otherwise cloud-init puts a command that refuses before root's keys.
+            "disable_root: false",
+            "ssh_authorized_keys:",
+            f"  - {public_key.strip()}",
+            "users:",
+            "  - name: root",
+            "    ssh_authorized_keys:",
+            f"      - {public_key.strip()}",
+            "",
+        ]
+    )
+    # Another content is another instance, for which cloud-init does its work again.
+    instance = hashlib.sha256(f"{domain.name}\n{user_data}".encode()).hexdigest()[:16]
+    meta_data = f"instance-id: {instance}\nlocal-hostname: {domain.name}\n"
+    return {"meta-data": meta_data.encode(), "user-data": user_data.encode()}

@@ -12,6 +12,7 @@ from .. import config
 from ..errors import HostError
 from ..utils import package_hint
 from .checks import which
+from .firewall import DEVICE
 
 HOST_ADDRESS: Final = "100.64.77.2"
 """The host's loopback, where `egress_host_loopback` allows it."""
@@ -50,7 +51,7 @@ def _slirp4netns(host_loopback: bool) -> list[str]:
         "--cidr=100.64.77.0/24",
         "--netns-type=path",
         _NETNS,
-        "tap0",
+        DEVICE,
     ]
 
 
@@ -63,7 +64,7 @@ def _pasta(host_loopback: bool) -> list[str]:
         "--foreground",
         "--quiet",
         "--config-net",
-        "--ns-ifname=tap0",
+        f"--ns-ifname={DEVICE}",
         *addresses,
         *closed,
         *ports,

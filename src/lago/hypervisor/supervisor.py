@@ -17,7 +17,7 @@ import threading
 import time
 from typing import Any, Final, NoReturn
 
-from . import namespace, wire
+from . import firewall, namespace, wire
 from .reach import reach
 
 _SIGNALS: Final = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
@@ -40,6 +40,7 @@ def main(settings: dict[str, Any], ready_fd: int, lock_fd: int) -> NoReturn:
     Settings: `run_dir`, `cache_dir` (kept between runs), `qemu_log_dir`, `egress` (argv or none), `nameservers`.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
     for fd in (ready_fd, lock_fd):
         os.set_inheritable(fd, False)
     try:
@@ -125,9 +126,9 @@ def _start_libvirtd(run_dir: str) -> int:
         notified.bind(_NOTIFY)
         pid = os.fork()
         if pid == 0:
-            path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
             argv = ["libvirtd", "-f", "/etc/libvirt/libvirtd.conf", "-p", "/run/libvirt/libvirtd.pid"]
-            _become(argv, {**os.environ, "PATH": path, "NOTIFY_SOCKET": _NOTIFY})
+            _become(argv, {**os.environ, "NOTIFY_SOCKET": _NOTIFY})
+        firewall.set_up()
         deadline = time.monotonic() + 60
         notified.settimeout(0.1)
         while time.monotonic() < deadline:

@@ -97,6 +97,7 @@ class Network:
             macs=macs,
             records=records,
             forwarders=self._env.forwarders,
+            filtered=self._env.hypervisor.shared,
         )
 
     def stop(self) -> None:

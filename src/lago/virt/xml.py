@@ -122,6 +122,7 @@ def network_xml(
     macs: Mapping[str, str],
     records: Mapping[str, str],
     forwarders: Iterable[str] = (),
+    filtered: bool = True,
 ) -> str:
     """A network.
 
@@ -131,10 +132,11 @@ def network_xml(
         macs: hardware address by address, of every nic on it.
         records: addresses by name that it answers for, if it is a management net.
         forwarders: name servers for all other names; without any, those of the host.
+        filtered: whether libvirt is to add packet filter rules.
     """
     root = ET.Element("network")
     _add(root, "name", name)
-    _add(root, "forward", mode="nat")
+    _add(root, "forward", mode="nat" if filtered else "open")
     _add(root, "bridge", name=bridge, stp="off", delay="0")
     if net.management:
         _add(root, "domain", name=DNS_DOMAIN, localOnly="yes")

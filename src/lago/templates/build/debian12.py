@@ -15,6 +15,10 @@ from .tree import Tree
 _UNITS = "etc/systemd/system"
 
 _MASKED = (
+    "dev-hugepages.mount",
+    "sys-kernel-config.mount",
+    "sys-kernel-debug.mount",
+    "sys-kernel-tracing.mount",
     "apt-daily-upgrade.timer",
     "apt-daily.timer",
     "dpkg-db-backup.timer",
@@ -181,5 +185,16 @@ def fill(tree: Tree, packages: Iterable[str], apt: Apt, work: str) -> None:
     os.unlink(archive)
     for path in _EMPTY_DIRECTORIES:
         tree.directory(path)
+    _start_resolved_later(tree)
     tree.directory("tmp", 0o1777)
     tree.directory("root/.ssh", 0o700)
+
+
+def _start_resolved_later(tree: Tree) -> None:
+    # It comes with an order before nearly everything, ssh included, which cannot be undone by adding to its unit.
+    unit = tree.read("usr/lib/systemd/system/systemd-resolved.service").decode()
+    lines = [line for line in unit.splitlines() if not line.startswith("Before=")]
+    text = "\n".join(lines).replace("WantedBy=sysinit.target", "WantedBy=multi-user.target")
+    tree.remove(f"{_UNITS}/sysinit.target.wants/systemd-resolved.service")
+    tree.file(f"{_UNITS}/systemd-resolved.service", text + "\n")
+    tree.symlink(f"{_UNITS}/multi-user.target.wants/systemd-resolved.service", "../systemd-resolved.service")
