@@ -14,6 +14,7 @@ Use it as a context manager: `with log.task("Start Prefix"): ...`
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import logging
 import sys
 import threading
@@ -25,7 +26,7 @@ LOG = logging.getLogger("lago")
 
 _MARKS = "@#*-~"
 _FILE_FORMAT = "%(asctime)s::%(filename)s::%(funcName)s::%(lineno)s::%(name)s::%(levelname)s::%(message)s"
-_depth = threading.local()
+_depth: contextvars.ContextVar[int] = contextvars.ContextVar("depth", default=0)
 _console: _Console | None = None
 
 
@@ -82,8 +83,8 @@ def to_file(path: str) -> Iterator[None]:
 @contextlib.contextmanager
 def task(name: str) -> Iterator[None]:
     """A named step that a person waits for, shown with its duration and outcome."""
-    depth: int = getattr(_depth, "value", 0)
-    _depth.value = depth + 1
+    depth = _depth.get()
+    outside = _depth.set(depth + 1)
     began = time.monotonic()
     LOG.debug("%s: started", name)
     if _console:
@@ -93,7 +94,7 @@ def task(name: str) -> Iterator[None]:
         yield
         outcome = "Success"
     finally:
-        _depth.value = depth
+        _depth.reset(outside)
         seconds = time.monotonic() - began
         minutes, rest = divmod(int(seconds), 60)
         ending = f"{name}: {outcome} (in {minutes // 60}:{minutes % 60:02d}:{rest:02d})"
@@ -106,7 +107,7 @@ def say(text: str) -> None:
     """A line for the person who waits, at the depth of the step under way."""
     LOG.debug("%s", text)
     if _console:
-        _console.show(getattr(_depth, "value", 0), text)
+        _console.show(_depth.get(), text)
 
 
 def console_shown() -> bool:

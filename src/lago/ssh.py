@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import shlex
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import IO
@@ -57,8 +59,10 @@ class Guest:
                 return False
         return True
 
-    def open(self, timeout: float) -> None:
+    def open(self, timeout: float, given_up: Callable[[], bool] = lambda: False) -> None:
         """Start a master unless there is one; `timeout` in seconds covers connecting and the key exchange.
+
+        It is asked again and again whether we have `given_up`.
 
         Raises:
             SSHError: the guest can't be logged in to.
@@ -87,13 +91,13 @@ class Guest:
         LOG.debug("run: %s", shlex.join(argv))
         master = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            code = master.wait(timeout + 5)
-        except BaseException as error:
-            master.kill()
-            master.wait()
-            if isinstance(error, subprocess.TimeoutExpired):
-                raise self._error(f"no answer within {timeout:g} s", log) from None
-            raise
+            ended = _ends(master.pid, timeout + 5, given_up)
+        finally:
+            if master.poll() is None:
+                master.kill()
+            code = master.wait()
+        if not ended:
+            raise self._error(f"no answer within {timeout:g} s", log)
         if code != 0:
             raise self._error("can't be logged in to", log)
 
@@ -140,3 +144,16 @@ class Guest:
         """End the master, if there is one."""
         if self.connected():
             run(["ssh", *self._options(), "-O", "exit", f"{self.user}@{self.address}"], check=False)
+
+
+def _ends(pid: int, timeout: float, given_up: Callable[[], bool]) -> bool:
+    """Whether a process ends within `timeout` seconds, and before we give up."""
+    deadline = time.monotonic() + timeout
+    fd = os.pidfd_open(pid)
+    try:
+        while (left := deadline - time.monotonic()) > 0 and not given_up():
+            if select.select([fd], [], [], min(left, 0.5))[0]:
+                return True
+    finally:
+        os.close(fd)
+    return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import fcntl
 import json
 import os
@@ -126,19 +127,25 @@ def package_hint(program: str) -> str:
     return f"apt-get install {_PACKAGES.get(program, program)}"
 
 
-def in_parallel(function: Callable[[T], R], items: Iterable[T], *, what: str) -> list[R]:
+def in_parallel(
+    function: Callable[[T], R], items: Iterable[T], *, what: str, cancel: Callable[[], None] = lambda: None
+) -> list[R]:
     """`function` of every item, all at once; results in order.
 
-    Every call runs to its end. One failure is raised as it is, several as `Errors` named `what`.
+    Every call runs to its end, also when we are interrupted; `cancel` is called then and should make them end early.
+    One failure is raised as it is, several as `Errors` named `what`.
     """
     todo = list(items)
-    if len(todo) == 1:
-        return [function(todo[0])]
     if not todo:
         return []
     with ThreadPoolExecutor(max_workers=min(len(todo), 64)) as pool:
-        futures = [pool.submit(function, item) for item in todo]
-        errors = [error for f in futures if (error := f.exception())]
+        # Each call sees the context of ours, such as the depth of steps that are shown.
+        futures = [pool.submit(contextvars.copy_context().run, function, item) for item in todo]
+        try:
+            errors = [error for f in futures if (error := f.exception())]
+        except BaseException:
+            cancel()
+            raise
     if len(errors) == 1:
         raise errors[0]
     if errors:

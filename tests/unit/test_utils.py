@@ -133,7 +133,7 @@ class TestLockFile:
         with (
             utils.lock_file(path, what="the prefix"),
             pytest.raises(LockTimeout) as raised,
-            utils.lock_file(path, what="the prefix", timeout=0.1),
+            utils.lock_file(path, what="the prefix", timeout=1.2),
         ):
             pass
         assert f"the prefix is still in use by process {os.getpid()}" in raised.value.what

@@ -1,8 +1,8 @@
 """How a machine learns its name and who may log in, without a change to its disk.
 
 The template's metadata names the way, `bootstrap`: `cloud-init` by a NoCloud seed disk, `credentials` by systemd
-credentials in the firmware's tables, or `none`. `prepare` is called once, when the environment is made; `additions` says,
-each time the machine is defined, what its definition needs.
+credentials in the firmware's tables, or `none`. `prepare` is called once, when the environment is made; `additions`
+says, each time the machine is defined, what its definition needs.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class Additions:
 
 
 class _Method(Protocol):
-    def prepare(self, domain: Domain, paths: Paths, public_key: str) -> None: ...
+    def prepare(self, domain: Domain, paths: Paths, public_key: str, /) -> None: ...
 
-    def additions(self, domain: Domain, paths: Paths, public_key: str) -> Additions: ...
+    def additions(self, domain: Domain, paths: Paths, public_key: str, /) -> Additions: ...
 
 
 def prepare(domain: Domain, paths: Paths, public_key: str) -> None:

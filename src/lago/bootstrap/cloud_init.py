@@ -16,7 +16,7 @@ def prepare(domain: Domain, paths: Paths, public_key: str) -> None:
     write_atomically(_seed(domain, paths), iso.image("cidata", _files(domain, public_key)))
 
 
-def additions(domain: Domain, paths: Paths, public_key: str) -> Additions:
+def additions(domain: Domain, paths: Paths, _public_key: str) -> Additions:
     """The seed disk."""
     return Additions(disks=(SeedDisk(path=os.path.abspath(_seed(domain, paths))),))
 

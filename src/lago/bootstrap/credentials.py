@@ -14,11 +14,11 @@ from . import Additions
 _CREDENTIAL = "io.systemd.credential.binary:"
 
 
-def prepare(domain: Domain, paths: Paths, public_key: str) -> None:
+def prepare(_domain: Domain, _paths: Paths, _public_key: str) -> None:
     """Nothing to prepare: all is in the definition of the machine."""
 
 
-def additions(domain: Domain, paths: Paths, public_key: str) -> Additions:
+def additions(domain: Domain, _paths: Paths, public_key: str) -> Additions:
     """The name of the machine and the key of its root."""
     key = base64.b64encode(f"{public_key.strip()}\n".encode()).decode()
     lines = [

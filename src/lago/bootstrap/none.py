@@ -7,10 +7,10 @@ from ..topology import Domain
 from . import Additions
 
 
-def prepare(domain: Domain, paths: Paths, public_key: str) -> None:
+def prepare(_domain: Domain, _paths: Paths, _public_key: str) -> None:
     """Nothing to prepare."""
 
 
-def additions(domain: Domain, paths: Paths, public_key: str) -> Additions:
+def additions(_domain: Domain, _paths: Paths, _public_key: str) -> Additions:
     """Nothing to add."""
     return Additions()

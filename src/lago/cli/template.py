@@ -40,7 +40,7 @@ def do_build(args: argparse.Namespace) -> object:
     return {image.id: {"path": image.path, "size": store.size(image.id)}}
 
 
-def do_list(args: argparse.Namespace) -> object:
+def do_list(_args: argparse.Namespace) -> object:
     """Every template with its versions; those that only the store has come last."""
     from .. import templates
 

@@ -1,4 +1,4 @@
-"""Templates: images that the disks of machines start from, the repositories that name them, the store that keeps them."""
+"""Templates: images that disks start from, repositories that name them, the store that keeps them."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class FileSystemTemplateProvider:
             raise TemplateError(f"{self._path(handle)}.metadata is not a JSON object")
         return metadata
 
-    def revision(self, handle: str) -> str:
+    def revision(self, handle: str) -> str:  # noqa: ARG002 (every provider has it)
         """Always empty: versions of files have their own names."""
         return ""
 
@@ -95,7 +95,7 @@ class BuildProvider:
         self._metadata[handle] = build(handle, dest, work)
         shutil.rmtree(work)
 
-    def get_hash(self, handle: str) -> str | None:
+    def get_hash(self, handle: str) -> str | None:  # noqa: ARG002 (every provider has it)
         """None: nobody knows it before."""
         return None
 

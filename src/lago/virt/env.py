@@ -62,6 +62,7 @@ class VirtEnv:
         self._connection: libvirt.virConnect | None = None
         self._ends: Ends | None = None
         self._lock = threading.Lock()
+        self.cancelled = threading.Event()
 
     @property
     def libvirt_con(self) -> libvirt.virConnect:
@@ -190,7 +191,7 @@ class VirtEnv:
             raise
         with task("Wait for ssh"):
             reachable = [vm for vm in vms if vm.spec.ip]
-            in_parallel(lambda vm: _ready(vm, on_phase), reachable, what="wait for ssh")
+            in_parallel(lambda vm: _ready(vm, on_phase), reachable, what="wait for ssh", cancel=self.cancelled.set)
 
     def _undo(self, vms: list[VM], nets: list[Network]) -> None:
         with task("Undo start"):

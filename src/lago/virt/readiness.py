@@ -37,7 +37,8 @@ def wait_for_ssh(vm: VM, timeout: float, on_phase: Phase) -> None:
     ended = vm.env.ends.of(vm.libvirt_name())
     last: Exception | None = None
     phase = ""
-    while not ended.is_set() and (left := deadline - time.monotonic()) > 0:
+    cancelled = vm.env.cancelled
+    while not ended.is_set() and not cancelled.is_set() and (left := deadline - time.monotonic()) > 0:
         now = _phase(vm, last)
         if now != phase:
             on_phase(vm.name(), now)
@@ -45,7 +46,7 @@ def wait_for_ssh(vm: VM, timeout: float, on_phase: Phase) -> None:
         try:
             if not isinstance(last, SSHError):
                 vm.env.hypervisor.connect(vm.ip(), _SSH_PORT, min(1.0, left)).close()
-            vm.guest.open(left)
+            vm.guest.open(left, lambda: ended.is_set() or cancelled.is_set())
             if vm.guest.run("true"):
                 raise SSHError("it logs us in, but does not run a command")
             return
@@ -57,6 +58,8 @@ def wait_for_ssh(vm: VM, timeout: float, on_phase: Phase) -> None:
         except OSError as error:
             last = error
             ended.wait(0.02)
+    if cancelled.is_set():
+        raise VMNotReady(f"{vm.name()}: no longer waited for")
     raise explain(vm, timeout, last)
 
 

@@ -1,4 +1,4 @@
-"""Debian packages from the mirrors this host's apt is set up with, in a private apt that touches nothing of the host's."""
+"""Debian packages from the mirrors that this host's apt is set up with, by an apt with a state of its own."""
 
 from __future__ import annotations
 

@@ -30,11 +30,8 @@ def pack(tree: Tree, image: str, *, size: int, label: str, work: str) -> None:
     options = f"hash_seed={identity},root_owner=0:0,lazy_itable_init=0,lazy_journal_init=0"
     # The second name is understood by e2fsprogs from 1.47.1 on.
     clock = {"E2FSPROGS_FAKE_TIME": str(EPOCH), "SOURCE_DATE_EPOCH": str(EPOCH)}
-    run(
-        ["mke2fs", "-q", "-t", "ext4", "-m", "0", "-J", "size=16", "-L", label, "-U", identity]
-        + ["-E", options, image, f"{size // 1024}k"],
-        env={**clock, "MKE2FS_CONFIG": os.path.abspath(config)},
-    )
+    argv = ["mke2fs", "-q", "-t", "ext4", "-m", "0", "-J", "size=16", "-L", label, "-U", identity, "-E", options]
+    run([*argv, image, f"{size // 1024}k"], env={**clock, "MKE2FS_CONFIG": os.path.abspath(config)})
     script = os.path.join(work, "debugfs.script")
     with open(script, "w", encoding="utf-8") as file:
         file.write("\n".join(_commands(tree)) + "\n")

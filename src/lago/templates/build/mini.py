@@ -55,7 +55,13 @@ _SHADOW = "root:*:19000:0:99999:7:::\nnobody:*:19000:0:99999:7:::\n"
 
 
 def fill(tree: Tree, packages: dict[str, str], busybox: str, work: str) -> None:
-    """Put everything but kernel modules and the recipe's own files into `tree`; `busybox` is that program, to be asked for its applets."""
+    """Put everything but kernel modules and the recipe's own files into `tree`.
+
+    Args:
+        packages: files of downloaded packages by name.
+        busybox: path of that program, to be asked for its applets.
+        work: directory for temporary files.
+    """
     for name in RECIPE.packages:
         with open_package(packages[name], work) as archive:
             tree.add_tar(archive, _wanted)

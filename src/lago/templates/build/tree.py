@@ -1,6 +1,6 @@
 """A file tree that exists only in memory and in spool files, so that no privilege is needed to give it its owners.
 
-Paths are relative, without a leading `./`; `bin`, `sbin`, `lib` and `lib64` are under `usr`, as every Debian since 12 has it.
+Paths are relative, without a leading `./`; `bin`, `sbin`, `lib` and `lib64` are under `usr`, as in Debian since 12.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _UNDER_USR = ("bin", "sbin", "lib", "lib64")
 
 @dataclass(slots=True)
 class Entry:
-    """A directory, file or symbolic link; `mode` has the type, `content` is a spool file, `target` where a link points."""
+    """A directory, file or link; `mode` has the type, `content` is a spool file, `target` that of a symbolic link."""
 
     mode: int
     uid: int = 0
@@ -82,7 +82,7 @@ class Tree:
         with open(self._entries[path].content, "rb") as file:
             return file.read()
 
-    def add_tar(self, stream: IO[bytes], want: Callable[[str], bool] = lambda path: True) -> None:
+    def add_tar(self, stream: IO[bytes], want: Callable[[str], bool] = lambda _: True) -> None:
         """Add the members of a tar archive whose path `want` accepts; devices and sockets are left out."""
         with tarfile.open(fileobj=stream, mode="r|") as archive:
             for member in archive:

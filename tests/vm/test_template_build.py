@@ -1,0 +1,242 @@
+"""Templates that are built on this host: by root and by an ordinary user, at once, killed, and then booted."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lago import bootstrap, disks, templates
+from lago.paths import Paths
+from lago.templates import TemplateStore
+from lago.topology import Disk, Domain, TemplateImage
+
+from ..users import User
+
+BUILD = ("-m", "lago", "--out-format", "json", "template", "build")
+
+
+def _version(name: str) -> str:
+    return templates.default_repository().get_by_name(name).get_version().name
+
+
+def _build(store: Path, name: str) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "LAGO_TEMPLATE_STORE": str(store)}
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, *BUILD, name], env=environment, stdout=pipe, stderr=pipe)
+
+
+def _contents(store: Path, identity: str) -> dict[str, bytes]:
+    names = ("hash", "kernel", "initrd", "metadata")
+    return {name: (store / f"{identity}.{name}").read_bytes() for name in names}
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with a `mini` that two processes wanted at the same time."""
+    store = tmp_path_factory.mktemp("store")
+    both = [_build(store, "mini"), _build(store, "mini")]
+    results = [(*process.communicate(), process.returncode) for process in both]
+    assert [code for _, _, code in results] == [0, 0], results
+    assert results[0][0] == results[1][0]
+    assert sum(b"Pack image: Success" in err for _, err, _ in results) == 1
+    return store
+
+
+def test_two_at_once_build_once_and_leave_nothing_else(built: Path) -> None:
+    assert TemplateStore(str(built)).list() == [_version("mini")]
+    assert not [path.name for path in built.iterdir() if path.name.startswith(".")]
+
+
+def test_a_user_builds_the_same_bytes_as_root(built: Path, throwaway_user: User) -> None:
+    store = throwaway_user.place / "own-store"
+    done = throwaway_user.run(["python", *BUILD, "mini"], env={"LAGO_TEMPLATE_STORE": str(store)})
+    assert done.returncode == 0, done.stderr
+    identity = _version("mini")
+    assert json.loads(done.stdout)[identity]["path"] == str(store / identity)
+    assert _contents(store, identity) == _contents(built, identity)
+
+
+def _using(directory: Path) -> list[str]:
+    """Processes that have the directory in their arguments, and mounts in any namespace below it."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if str(directory) in command or str(directory) in (process / "mountinfo").read_text():
+                found.append(command)
+    return found
+
+
+@pytest.mark.parametrize(("name", "sign"), [("mini", "*/work/spool/*"), ("debian12", "*/work/system.tar")])
+def test_a_killed_build_leaves_nothing_running(tmp_path: Path, name: str, sign: str) -> None:
+    process = _build(tmp_path, name)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob(f".*.part/image.work/{sign.removeprefix('*/work/')}")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    # Let it get into the middle of things.
+    time.sleep(0.1 if name == "mini" else 4)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    deadline = time.monotonic() + 5
+    while (left := _using(tmp_path)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not left
+    assert TemplateStore(str(tmp_path)).list() == []
+    if name == "mini":
+        again = _build(tmp_path, name)
+        _, err = again.communicate()
+        assert again.returncode == 0, err
+        assert TemplateStore(str(tmp_path)).list() == [_version("mini")]
+        assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_a_mirror_that_does_not_answer_is_an_error(tmp_path: Path) -> None:
+    environment = {
+        **os.environ,
+        "LAGO_TEMPLATE_STORE": str(tmp_path),
+        "LAGO_DEBIAN_MIRROR": "http://127.0.0.1:9/debian",
+    }
+    done = subprocess.run([sys.executable, *BUILD, "mini"], env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "cannot fetch the lists of Debian packages" in done.stderr
+    assert "127.0.0.1:9" in done.stderr
+    assert not TemplateStore(str(tmp_path)).list()
+
+
+class Guest:
+    """A machine under bare QEMU, its disk and seed kept in `place`."""
+
+    def __init__(self, image: TemplateImage, place: Path, memory: int) -> None:
+        self._image = image
+        self._place = place
+        self._memory = memory
+        (place / "images").mkdir()
+        self._key = place / "key"
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self._key)], check=True)
+        disk = Disk(
+            name="root", type="template", dev="vda", format="qcow2", path="images/r", serial="1", template=image
+        )
+        domain = Domain(name="guest1", memory=memory, vcpu=1, nics=(), disks=(disk,), mgmt_net=None)
+        disks.create(disk, str(place))
+        paths, public = Paths(str(place)), self._key.with_suffix(".pub").read_text()
+        bootstrap.prepare(domain, paths, public)
+        self._additions = bootstrap.additions(domain, paths, public)
+        self.port = 0
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[subprocess.Popen[bytes]]:
+        """Run it, without a reboot: what asks for one ends it."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        metadata = self._image.metadata
+        argv = ["qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", str(self._memory)]
+        argv += ["-nodefaults", "-display", "none", "-no-reboot", "-serial", f"file:{self._place}/console"]
+        argv += ["-monitor", f"unix:{self._place}/monitor,server=on,wait=off"]
+        argv += ["-kernel", metadata["kernel"], "-initrd", metadata["initrd"], "-append", metadata["cmdline"]]
+        argv += ["-drive", f"file={self._place}/images/r,if=virtio,format=qcow2"]
+        for disk in self._additions.disks:
+            argv += ["-drive", f"file={disk.path},if=virtio,format={disk.format},readonly=on"]
+        for string in self._additions.oem_strings:
+            argv += ["-smbios", f"type=11,value={string}"]
+        argv += ["-netdev", f"user,id=n,hostfwd=tcp:127.0.0.1:{self.port}-:22", "-device", "virtio-net-pci,netdev=n"]
+        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL)
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+    def options(self) -> list[str]:
+        """What ssh and scp need to know."""
+        settings = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR", "ConnectTimeout=30"]
+        return ["-F", "/dev/null", "-i", str(self._key), *(word for s in settings for word in ("-o", s))]
+
+    def ssh(self, command: str) -> str:
+        """Output of a command, asked for until the machine is up."""
+        deadline = time.monotonic() + 240
+        while True:
+            argv = ["ssh", *self.options(), "-p", str(self.port), "root@127.0.0.1", command]
+            done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+            if done.returncode != 255:
+                assert done.returncode == 0, done.stderr
+                return done.stdout
+            assert time.monotonic() < deadline, done.stderr + (self._place / "console").read_text(errors="replace")
+            time.sleep(0.5)
+
+    def press_power_button(self) -> None:
+        """As a person would, or libvirt's shutdown."""
+        with socket.socket(socket.AF_UNIX) as monitor:
+            monitor.connect(str(self._place / "monitor"))
+            monitor.recv(4096)
+            monitor.sendall(b"system_powerdown\n")
+            monitor.recv(4096)
+
+
+def _image(store: Path, name: str) -> TemplateImage:
+    version = templates.default_repository().get_by_name(name).get_version()
+    return TemplateStore(str(store)).ensure(version)
+
+
+def test_mini_has_its_name_keeps_files_and_goes_down_when_told(built: Path, tmp_path: Path) -> None:
+    guest = Guest(_image(built, "mini"), tmp_path, 128)
+    with guest.running() as process:
+        assert guest.ssh("hostname") == "guest1\n"
+        assert "default via 10.0.2.2 dev eth0" in guest.ssh("ip route")
+        assert "nameserver 10.0.2.3" in guest.ssh("cat /etc/resolv.conf")
+        assert guest.ssh("bash -c 'echo ${BASH_VERSION%%.*}'") == "5\n"
+        (tmp_path / "file").write_text("copied")
+        for protocol in ([], ["-O"]):
+            argv = ["scp", "-q", *protocol, *guest.options(), "-P", str(guest.port), str(tmp_path / "file")]
+            subprocess.run([*argv, "root@127.0.0.1:/root/"], check=True, stdin=subprocess.DEVNULL)
+        host_key = guest.ssh("sync; cat /root/file >/root/other; cat /etc/dropbear/*key | sha256sum")
+        guest.ssh("reboot")
+        assert process.wait(60) == 0
+    with guest.running() as process:
+        assert guest.ssh("cat /root/other") == "copied"
+        assert guest.ssh("cat /etc/dropbear/*key | sha256sum") == host_key
+        # The button is looked after a moment later than ssh.
+        time.sleep(5)
+        guest.press_power_button()
+        assert process.wait(60) == 0
+    assert "lago-init: poweroff" in (tmp_path / "console").read_text(errors="replace")
+    subprocess.run(["qemu-img", "check", "-q", str(tmp_path / "images" / "r")], check=True)
+
+
+def test_nobody_has_a_password(built: Path, tmp_path: Path) -> None:
+    guest = Guest(_image(built, "mini"), tmp_path, 128)
+    with guest.running():
+        guest.ssh("true")
+        argv = ["ssh", *guest.options(), "-i", "/dev/null", "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes"]
+        done = subprocess.run(
+            ["ssh", *guest.options()[:2], *argv[5:], "-p", str(guest.port), "root@127.0.0.1", "true"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 255
+        assert "Permission denied (publickey)" in done.stderr
+
+
+def test_debian12_gets_its_name_and_key_by_credentials(store: Path, tmp_path: Path) -> None:
+    guest = Guest(_image(store, "debian12"), tmp_path, 512)
+    with guest.running() as process:
+        assert guest.ssh("hostname; cat /etc/hostname") == "guest1\nguest1\n"
+        assert guest.ssh("systemctl --failed --no-legend") == ""
+        assert "default via 10.0.2.2 dev eth0" in guest.ssh("ip route")
+        assert len(guest.ssh("cat /etc/machine-id")) == 33
+        assert guest.ssh("stat -c %U:%G:%a /usr/bin/passwd /etc/shadow") == "root:root:4755\nroot:shadow:640\n"
+        guest.press_power_button()
+        assert process.wait(120) == 0
