@@ -58,7 +58,7 @@ def test_two_at_once_build_once_and_leave_nothing_else(built: Path) -> None:
 
 
 def test_a_user_builds_the_same_bytes_as_root(built: Path, throwaway_user: User) -> None:
-    store = throwaway_user.place / "own-store"
+    store = throwaway_user.home / "own-store"
     done = throwaway_user.run(["python", *BUILD, "mini"], env={"LAGO_TEMPLATE_STORE": str(store)})
     assert done.returncode == 0, done.stderr
     identity = _version("mini")
