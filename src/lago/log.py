@@ -50,6 +50,8 @@ def setup_console(level: str = "info", logdepth: int = 3, stream: TextIO | None 
     """Show tasks and records of `level` and above on `stream` (default: standard error)."""
     global _console
     out = stream or sys.stderr
+    # A log that can't be written, on a full disk for one, is no reason for a traceback beside the real error.
+    logging.raiseExceptions = False
     _console = _Console(out, logdepth) if level in ("info", "debug") else None
     LOG.setLevel(logging.DEBUG)
     for old in [h for h in LOG.handlers if h.get_name() == "lago-console"]:

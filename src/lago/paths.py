@@ -51,11 +51,11 @@ class Paths:
         return self._prefixed("images", *path)
 
     def logs(self, *path: str) -> str:
-        """Logs: `lago.log`, `libvirtd.log`, and `<vm>.console.log` per machine."""
+        """Logs: `lago.log`, `libvirtd.log`, and `<vm>.console.log` per machine (`.old` is that of the time before)."""
         return self._prefixed("logs", *path)
 
     def console_log(self, vm: str) -> str:
-        """What the machine wrote on its serial console since it was made."""
+        """What the machine wrote on its serial console since it was started."""
         return self.logs(f"{vm}.console.log")
 
     def virt(self, *path: str) -> str:

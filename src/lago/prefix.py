@@ -66,13 +66,10 @@ class Prefix:
         try:
             os.chmod(staging, 0o755)  # noqa: S103 - a directory as mkdir would have made it
             prefix = cls(staging)
-            prefix.initialize()
-            with (
-                lock_file(prefix.paths.lock(), what=staging, timeout=0),
-                log.to_file(prefix.paths.logs("lago.log")),
-                task("Initialize and populate prefix"),
-            ):
-                prefix.virt_conf(wanted)
+            with lock_file(prefix.paths.lock(), what=staging, timeout=0):
+                prefix.initialize()
+                with log.to_file(prefix.paths.logs("lago.log")), task("Initialize and populate prefix"):
+                    prefix.virt_conf(wanted)
                 write_atomically(prefix.paths.prefix_lagofile(), "")
                 try:
                     os.rename(staging, path)

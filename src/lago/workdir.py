@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import time
 from collections.abc import Iterable
+from typing import Final
 
 from .constants import DEFAULT_PREFIX, DEFAULT_WORKDIR
 from .errors import LockTimeout, PrefixError
@@ -13,7 +15,10 @@ from .paths import Paths
 from .prefix import UNFINISHED, Prefix
 from .utils import lock_file, near
 
-CURRENT = "current"
+CURRENT: Final = "current"
+
+_YOUNG: Final = 60
+"""Seconds after which an unfinished prefix that nobody locked will not be locked any more."""
 
 
 def is_prefix(path: str) -> bool:
@@ -35,8 +40,14 @@ class Workdir:
         return os.path.join(self.path, *names)
 
     def exists(self) -> bool:
-        """Whether there is a workdir."""
-        return os.path.islink(self.join(CURRENT))
+        """Whether there is a workdir, be it one whose only prefix was interrupted in the making."""
+        return os.path.islink(self.join(CURRENT)) or bool(self._unfinished())
+
+    def _unfinished(self) -> list[str]:
+        try:
+            return [name for name in os.listdir(self.path) if name.startswith(UNFINISHED)]
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            return []
 
     def prefixes(self) -> list[str]:
         """Names of its prefixes, sorted."""
@@ -50,7 +61,8 @@ class Workdir:
         """Name of the current prefix. Raises PrefixError if there is none."""
         names = self.prefixes()
         if not names:
-            raise PrefixError(f"{self.path} holds no prefix", hint="lago init")
+            why = ", its making was interrupted" if self._unfinished() else ""
+            raise PrefixError(f"{self.path} holds no prefix{why}", hint="lago init, or lago destroy")
         try:
             target = os.path.basename(os.readlink(self.join(CURRENT)))
         except OSError:
@@ -91,7 +103,10 @@ class Workdir:
         try:
             self._sweep()
             prefix = Prefix.create(self.join(name), init_file)
-            if not self.exists() or os.path.basename(os.readlink(self.join(CURRENT))) not in self.prefixes():
+            if (
+                not os.path.islink(self.join(CURRENT))
+                or os.path.basename(os.readlink(self.join(CURRENT))) not in self.prefixes()
+            ):
                 self.set_current(name)
         except BaseException:
             if new and not self.prefixes():
@@ -113,15 +128,15 @@ class Workdir:
 
     def _sweep(self) -> None:
         """Remove what an interrupted init or destroy left, unless it still runs."""
-        for entry in os.listdir(self.path):
-            path = self.join(entry)
-            if entry.startswith(UNFINISHED):
-                with (
-                    contextlib.suppress(LockTimeout, FileNotFoundError),
-                    lock_file(Paths(path).lock(), what=path, timeout=0),
-                ):
-                    Prefix(path).release()
-                    shutil.rmtree(path, ignore_errors=True)
+        for path in (self.join(entry) for entry in self._unfinished()):
+            if not os.path.exists(Paths(path).lock()) and time.time() - os.stat(path).st_mtime < _YOUNG:
+                continue
+            with (
+                contextlib.suppress(LockTimeout, FileNotFoundError),
+                lock_file(Paths(path).lock(), what=path, timeout=0),
+            ):
+                Prefix(path).release()
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def find_workdir(start: str) -> Workdir:

@@ -8,19 +8,29 @@ of a guest's command as it is.
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from .. import config, log
 from ..errors import LagoError
 from . import output
 from .outcome import Outcome
 
-_GLOBALS_FOR_CONFIG = ("libvirt_url", "accel", "ssh_user", "egress")
+_FOR_THE_USER: Final = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space, your quota is used up",
+    errno.EROFS: "choose a place that can be written to",
+    errno.EACCES: "choose a place that is yours to read and write",
+    errno.EPERM: "choose a place that is yours to read and write",
+}
+"""What the system refuses for reasons that are not ours."""
+
+_GLOBALS_FOR_CONFIG: Final = ("libvirt_url", "accel", "ssh_user", "egress")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -67,6 +77,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output has had enough; a second write at exit must not complain either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    except OSError as error:
+        hint = _FOR_THE_USER.get(error.errno or 0)
+        if hint is None:
+            raise
+        _complain(LagoError(f"{error.strerror}{f': {error.filename}' if error.filename else ''}", hint=hint))
+        return LagoError.exit_code
     except KeyboardInterrupt:
         print("lago: interrupted", file=sys.stderr)
         return 128 + signal.SIGINT

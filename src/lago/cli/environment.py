@@ -121,9 +121,10 @@ def _destroy(args: argparse.Namespace) -> None:
             the_prefix(args).destroy()
         return
     workdir = find_workdir(args.workdir_path or os.getcwd())
-    current = workdir.current() if args.prefix_name == "current" else args.prefix_name
-    names = workdir.prefixes() if args.all_prefixes else [current]
-    if _agreed(", ".join(names), args.yes):
+    names = workdir.prefixes()
+    if names and not args.all_prefixes:
+        names = [workdir.current() if args.prefix_name == "current" else args.prefix_name]
+    if _agreed(", ".join(names) or workdir.path, args.yes):
         workdir.destroy(names)
 
 

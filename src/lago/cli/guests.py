@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from ..errors import LagoError, VMNotFound
-from ..prefix import Prefix
 from .environment import Verbs, the_prefix
 from .outcome import Outcome
+
+if TYPE_CHECKING:
+    from ..prefix import Prefix
 
 
 def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:

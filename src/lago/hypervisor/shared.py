@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import socket
 from collections.abc import Sequence
 from urllib.parse import urlsplit
@@ -18,7 +20,7 @@ class Shared:
 
     def __init__(self, url: str, uuid: str) -> None:
         self._url = url
-        self._uuid = uuid
+        self._socket_dir = os.path.join(wire.runtime_base(), uuid[:12])
 
     @property
     def local(self) -> bool:
@@ -35,8 +37,11 @@ class Shared:
     def ensure(self, nameservers: Sequence[str]) -> None:
         """Nothing to start: it is there, or connecting to it says that it is not."""
 
-    def end(self, grace: float) -> None:
-        """Not ours to end."""
+    def end(self, grace: float) -> None:  # noqa: ARG002 - only a private one has QEMUs to wait for
+        """Not ours to end; only our own sockets go."""
+        shutil.rmtree(self._socket_dir, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            os.rmdir(os.path.dirname(self._socket_dir))
 
     def connect(self, address: str, port: int, timeout: float) -> socket.socket:
         return reach(address, port, timeout)
@@ -45,6 +50,5 @@ class Shared:
         return list(argv)
 
     def socket_dir(self) -> str:
-        directory = os.path.join(wire.runtime_base(), self._uuid[:12])
-        os.makedirs(directory, mode=0o700, exist_ok=True)
-        return directory
+        os.makedirs(self._socket_dir, mode=0o700, exist_ok=True)
+        return self._socket_dir

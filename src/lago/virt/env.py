@@ -21,6 +21,7 @@ from . import network
 from .events import Ends, start_loop
 from .network import Network
 from .readiness import Phase
+from .refusals import refusals
 from .vm import STATES, VM
 
 _GRACE = 3.0
@@ -153,15 +154,18 @@ class VirtEnv:
         """The state of every machine in a word, by one question to libvirt."""
         known: dict[str, str] = {}
         if self.live:
-            for domain in self.libvirt_con.listAllDomains():
-                known[domain.name()] = STATES.get(domain.state()[0], "unknown")
+            with refusals("the state of machines can't be asked"):
+                for domain in self.libvirt_con.listAllDomains():
+                    known[domain.name()] = STATES.get(domain.state()[0], "unknown")
         return {name: known.get(vm.libvirt_name(), "down") for name, vm in self._vms.items()}
 
     def nets_up(self) -> set[str]:
         """Names of the networks that are up, by one question to libvirt."""
         if not self.live:
             return set()
-        active = {net.name() for net in self.libvirt_con.listAllNetworks(libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE)}
+        with refusals("the state of nets can't be asked"):
+            found = self.libvirt_con.listAllNetworks(libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE)
+            active = {net.name() for net in found}
         return {name for name, net in self._nets.items() if net.libvirt_name() in active}
 
     def start(self, names: Iterable[str] = (), on_phase: Phase = _no_phase) -> None:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import libvirt
 
-from ..errors import HypervisorError, LagoError
+from ..errors import LagoError
 from ..topology import Net, bridge_name, libvirt_net_name
 from . import xml as formats
+from .refusals import refusals
 
 if TYPE_CHECKING:
     from .env import VirtEnv
@@ -68,14 +69,10 @@ class Network:
 
     def start(self) -> None:
         """Bring it up, unless it is."""
-        try:
+        with refusals(f"net {self.name()} does not start"):
             found = self._find() or self._env.libvirt_con.networkDefineXML(self._xml())
             if not found.isActive():
                 found.create()
-        except libvirt.libvirtError as error:
-            raise HypervisorError(
-                f"net {self.name()} does not start: {error}", hint="lago doctor tells what the host lacks"
-            ) from error
 
     def _xml(self) -> str:
         macs = {
@@ -104,9 +101,10 @@ class Network:
         """Take it down and forget it, if it is there."""
         found = self._find() if self._env.live else None
         if found is not None:
-            if found.isActive():
-                found.destroy()
-            found.undefine()
+            with refusals(f"net {self.name()} does not stop"):
+                if found.isActive():
+                    found.destroy()
+                found.undefine()
 
     def leases(self) -> set[str]:
         """Addresses that machines have asked for and got."""

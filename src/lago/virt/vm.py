@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import libvirt
 
 from .. import bootstrap, config, ssh
-from ..errors import HypervisorError, VMError, VMNotRunning
+from ..errors import VMError, VMNotRunning
 from ..topology import Domain, Nic, libvirt_domain_name
 from ..utils import CommandStatus
 from . import readiness, xml
+from .refusals import refusals
 
 if TYPE_CHECKING:
     from .env import VirtEnv
@@ -37,7 +39,6 @@ class VM:
     def __init__(self, env: VirtEnv, spec: Domain) -> None:
         self.env = env
         self.spec = spec
-        self._console_start = 0
 
     def name(self) -> str:
         """Its name in the init file, and its host name."""
@@ -96,19 +97,15 @@ class VM:
 
     def start(self) -> None:
         """Start it, unless it runs. Its nets must be up."""
-        try:
+        with refusals(f"{self.name()} does not start", f"QEMU's own log: {self.qemu_log()}" if self.qemu_log() else ""):
             found = self._find()
             if found is not None and found.isActive():
                 return
-            self._console_start = self._console_size()
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(self.console_log(), f"{self.console_log()}.old")
             self.env.ends.forget(self.libvirt_name())
             domain = self.env.libvirt_con.defineXML(self._xml())
             domain.create()
-        except libvirt.libvirtError as error:
-            raise HypervisorError(
-                f"{self.name()} does not start: {error.get_error_message()}",
-                hint=f"QEMU's own log: {self.qemu_log()}" if self.qemu_log() else "",
-            ) from error
 
     def _xml(self) -> str:
         paths = self.env.paths
@@ -129,27 +126,25 @@ class VM:
         """End it as by pulling the plug, and forget it."""
         self.guest.close()
         found = self._find()
-        if found is not None:
+        if found is None:
+            return
+        with refusals(f"{self.name()} does not stop"):
             if found.isActive():
-                found.destroyFlags(libvirt.VIR_DOMAIN_DESTROY_GRACEFUL)
+                try:
+                    found.destroyFlags(libvirt.VIR_DOMAIN_DESTROY_GRACEFUL)
+                except libvirt.libvirtError:
+                    found.destroy()
             found.undefine()
 
     def console_log(self) -> str:
-        """File with all it ever wrote on its serial console."""
+        """File with what it wrote on its serial console since we started it; `.old` is that of the time before."""
         return self.env.paths.console_log(self.name())
-
-    def _console_size(self) -> int:
-        try:
-            return os.path.getsize(self.console_log())
-        except OSError:
-            return 0
 
     def console_text(self) -> str:
         """What it wrote on its console since we started it."""
         try:
-            with open(self.console_log(), "rb") as file:
-                file.seek(self._console_start)
-                return file.read().decode(errors="replace")
+            with open(self.console_log(), encoding="utf-8", errors="replace") as file:
+                return file.read()
         except OSError:
             return ""
 
