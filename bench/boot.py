@@ -5,12 +5,11 @@ Both boot from fresh overlays on the same image, with the same kernel, seed disk
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from common import bare, compare, options, report, say, timed
+from common import bare, compare, finish, options, report, say, timed
 from common.environment import Environment, environment
 
 from lago import config
@@ -32,7 +31,7 @@ def floor(one: Environment) -> float:
     """Seconds of the same under bare QEMU; the environment lends its seed disks, addresses and key."""
     one.init()
     prefix = one.prefix
-    where = one.path.parent / "bare"
+    where = one.room / "bare"
     where.mkdir(exist_ok=True)
     topology = prefix.topology
     spec = {
@@ -81,4 +80,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    finish(main)

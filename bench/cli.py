@@ -6,10 +6,9 @@ The floor is starting Python; for `shell` also plain `ssh` over a shared connect
 from __future__ import annotations
 
 import dataclasses
-import sys
 from functools import partial
 
-from common import LAGO, PYTHON, compare, options, report, say, timed
+from common import LAGO, PYTHON, compare, finish, options, report, say, timed
 from common.environment import Environment, environment, fetch_template
 
 BUDGET = 8.0
@@ -24,7 +23,7 @@ def python() -> float:
 
 def connected_ssh(one: Environment) -> list[str]:
     """A command line of plain ssh that runs `true` over a connection that stands."""
-    ours = one.path.parent / "ssh"
+    ours = one.room / "ssh"
     guest = dataclasses.replace(one.prefix.guest("vm0"), control=str(ours))
     guest.open(_TIMEOUT)
     return ["ssh", "-F", "/dev/null", f"-oControlPath={ours}", f"{guest.user}@{guest.address}", "true"]
@@ -52,4 +51,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    finish(main)

@@ -1,19 +1,19 @@
 """Memory that a running environment costs beside its guests: everything in its namespaces but QEMU.
 
-It is the proportional set size (PSS): of memory that several processes share, this script's Python included, each is
-counted with its part. What QEMU takes beyond the memory of the guest is reported, too, but is no part of it.
+It is the proportional set size (PSS): of memory that several processes share, each is counted with its part. So it is
+less while the same programs run elsewhere, which is reported; this script's Python may be one. Reported, too, but no
+part of it, is what QEMU takes beyond the memory of its guest; under TCG most of that is translated code.
 """
 
 from __future__ import annotations
 
 import os
 import statistics
-import sys
 import time
 from collections import Counter
 from pathlib import Path
 
-from common import MIB, options, report, say
+from common import MIB, finish, options, report, say
 from common.environment import MEMORY_MIB, Environment, environment
 
 from lago.hypervisor.private import Private
@@ -67,6 +67,21 @@ def guest_memory(pid: int) -> int:
     return found
 
 
+def elsewhere(pids: list[int]) -> dict[str, int]:
+    """How many processes run the same programs as `pids` and are not among them."""
+    names = Counter(_name(int(path.name)) for path in _PROC.iterdir() if path.name.isdigit())
+    names.subtract(_name(pid) for pid in pids)
+    return {name: names[name] for name in sorted({_name(pid) for pid in pids}) if name and names[name] > 0}
+
+
+def _name(pid: int) -> str:
+    """Name of a program without its version: python3.11 is python."""
+    try:
+        return program(pid).rstrip("0123456789.")
+    except OSError:
+        return ""
+
+
 def measure(one: Environment) -> tuple[Counter[str], list[int]]:
     """Bytes by program, and of each QEMU beyond its guest's memory."""
     by_program: Counter[str] = Counter()
@@ -83,7 +98,7 @@ def measure(one: Environment) -> tuple[Counter[str], list[int]]:
 def main() -> int:
     """Measure and report."""
     args = options(__doc__)
-    runs, overheads = [], []
+    runs, overheads, others = [], [], {}
     breakdown: Counter[str] = Counter()
     with environment(VMS) as one:
         say(f"lago init and start of {VMS} VMs")
@@ -92,6 +107,7 @@ def main() -> int:
             one.lago("start")
             time.sleep(_SETTLE)
             breakdown, overhead = measure(one)
+            others = elsewhere(processes(one))
             one.lago("stop")
             runs.append(round(breakdown.total() / MIB, 2))
             overheads.append(round(statistics.mean(overhead) / MIB, 2))
@@ -107,10 +123,11 @@ def main() -> int:
         "runs": runs,
         "floor_runs": [],
         "breakdown_of_last_run": {name: round(size / MIB, 2) for name, size in breakdown.most_common()},
+        "same_programs_elsewhere_in_last_run": others,
         "qemu_overhead_per_guest_MiB": statistics.median(overheads),
     }
     return report("footprint", args, [result])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    finish(main)

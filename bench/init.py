@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 
-from common import PYTHON, compare, options, report, timed
+from common import PYTHON, compare, finish, options, report, timed
 from common.environment import Environment, environment, fetch_template
 
 from lago import templates
@@ -24,7 +23,7 @@ def floor(one: Environment, vms: int) -> float:
     """Seconds of starting Python, making a key and making the overlays."""
     version = templates.default_repository().get_by_name("mini").get_version()
     image = templates.default_store().get_image(version)
-    where = one.path.parent.parent / "floor"
+    where = one.room / "floor"
     where.mkdir()
     seconds = timed(PYTHON, "-c", "pass")
     seconds += timed("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", where / "key")
@@ -52,4 +51,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    finish(main)

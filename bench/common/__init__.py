@@ -49,6 +49,18 @@ def options(description: str | None, *, vms: str = "") -> argparse.Namespace:
     return args
 
 
+def finish(main: Callable[[], int]) -> NoReturn:
+    """Run a benchmark and exit: 0, or 1 when it failed (or, with `--check`, missed a budget), 130 when interrupted."""
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        say("interrupted")
+        sys.exit(128 + signal.SIGINT)
+    except RuntimeError as error:
+        say(f"failed: {error}")
+        sys.exit(1)
+
+
 def say(text: str) -> None:
     """A line for the person who waits."""
     print(text, file=sys.stderr, flush=True)

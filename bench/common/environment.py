@@ -26,6 +26,7 @@ class Environment:
             "disks": [{"template_name": "mini"}],
         }
         wanted = {"domains": {f"vm{n}": machine for n in range(vms)}, "nets": {"net0": {"management": True}}}
+        self.room = where
         self._init_file = where / "LagoInitFile"
         self._init_file.write_text(json.dumps(wanted), encoding="utf-8")
         self._workdir = where / "environment"

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from .errors import ConfigError
 
 
-@dataclass(frozen=True)
-class Option:
+class Option(NamedTuple):
     """One setting: how to read it from text, its default, and a sentence for people."""
 
     read: Callable[[str], Any]

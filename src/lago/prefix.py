@@ -10,8 +10,6 @@ import contextlib
 import json
 import os
 import shutil
-import tempfile
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -33,6 +31,13 @@ if TYPE_CHECKING:
 
 UNFINISHED: Final = ".lago-unfinished-"
 """Directories with this prefix beside a prefix are what an interrupted `create` or `destroy` left."""
+
+
+def _unfinished_beside(path: str) -> str:
+    """A new empty directory that is swept if we are interrupted."""
+    import tempfile
+
+    return tempfile.mkdtemp(prefix=UNFINISHED, dir=os.path.dirname(path))
 
 
 def _no_phase(_vm: str, _phase: str) -> None:
@@ -62,7 +67,7 @@ class Prefix:
             raise PrefixError(f"{path} exists already", hint="choose another name, or lago destroy it first")
         wanted = spec.parse(initfile.read(init_file))
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        staging = tempfile.mkdtemp(prefix=UNFINISHED, dir=os.path.dirname(path))
+        staging = _unfinished_beside(path)
         try:
             os.chmod(staging, 0o755)  # noqa: S103 - a directory as mkdir would have made it
             prefix = cls(staging)
@@ -87,7 +92,7 @@ class Prefix:
         """Make the directories, the uuid and the ssh keys."""
         for directory in (self.paths.images(), self.paths.logs(), self.paths.virt()):
             os.makedirs(directory)
-        write_atomically(self.paths.uuid(), uuid.uuid4().hex)
+        write_atomically(self.paths.uuid(), os.urandom(16).hex())
         self._save_metadata({"libvirt_url": config.get("libvirt_url")})
         run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lago", "-f", self.paths.ssh_id_rsa()])
 
@@ -229,7 +234,7 @@ class Prefix:
             with task("Stop prefix"):
                 self._stop_whatever_runs()
             self.release()
-            doomed = tempfile.mkdtemp(prefix=UNFINISHED, dir=os.path.dirname(self._prefix))
+            doomed = _unfinished_beside(self._prefix)
             os.rename(self._prefix, doomed)
             shutil.rmtree(doomed)
 

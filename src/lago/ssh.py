@@ -10,20 +10,19 @@ import contextlib
 import os
 import select
 import shlex
+import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import IO
+from collections.abc import Callable, Iterator, Sequence
+from typing import IO, NamedTuple
 
 from .errors import SSHError
 from .log import LOG
 from .utils import CommandStatus, run
 
 
-@dataclass(frozen=True, kw_only=True)
-class Guest:
+class Guest(NamedTuple):
     """How to log in to a guest.
 
     Attributes:
@@ -112,6 +111,13 @@ class Guest:
         options = [*self._options(), "-oControlMaster=no", "-oProxyCommand=false"]
         return ["ssh", *options, "-t" if tty else "-T", f"{self.user}@{self.address}", *([command] if command else [])]
 
+    def terminal_argv(self, command: str) -> list[str]:
+        """The command line of a client with a terminal.
+
+        It tells the master by a signal that the size has changed, so it must see the pids that the master sees.
+        """
+        return self.wrap(self.argv(command, tty=True))
+
     def run(
         self, command: str | Sequence[str], *, data: bytes | None = None, timeout: float | None = None
     ) -> CommandStatus:
@@ -121,13 +127,15 @@ class Guest:
             SSHError: the connection is not there, or was lost.
         """
         line = command if isinstance(command, str) else shlex.join(command)
-        status = run(self.argv(line), input_data=data, check=False, timeout=timeout)
+        with _window_changes_kept_away():
+            status = run(self.argv(line), input_data=data, check=False, timeout=timeout)
         self.check(status.code, status.err.decode(errors="replace"))
         return status
 
     def feed(self, command: str, stdin: IO[bytes] | int) -> int:
         """Run a command with `stdin`, its output going where ours goes; the exit status."""
-        code = subprocess.run(self.argv(command), stdin=stdin, check=False).returncode
+        with _window_changes_kept_away():
+            code = subprocess.run(self.argv(command), stdin=stdin, check=False).returncode
         self.check(code)
         return code
 
@@ -144,6 +152,25 @@ class Guest:
         """End the master, if there is one."""
         if self.connected():
             run(["ssh", *self._options(), "-O", "exit", f"{self.user}@{self.address}"], check=False)
+
+
+def keep_window_changes_away() -> None:
+    """Programs we become, or run, get no SIGWINCH.
+
+    A client of the master would pass it on to a pid that is the master's in its own pid namespace, and anybody's in
+    ours.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGWINCH})
+
+
+@contextlib.contextmanager
+def _window_changes_kept_away() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    keep_window_changes_away()
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _ends(pid: int, timeout: float, given_up: Callable[[], bool]) -> bool:

@@ -10,10 +10,8 @@ import os
 import shlex
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 
 from .errors import CommandError, Errors, HostError, LockTimeout
@@ -135,6 +133,8 @@ def in_parallel(
     Every call runs to its end, also when we are interrupted; `cancel` is called then and should make them end early.
     One failure is raised as it is, several as `Errors` named `what`.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     todo = list(items)
     if not todo:
         return []
@@ -164,6 +164,8 @@ def near(name: str, known: Iterable[str]) -> str:
 
 def write_atomically(path: str, data: str | bytes, mode: int = 0o644) -> None:
     """Write a file so that at any instant, also after a crash, it has its old content or all of the new."""
+    import tempfile
+
     raw = data.encode() if isinstance(data, str) else data
     directory = os.path.dirname(path) or "."
     handle, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", dir=directory)

@@ -66,7 +66,7 @@ def test_credentials_set_the_name_and_the_key(paths: Paths) -> None:
     kind, _, value = string.partition("=")
     assert kind == "io.systemd.credential.binary:tmpfiles.extra"
     lines = base64.b64decode(value).decode().splitlines()
-    assert "f+ /etc/hostname 0644 root root - vm0" in lines
+    assert base64.b64decode(lines[0].removeprefix("f+~ /etc/hostname 0644 root root - ")) == b"vm0\n"
     assert base64.b64decode(lines[-1].split()[-1]).decode() == KEY + "\n"
     assert not additions.disks
     assert not list(Path(paths.images()).iterdir())

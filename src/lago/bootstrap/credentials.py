@@ -20,12 +20,16 @@ def prepare(_domain: Domain, _paths: Paths, _public_key: str) -> None:
 
 def additions(domain: Domain, _paths: Paths, public_key: str) -> Additions:
     """The name of the machine and the key of its root."""
-    key = base64.b64encode(f"{public_key.strip()}\n".encode()).decode()
+    key = _base64(public_key.strip())
     lines = [
-        f"f+ /etc/hostname 0644 root root - {domain.name}",
+        f"f+~ /etc/hostname 0644 root root - {_base64(domain.name)}",
         f"w /proc/sys/kernel/hostname - - - - {domain.name}",
         "d /root/.ssh 0700 root root -",
         f"f~ /root/.ssh/authorized_keys 0600 root root - {key}",
     ]
-    text = "".join(f"{line}\n" for line in lines)
-    return Additions(oem_strings=(f"{_CREDENTIAL}tmpfiles.extra={base64.b64encode(text.encode()).decode()}",))
+    text = "\n".join(lines)
+    return Additions(oem_strings=(f"{_CREDENTIAL}tmpfiles.extra={_base64(text)}",))
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(f"{text}\n".encode()).decode()

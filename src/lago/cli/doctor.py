@@ -23,13 +23,11 @@ def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
 
 def doctor(args: argparse.Namespace) -> Outcome:  # noqa: ARG001
     """Look at the host."""
-    from dataclasses import asdict
-
     from ..doctor import checks
 
     found = checks()
     failed = any(check.status == "fail" for check in found)
-    return Outcome([asdict(check) for check in found], 2 if failed else 0, lambda stream: _table(found, stream))
+    return Outcome([check._asdict() for check in found], 2 if failed else 0, lambda stream: _table(found, stream))
 
 
 def _table(found: list[Check], stream: TextIO) -> None:

@@ -7,6 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
+from .. import ssh
 from ..errors import LagoError, VMNotFound
 from .environment import Verbs, the_prefix
 from .outcome import Outcome
@@ -60,7 +61,10 @@ def _shell(args: argparse.Namespace) -> Outcome:
         return Outcome(None, _script(prefix, name, words[0]))
     # Words are joined into a line for the guest's shell, as ssh joins them.
     line = " ".join(words) or "bash"
-    return _become(guest.argv(line, tty=sys.stdin.isatty() and (not words or sys.stdout.isatty())))
+    if sys.stdin.isatty() and (not words or sys.stdout.isatty()):
+        return _become(guest.terminal_argv(line))
+    ssh.keep_window_changes_away()
+    return _become(guest.argv(line))
 
 
 def _connect(prefix: Prefix, name: str) -> None:

@@ -8,8 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from ..errors import CommandError, HostError
 from ..utils import package_hint, run
@@ -17,8 +16,7 @@ from ..utils import package_hint, run
 Status = Literal["ok", "warn", "fail"]
 
 
-@dataclass(frozen=True)
-class Check:
+class Check(NamedTuple):
     """What was looked at, how it is, what was found, and what to do about it."""
 
     name: str
@@ -114,11 +112,6 @@ def user_namespaces() -> Check:
     limit = _sysctl("user/max_user_namespaces")
     if limit is None:
         return Check(name, "fail", "the kernel has none", "boot a kernel with CONFIG_USER_NS")
-        return Check(
-            name, "warn" if os.geteuid() == 0 else "fail", "the kernel has none", "boot one with CONFIG_USER_NS"
-        )
-    if os.geteuid() == 0:
-        return Check(name, "ok", "not needed as root")
     if limit == "0":
         return Check(name, "fail", "user.max_user_namespaces is 0", "sysctl -w user.max_user_namespaces=15000")
     for switch, forbids in (("unprivileged_userns_clone", "0"), ("apparmor_restrict_unprivileged_userns", "1")):

@@ -10,7 +10,7 @@ import time
 from typing import Final
 
 _PACE: Final = 0.15
-_PATIENCE: Final = 3.0
+_PATIENCE: Final = 1.5
 
 
 def reach(address: str, port: int, timeout: float) -> socket.socket:

@@ -43,7 +43,8 @@ class TemplateStore:
     def list(self) -> list[str]:
         """Identities of the images in it."""
         with contextlib.suppress(FileNotFoundError):
-            return sorted(n for n in os.listdir(self._root) if n.count(":") == 2 and not n.endswith(_OTHERS))
+            names = os.listdir(self._root)
+            return sorted(n for n in names if n.count(":") == 2 and not n.startswith(".") and not n.endswith(_OTHERS))
         return []
 
     def get_path(self, version: TemplateVersion) -> str:

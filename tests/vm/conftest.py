@@ -1,0 +1,36 @@
+"""What tests with real guests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .box import Box
+
+
+@pytest.fixture(scope="session")
+def mini(store: Path) -> Path:
+    """The store with the template `mini` in it."""
+    from lago import templates
+
+    version = templates.default_repository().get_by_name("mini").get_version()
+    templates.default_store().ensure(version)
+    return store
+
+
+@pytest.fixture
+def box(mini: Path, tmp_path: Path) -> Iterator[Box]:
+    """A directory of this test's own."""
+    made = Box(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def module_box(mini: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
+    """A directory that the tests of a module share."""
+    made = Box(tmp_path_factory.mktemp("box"))
+    yield made
+    made.close()
