@@ -40,8 +40,8 @@ class Workdir:
         return os.path.join(self.path, *names)
 
     def exists(self) -> bool:
-        """Whether there is a workdir, be it one whose only prefix was interrupted in the making."""
-        return os.path.islink(self.join(CURRENT)) or bool(self._unfinished())
+        """Whether there is a workdir, be it one that was interrupted in the making."""
+        return os.path.islink(self.join(CURRENT)) or bool(self._unfinished() or self.prefixes())
 
     def _unfinished(self) -> list[str]:
         try:
@@ -53,7 +53,7 @@ class Workdir:
         """Names of its prefixes, sorted."""
         try:
             names = sorted(os.listdir(self.path))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
             return []
         return [n for n in names if n != CURRENT and not n.startswith(".") and is_prefix(self.join(n))]
 

@@ -10,7 +10,7 @@ import libvirt
 from ..errors import LagoError
 from ..topology import Net, bridge_name, libvirt_net_name
 from . import xml as formats
-from .refusals import refusals
+from .refusals import create, refusals
 
 if TYPE_CHECKING:
     from .env import VirtEnv
@@ -72,7 +72,7 @@ class Network:
         with refusals(f"net {self.name()} does not start"):
             found = self._find() or self._env.libvirt_con.networkDefineXML(self._xml())
             if not found.isActive():
-                found.create()
+                create(found)
 
     def _xml(self) -> str:
         macs = {
@@ -90,6 +90,7 @@ class Network:
         return formats.network_xml(
             self.spec,
             name=self.libvirt_name(),
+            uuid=formats.object_uuid(self._env.uuid, self.libvirt_name()),
             bridge=bridge_name(self._env.uuid, self.name()),
             macs=macs,
             records=records,

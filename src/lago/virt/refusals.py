@@ -17,3 +17,12 @@ def refusals(what: str, hint: str = "lago doctor tells what the host lacks") -> 
         yield
     except libvirt.libvirtError as error:
         raise HypervisorError(f"{what}: {error.get_error_message() or error}", hint=hint) from error
+
+
+def create(thing: libvirt.virDomain | libvirt.virNetwork) -> None:
+    """Start a machine or a network, unless somebody is quicker: a killed Lago's last request is still fulfilled."""
+    try:
+        thing.create()
+    except libvirt.libvirtError:
+        if not thing.isActive():
+            raise

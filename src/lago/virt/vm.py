@@ -15,7 +15,7 @@ from ..errors import VMError, VMNotRunning
 from ..topology import Domain, Nic, libvirt_domain_name
 from ..utils import CommandStatus
 from . import readiness, xml
-from .refusals import refusals
+from .refusals import create, refusals
 
 if TYPE_CHECKING:
     from .env import VirtEnv
@@ -104,8 +104,7 @@ class VM:
             with contextlib.suppress(FileNotFoundError):
                 os.rename(self.console_log(), f"{self.console_log()}.old")
             self.env.ends.forget(self.libvirt_name())
-            domain = self.env.libvirt_con.defineXML(self._xml())
-            domain.create()
+            create(self.env.libvirt_con.defineXML(self._xml()))
 
     def _xml(self) -> str:
         paths = self.env.paths
@@ -119,7 +118,12 @@ class VM:
         )
         nets = {name: net.libvirt_name() for name, net in self.env.get_nets().items()}
         return xml.domain_xml(
-            self.spec, name=self.libvirt_name(), files=files, kvm=self.env.accel.kind == "kvm", nets=nets
+            self.spec,
+            name=self.libvirt_name(),
+            uuid=xml.object_uuid(self.env.uuid, self.libvirt_name()),
+            files=files,
+            kvm=self.env.accel.kind == "kvm",
+            nets=nets,
         )
 
     def stop(self) -> None:

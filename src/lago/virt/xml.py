@@ -32,10 +32,23 @@ def _add(parent: ET.Element, tag: str, text: str | None = None, /, **attributes:
     return element
 
 
-def domain_xml(domain: Domain, *, name: str, files: DomainFiles, kvm: bool, nets: Mapping[str, str]) -> str:
-    """A domain; `name` is libvirt's for it, `nets` libvirt's names of networks by ours."""
+def object_uuid(environment: str, name: str) -> str:
+    """A UUID that an object has whenever it is defined, so that defining it again is no conflict.
+
+    Args:
+        environment: the UUID of the environment.
+        name: libvirt's name for the object.
+    """
+    import hashlib
+
+    return hashlib.sha256(f"{environment} {name}".encode()).hexdigest()[:32]
+
+
+def domain_xml(domain: Domain, *, name: str, uuid: str, files: DomainFiles, kvm: bool, nets: Mapping[str, str]) -> str:
+    """A domain; `name` and `uuid` are libvirt's for it, `nets` libvirt's names of networks by ours."""
     root = ET.Element("domain", type="kvm" if kvm else "qemu")
     _add(root, "name", name)
+    _add(root, "uuid", uuid)
     _add(root, "memory", str(domain.memory), unit="MiB")
     _add(root, "vcpu", str(domain.vcpu))
     if files.oem_strings:
@@ -118,6 +131,7 @@ def network_xml(
     net: Net,
     *,
     name: str,
+    uuid: str,
     bridge: str,
     macs: Mapping[str, str],
     records: Mapping[str, str],
@@ -128,6 +142,7 @@ def network_xml(
 
     Args:
         name: libvirt's name for it.
+        uuid: libvirt's UUID for it.
         bridge: its device.
         macs: hardware address by address, of every nic on it.
         records: addresses by name that it answers for, if it is a management net.
@@ -136,6 +151,7 @@ def network_xml(
     """
     root = ET.Element("network")
     _add(root, "name", name)
+    _add(root, "uuid", uuid)
     _add(root, "forward", mode="nat" if filtered else "open")
     _add(root, "bridge", name=bridge, stp="off", delay="0")
     if net.management:

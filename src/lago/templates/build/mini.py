@@ -50,7 +50,6 @@ RECIPE = Recipe(
 )
 
 _DIRECTORIES = ("dev", "etc/dropbear", "mnt", "proc", "run", "sys", "usr/local/bin", "usr/local/sbin", "var/log")
-_POWER_BUTTON = "etc/acpi/PWRF/00000080"
 _SHADOW = "root:*:19000:0:99999:7:::\nnobody:*:19000:0:99999:7:::\n"
 
 
@@ -70,7 +69,6 @@ def fill(tree: Tree, packages: dict[str, str], busybox: str, work: str) -> None:
     for path, permissions in {"root": 0o700, "root/.ssh": 0o700, "tmp": 0o1777, "var/tmp": 0o1777}.items():
         tree.directory(path, permissions)
     tree.file("etc/shadow", _SHADOW, 0o600)
-    tree.file(_POWER_BUTTON, "#!/bin/sh\nexec poweroff\n", 0o755)
     for applet in _applets(busybox):
         if not any(f"usr/{directory}/{applet}" in tree for directory in ("bin", "sbin")):
             tree.symlink(f"usr/bin/{applet}", "busybox")

@@ -1,0 +1,149 @@
+"""The way out of nat networks: a web server and a name server on the host's loopback, asked by a guest."""
+
+from __future__ import annotations
+
+import contextlib
+import http.server
+import os
+import shutil
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lago.hypervisor import egress
+
+from .box import ONE, Box
+
+PAGE = b"this is the host\n"
+
+
+class _Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:  # noqa: N802 - a name of the library
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(PAGE)))
+        self.end_headers()
+        self.wfile.write(PAGE)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    """Port of a web server on the loopback."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Page) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def prepared(mini: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
+    """A machine that each test starts with a way out of its own."""
+    made = Box(tmp_path_factory.mktemp("box"))
+    made.write(ONE)
+    made.lago("init")
+    yield made
+    made.close()
+
+
+@contextlib.contextmanager
+def _started(box: Box, **env: str) -> Iterator[None]:
+    box.env.update(env)
+    box.lago("start")
+    try:
+        yield
+    finally:
+        box.lago("stop")
+        for name in env:
+            del box.env[name]
+
+
+def _fetch(box: Box, port: int) -> str:
+    return box.lago("shell", "vm0", "-c", f"wget -q -T 3 -O - http://{egress.HOST_ADDRESS}:{port}/", code=None).out
+
+
+@pytest.mark.parametrize("program", ["slirp4netns", "pasta"])
+def test_a_guest_fetches_from_the_hosts_loopback_only_where_allowed(prepared: Box, port: int, program: str) -> None:
+    if not shutil.which(program):
+        pytest.skip(f"{program} is not installed")
+    with _started(prepared, LAGO_EGRESS=program, LAGO_EGRESS_HOST_LOOPBACK="1"):
+        assert _fetch(prepared, port) == PAGE.decode()
+    with _started(prepared, LAGO_EGRESS=program):
+        assert _fetch(prepared, port) == ""
+        assert prepared.lago("nsexec", "--", "ip", "-4", "route", "show", "default").out != ""
+
+
+def test_without_egress_there_is_no_way_out(prepared: Box, port: int) -> None:
+    with _started(prepared, LAGO_EGRESS="none", LAGO_EGRESS_HOST_LOOPBACK="1"):
+        assert _fetch(prepared, port) == ""
+        assert prepared.lago("nsexec", "--", "ip", "-4", "route", "show", "default").out == ""
+        assert prepared.shell("vm0", "hostname") == "vm0\n"
+
+
+def test_a_program_that_is_not_installed_is_named(prepared: Box, tmp_path: Path) -> None:
+    for directory in os.get_exec_path():
+        for program in Path(directory).glob("*") if os.path.isdir(directory) else ():
+            if program.name != "pasta" and not (tmp_path / program.name).exists():
+                (tmp_path / program.name).symlink_to(program)
+    done = prepared.lago("--egress", "pasta", "start", code=None, env={"PATH": str(tmp_path)})
+    if Path("/usr/sbin/pasta").exists():
+        pytest.skip("it is where it is found always")
+    assert (done.code, "hint: apt-get install passt" in done.err) == (2, True), done
+
+
+def _answer(question: bytes) -> bytes:
+    """A name server's answer to a question for any name: 192.0.2.7."""
+    end = question.index(b"\0", 12) + 5
+    address = b"\xc0\x0c" + struct.pack(">HHIH", 1, 1, 1, 4) + bytes([192, 0, 2, 7])
+    return question[:2] + struct.pack(">HHHHH", 0x8180, 1, 1, 0, 0) + question[12:end] + address
+
+
+@contextlib.contextmanager
+def _name_server() -> Iterator[str]:
+    """The address of a name server on the host's loopback, asked as the host's own."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.53", 53))
+        ended = threading.Event()
+
+        def serve() -> None:
+            server.settimeout(0.2)
+            while not ended.is_set():
+                with contextlib.suppress(TimeoutError):
+                    question, client = server.recvfrom(4096)
+                    if question[-4:-2] == b"\0\1" or b"\0\1\0\1" in question:
+                        server.sendto(_answer(question), client)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield "127.0.0.53"
+        finally:
+            ended.set()
+            thread.join()
+
+
+@pytest.mark.parametrize("program", ["slirp4netns", "pasta"])
+def test_names_are_resolved_as_the_host_does(prepared: Box, tmp_path: Path, program: str) -> None:
+    if not shutil.which(program):
+        pytest.skip(f"{program} is not installed")
+    if os.geteuid() != 0:
+        pytest.skip("only root can be a name server")
+    resolv_conf = tmp_path / "resolv.conf"
+    with _name_server() as address:
+        resolv_conf.write_text(f"nameserver {address}\n")
+        # The host's file stays as it is: Lago runs where it reads as ours.
+        place = os.path.realpath("/etc/resolv.conf")
+        script = f'mount --bind {resolv_conf} {place} && exec "$@"'
+        prepared.wrap = ["unshare", "--mount", "--", "sh", "-c", script, "sh"]
+        try:
+            with _started(prepared, LAGO_EGRESS=program):
+                assert "192.0.2.7" in prepared.shell("vm0", "nslookup -type=a some.where.example")
+        finally:
+            prepared.wrap = ()
