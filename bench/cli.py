@@ -5,7 +5,6 @@ The floor is starting Python; for `shell` also plain `ssh` over a shared connect
 
 from __future__ import annotations
 
-import dataclasses
 from functools import partial
 
 from common import LAGO, PYTHON, compare, finish, options, report, say, timed
@@ -24,7 +23,7 @@ def python() -> float:
 def connected_ssh(one: Environment) -> list[str]:
     """A command line of plain ssh that runs `true` over a connection that stands."""
     ours = one.room / "ssh"
-    guest = dataclasses.replace(one.prefix.guest("vm0"), control=str(ours))
+    guest = one.prefix.guest("vm0")._replace(control=str(ours))
     guest.open(_TIMEOUT)
     return ["ssh", "-F", "/dev/null", f"-oControlPath={ours}", f"{guest.user}@{guest.address}", "true"]
 

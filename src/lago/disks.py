@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .errors import CommandError, DiskError, HostError
 from .topology import Disk
-from .utils import run
+from .utils import beside, run
 
 _OVERLAY_OPTIONS = "lazy_refcounts=on"
 
@@ -71,11 +70,7 @@ def _create(path: str, format: str, options: Sequence[str], size: int | None) ->
 @contextlib.contextmanager
 def _beside(path: str) -> Iterator[str]:
     """A temporary name in the same directory, which becomes `path` if all goes well."""
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", dir=os.path.dirname(path) or ".")
-    except OSError as error:
-        raise DiskError(f"cannot create the disk image {path}", details=str(error)) from None
-    os.close(handle)
+    temporary = beside(path)
     try:
         yield temporary
         os.chmod(temporary, 0o644)

@@ -22,7 +22,7 @@ from .log import task
 from .paths import Paths
 from .ssh import Guest
 from .topology import Topology
-from .utils import in_parallel, json_text, lock_file, near, run, write_atomically
+from .utils import in_parallel, json_text, lock_file, near, run, synced_together, write_atomically
 
 if TYPE_CHECKING:
     from .spec import EnvSpec
@@ -35,9 +35,9 @@ UNFINISHED: Final = ".lago-unfinished-"
 
 def _unfinished_beside(path: str) -> str:
     """A new empty directory that is swept if we are interrupted."""
-    import tempfile
-
-    return tempfile.mkdtemp(prefix=UNFINISHED, dir=os.path.dirname(path))
+    made = os.path.join(os.path.dirname(path), UNFINISHED + os.urandom(4).hex())
+    os.mkdir(made)
+    return made
 
 
 def _no_phase(_vm: str, _phase: str) -> None:
@@ -69,13 +69,13 @@ class Prefix:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         staging = _unfinished_beside(path)
         try:
-            os.chmod(staging, 0o755)  # noqa: S103 - a directory as mkdir would have made it
             prefix = cls(staging)
             with lock_file(prefix.paths.lock(), what=staging, timeout=0):
-                prefix.initialize()
-                with log.to_file(prefix.paths.logs("lago.log")), task("Initialize and populate prefix"):
-                    prefix.virt_conf(wanted)
-                write_atomically(prefix.paths.prefix_lagofile(), "")
+                with synced_together():
+                    prefix.initialize()
+                    with log.to_file(prefix.paths.logs("lago.log")), task("Initialize and populate prefix"):
+                        prefix.virt_conf(wanted)
+                    write_atomically(prefix.paths.prefix_lagofile(), "")
                 try:
                     os.rename(staging, path)
                 except OSError as error:
@@ -111,8 +111,8 @@ class Prefix:
         with task("Create disks"):
             todo = [disk for domain in resolved.domains.values() for disk in domain.disks]
             in_parallel(lambda disk: disks.create(disk, self.paths.prefix()), todo, what="create disks")
-            for domain in resolved.domains.values():
-                bootstrap.prepare(domain, self.paths, public_key)
+        for domain in resolved.domains.values():
+            bootstrap.prepare(domain, self.paths, public_key)
         state.save(self.paths, resolved)
 
     def _lease(self, wanted: EnvSpec) -> dict[str, str]:

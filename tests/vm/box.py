@@ -29,7 +29,8 @@ nets: {{front: {{management: true}}, back: {{}}}}
 """
 """Three machines on two nets."""
 
-_PATIENCE = 300
+_PATIENCE = 200
+_SETTINGS = {"LAGO_BOOT_TIMEOUT": "30"}
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Box:
 
     def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
         """What programs find in their environment."""
-        return {**(self.user.environment if self.user else os.environ), **self.env, **(more or {})}
+        return {**(self.user.environment if self.user else os.environ), **_SETTINGS, **self.env, **(more or {})}
 
     def argv(self, *words: str) -> list[str]:
         """How a program is run here."""
@@ -77,7 +78,11 @@ class Box:
         """Run `lago` and see that it ends with the exit status `code`."""
         stdin = subprocess.DEVNULL if data is None else subprocess.PIPE
         with self.popen(*words, env=env, stdin=stdin) as process:
-            out, err = process.communicate(data, timeout=_PATIENCE)
+            try:
+                out, err = process.communicate(data, timeout=_PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                out, err = process.communicate()
         said = f"lago {' '.join(words)} ended with {process.returncode}\n--- out\n{out}\n--- err\n{err}"
         assert code is None or process.returncode == code, said
         assert "Traceback" not in err, said

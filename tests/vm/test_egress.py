@@ -22,7 +22,7 @@ PAGE = b"this is the host\n"
 
 
 class _Page(http.server.BaseHTTPRequestHandler):
-    def do_GET(self) -> None:  # noqa: N802 - a name of the library
+    def do_GET(self) -> None:
         self.send_response(200)
         self.send_header("Content-Length", str(len(PAGE)))
         self.end_headers()

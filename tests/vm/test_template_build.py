@@ -180,9 +180,11 @@ class Guest:
         """As a person would, or libvirt's shutdown."""
         with socket.socket(socket.AF_UNIX) as monitor:
             monitor.connect(str(self._place / "monitor"))
-            monitor.recv(4096)
-            monitor.sendall(b"system_powerdown\n")
-            monitor.recv(4096)
+            for command in (b"system_powerdown\n", b""):
+                answer = b""
+                while not answer.endswith(b"(qemu) "):
+                    answer += monitor.recv(4096)
+                monitor.sendall(command)
 
 
 def _image(store: Path, name: str) -> TemplateImage:

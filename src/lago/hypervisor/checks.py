@@ -31,12 +31,15 @@ def which(program: str) -> str | None:
 
 
 def namespace_argv() -> list[str]:
-    """How new namespaces are entered: a program and its arguments follow."""
+    """How new namespaces are entered, all but that of the network: a program and its arguments follow.
+
+    The supervisor enters a new network by itself, after it has made the child that connects it with the host's.
+    """
     return _unshare(*([] if os.geteuid() == 0 else ["--user", "--map-auto", "--map-root-user"]), "--mount-proc")
 
 
 def _unshare(*more: str) -> list[str]:
-    return ["unshare", *more, "--net", "--mount", "--pid", "--fork"]
+    return ["unshare", *more, "--mount", "--pid", "--fork"]
 
 
 def require() -> None:
@@ -58,7 +61,7 @@ def _try_namespaces() -> None:
     forever and holds our pipes.
     """
     try:
-        run([*_unshare(*([] if os.geteuid() == 0 else ["--user"])), "true"], timeout=10)
+        run([*_unshare(*([] if os.geteuid() == 0 else ["--user"]), "--net"), "true"], timeout=10)
     except CommandError as error:
         raise explain_namespaces(error.details) from None
 
@@ -68,7 +71,7 @@ def namespaces() -> Check:
     name = "namespaces"
     try:
         _try_namespaces()
-        run([*namespace_argv(), "true"], timeout=10)
+        run([*namespace_argv(), "--net", "true"], timeout=10)
     except CommandError as error:
         why = explain_namespaces(error.details)
         return Check(name, "fail", why.what, why.hint)
@@ -100,7 +103,7 @@ def explain_namespaces(details: str = "") -> HostError:
     return HostError(
         f"namespaces can't be made{': ' + said[-1] if said else ''}",
         details=details,
-        hint=f"see what this says: {' '.join([*namespace_argv(), 'true'])}",
+        hint=f"see what this says: {' '.join([*namespace_argv(), '--net', 'true'])}",
     )
 
 

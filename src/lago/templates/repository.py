@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import importlib.resources
 import json
 import os
 from collections.abc import Mapping
@@ -12,7 +11,8 @@ from typing import Any, Final
 from ..errors import TemplateError
 from .providers import Provider, make_provider
 
-EMBEDDED: Final = "embedded:"
+EMBEDDED: Final = os.path.join(os.path.dirname(__file__), "data", "repository.json")
+"""The one that comes with Lago."""
 """Stands for the repository that comes with Lago."""
 
 
@@ -92,17 +92,10 @@ class TemplateRepository:
 
     @classmethod
     def from_url(cls, path: str) -> TemplateRepository:
-        """Read the repository document in a file, or the one that comes with Lago."""
+        """Read the repository document in a file."""
         try:
-            if path == EMBEDDED:
-                text = (
-                    importlib.resources.files("lago.templates").joinpath("data", "repository.json").read_text("utf-8")
-                )
-            else:
-                path = os.path.expanduser(path)
-                with open(path, encoding="utf-8") as file:
-                    text = file.read()
-            dom = json.loads(text)
+            with open(os.path.expanduser(path), encoding="utf-8") as file:
+                dom = json.load(file)
         except OSError as error:
             raise TemplateError(
                 f"cannot read the template repository {path}: {error.strerror}",

@@ -17,7 +17,7 @@ from typing import Any
 from ..errors import HostError, TemplateError
 from ..log import task
 from ..topology import TemplateImage
-from ..utils import json_text, lock_file, write_atomically
+from ..utils import json_text, lock_file, sync, write_atomically
 from .providers import EXTRAS
 from .repository import TemplateVersion
 
@@ -131,7 +131,7 @@ class TemplateStore:
                     os.replace(f"{image}.{extra}", f"{final}.{extra}")
             write_atomically(f"{final}.metadata", json_text(version.get_metadata() if store_metadata else {}))
             write_atomically(f"{final}.hash", checksum + "\n")
-            _sync(image)
+            sync(image)
             os.rename(image, final)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
@@ -161,11 +161,3 @@ def _verified_sha256(path: str, published: str | None, name: str) -> str:
             hint="fetch it again later, or ask who runs the repository",
         )
     return found
-
-
-def _sync(path: str) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import uuid
 
 from ...errors import DiskError, TemplateError
 from .programs import run
@@ -13,7 +12,7 @@ from .tree import Entry, Tree
 EPOCH = 1_700_000_000
 """The time of everything in an image: 14 November 2023. Nothing depends on it, but it must always be the same."""
 
-_NAMESPACE = uuid.UUID("4b7c4f0e-3c8e-5a39-9d4e-0d8f0f5b8d11")
+_NAMESPACE = "4b7c4f0e-3c8e-5a39-9d4e-0d8f0f5b8d11"
 _FILE_MODE = 0o666
 _DIRECTORY = stat.S_IFDIR | 0o755
 
@@ -25,8 +24,10 @@ def pack(tree: Tree, image: str, *, size: int, label: str, work: str) -> None:
         label: volume label; the file system's UUID is derived from it.
         work: directory for temporary files.
     """
+    import uuid
+
     config = os.path.join(os.path.dirname(__file__), "..", "data", "mke2fs.conf")
-    identity = str(uuid.uuid5(_NAMESPACE, label))
+    identity = str(uuid.uuid5(uuid.UUID(_NAMESPACE), label))
     options = f"hash_seed={identity},root_owner=0:0,lazy_itable_init=0,lazy_journal_init=0"
     # The second name is understood by e2fsprogs from 1.47.1 on.
     clock = {"E2FSPROGS_FAKE_TIME": str(EPOCH), "SOURCE_DATE_EPOCH": str(EPOCH)}

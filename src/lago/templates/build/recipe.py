@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.resources
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -16,8 +16,8 @@ _REVISION = 1
 """Counts changes of the building code that change its results."""
 
 CMDLINE = "console=ttyS0 root=/dev/vda net.ifnames=0 cryptomgr.notests no_timer_check quiet"
-"""Without the crypto self-tests and with only warnings on the console an emulated guest starts a second sooner; the check
-of the timer fails, with a panic, when the host is busy."""
+"""Without the crypto self-tests and with only warnings on the console an emulated guest starts a second sooner; the
+check of the timer fails, with a panic, when the host is busy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,4 +53,5 @@ class Recipe:
 
 def data_file(name: str) -> bytes:
     """A file that comes with Lago for use in images."""
-    return importlib.resources.files("lago.templates").joinpath("data", name).read_bytes()
+    with open(os.path.join(os.path.dirname(__file__), "..", "data", name), "rb") as file:
+        return file.read()
