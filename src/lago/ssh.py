@@ -10,6 +10,7 @@ import contextlib
 import os
 import select
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,9 +18,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, NamedTuple
 
-from .errors import SSHError
+from .errors import HostError, SSHError
 from .log import LOG
-from .utils import CommandStatus, run
+from .utils import CommandStatus, package_hint, run
 
 
 class Guest(NamedTuple):
@@ -65,9 +66,12 @@ class Guest(NamedTuple):
 
         Raises:
             SSHError: the guest can't be logged in to.
+            HostError: there is no ssh.
         """
         if self.connected():
             return
+        if shutil.which("ssh") is None:
+            raise HostError("the program ssh is not installed", hint=package_hint("ssh"))
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.control)
         log = f"{self.control}.log"
@@ -79,7 +83,7 @@ class Guest(NamedTuple):
             "IdentitiesOnly": "yes",
             "BatchMode": "yes",
             "PreferredAuthentications": "publickey",
-            "ServerAliveInterval": "60",
+            "ServerAliveInterval": "15",
             "ServerAliveCountMax": "3",
             "ForwardAgent": "no",
             "ForwardX11": "no",

@@ -66,7 +66,7 @@ def _started(box: Box, **env: str) -> Iterator[None]:
 
 
 def _fetch(box: Box, port: int) -> str:
-    return box.lago("shell", "vm0", "-c", f"wget -q -T 3 -O - http://{egress.HOST_ADDRESS}:{port}/", code=None).out
+    return box.lago("shell", "vm0", "-c", f"timeout 5 wget -q -O - http://{egress.HOST_ADDRESS}:{port}/", code=None).out
 
 
 @pytest.mark.parametrize("program", ["slirp4netns", "pasta"])
@@ -108,8 +108,9 @@ def _answer(question: bytes) -> bytes:
 @contextlib.contextmanager
 def _name_server() -> Iterator[str]:
     """The address of a name server on the host's loopback, asked as the host's own."""
+    address = f"127.53.{os.getpid() // 250 % 250 + 1}.{os.getpid() % 250 + 1}"
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
-        server.bind(("127.0.0.53", 53))
+        server.bind((address, 53))
         ended = threading.Event()
 
         def serve() -> None:
@@ -123,7 +124,7 @@ def _name_server() -> Iterator[str]:
         thread = threading.Thread(target=serve)
         thread.start()
         try:
-            yield "127.0.0.53"
+            yield address
         finally:
             ended.set()
             thread.join()

@@ -25,7 +25,7 @@ def additions(domain: Domain, _paths: Paths, public_key: str) -> Additions:
         f"f+~ /etc/hostname 0644 root root - {_base64(domain.name)}",
         f"w /proc/sys/kernel/hostname - - - - {domain.name}",
         "d /root/.ssh 0700 root root -",
-        f"f~ /root/.ssh/authorized_keys 0600 root root - {key}",
+        f"f+~ /root/.ssh/authorized_keys 0600 root root - {key}",
     ]
     text = "\n".join(lines)
     return Additions(oem_strings=(f"{_CREDENTIAL}tmpfiles.extra={_base64(text)}",))

@@ -13,6 +13,7 @@ from ..errors import HostError
 from ..utils import package_hint
 from .checks import which
 from .firewall import DEVICE
+from .wire import NETNS_FD
 
 HOST_ADDRESS: Final = "100.64.77.2"
 """The host's loopback, where `egress_host_loopback` allows it."""
@@ -20,7 +21,7 @@ HOST_ADDRESS: Final = "100.64.77.2"
 NAMESERVER: Final = "100.64.77.3"
 """Asks the host's own name servers."""
 
-_NETNS: Final = "/proc/1/ns/net"
+_NETNS: Final = f"/proc/self/fd/{NETNS_FD}"
 
 
 def argv() -> list[str] | None:
@@ -62,8 +63,11 @@ def _pasta(host_loopback: bool) -> list[str]:
     return [
         "pasta",
         "--foreground",
+        "--ipv4-only",
         "--quiet",
         "--config-net",
+        # It may not enter the namespace as the user that it changes to if left alone.
+        "--runas=0:0",
         f"--ns-ifname={DEVICE}",
         *addresses,
         *closed,

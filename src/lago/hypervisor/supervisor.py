@@ -99,6 +99,8 @@ def _hold_back(argv: list[str]) -> int:
         # It resolves names for the guests as the host does.
         namespace.own_mounts()
         if os.read(read, 2) == b"go":
+            # Opened while we may: pasta gives up the right to look into /proc/1 first.
+            os.dup2(os.open("/proc/1/ns/net", os.O_RDONLY), wire.NETNS_FD)
             _become(argv, os.environ)
         os._exit(1)
     os.close(read)
@@ -107,6 +109,9 @@ def _hold_back(argv: list[str]) -> int:
 
 def _become(argv: list[str], environment: os._Environ[str] | dict[str, str]) -> NoReturn:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    # Python ignores these two, and programs inherit what is ignored; pasta refuses to start then.
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
     try:
         os.execvpe(argv[0], argv, environment)  # noqa: S606 - an argument list
     except OSError as error:

@@ -14,6 +14,9 @@ from typing import Any, Final
 
 SOCKET_NAME: Final = "lago.sock"
 LIBVIRT_SOCKET_NAME: Final = "libvirt-sock"
+NETNS_FD: Final = 9
+"""Descriptor of the private network namespace that the program for the way out inherits."""
+
 _MOST: Final = 4096
 
 

@@ -27,7 +27,7 @@ def _run() -> None:
 
 
 class Ends:
-    """Tells which machines of a connection have ended since."""
+    """Tells which machines of a connection have ended since, or were halted for good by an I/O error."""
 
     def __init__(self, connection: libvirt.virConnect) -> None:
         self._connection = connection
@@ -36,8 +36,12 @@ class Ends:
             None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._on_event, None
         )
 
-    def _on_event(self, _con: Any, domain: libvirt.virDomain, event: int, _detail: int, _opaque: Any) -> None:
-        if event in (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_CRASHED):
+    def _on_event(self, _con: Any, domain: libvirt.virDomain, event: int, detail: int, _opaque: Any) -> None:
+        ended = event in (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_CRASHED)
+        if ended or (event, detail) == (
+            libvirt.VIR_DOMAIN_EVENT_SUSPENDED,
+            libvirt.VIR_DOMAIN_EVENT_SUSPENDED_IOERROR,
+        ):
             self.of(domain.name()).set()
 
     def of(self, name: str) -> threading.Event:

@@ -21,7 +21,10 @@ Phase = Callable[[str, str], None]
 
 _SSH_PORT = 22
 _TAIL = 25
-_PANIC = ("Kernel panic", "end Kernel panic", "Attempted to kill init")
+_HALTED_BY_IO = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR)
+_PANIC = "Kernel panic"
+_HALTED = "end Kernel panic"
+"""What a kernel says after a panic unless it is about to reboot."""
 
 
 def wait_for_ssh(vm: VM, timeout: float, on_phase: Phase) -> None:
@@ -38,8 +41,13 @@ def wait_for_ssh(vm: VM, timeout: float, on_phase: Phase) -> None:
     last: Exception | None = None
     phase = ""
     cancelled = vm.env.cancelled
+    if vm.libvirt_state() == _HALTED_BY_IO:
+        raise explain(vm, None, None)
     while not ended.is_set() and not cancelled.is_set() and (left := deadline - time.monotonic()) > 0:
-        now = _phase(vm, last)
+        console = vm.console_text()
+        if _HALTED in console:
+            break
+        now = "logging in" if isinstance(last, SSHError) else "booting" if console else "starting"
         if now != phase:
             on_phase(vm.name(), now)
             phase = now
@@ -60,21 +68,19 @@ def wait_for_ssh(vm: VM, timeout: float, on_phase: Phase) -> None:
             ended.wait(0.02)
     if cancelled.is_set():
         raise VMNotReady(f"{vm.name()}: no longer waited for")
-    raise explain(vm, timeout, last)
+    raise explain(vm, timeout if time.monotonic() >= deadline else None, last)
 
 
-def _phase(vm: VM, last: Exception | None) -> str:
-    if isinstance(last, SSHError):
-        return "logging in"
-    return "booting" if vm.console_text() else "starting"
+def explain(vm: VM, timeout: float | None, last: Exception | None) -> VMNotReady:
+    """How far a machine came that does not answer, with the end of its console log.
 
-
-def explain(vm: VM, timeout: float, last: Exception | None) -> VMNotReady:
-    """How far a machine came that does not answer, with the end of its console log."""
+    Args:
+        timeout: what was waited in vain, if it was not ended early.
+    """
     console = vm.console_text()
     what, details = _how_far(vm, console, last)
     tail = "\n".join(console.splitlines()[-_TAIL:])
-    waited = "" if vm.env.ends.of(vm.libvirt_name()).is_set() else f" within {timeout:g} s"
+    waited = f" within {timeout:g} s" if timeout is not None else ""
     return VMNotReady(
         f"{vm.name()} did not answer ssh{waited}: {what}",
         details="\n".join(part for part in (details, tail and f"console:\n{tail}") if part),
@@ -84,7 +90,7 @@ def explain(vm: VM, timeout: float, last: Exception | None) -> VMNotReady:
 
 def _how_far(vm: VM, console: str, last: Exception | None) -> tuple[str, str]:
     state, reason = vm.libvirt_state()
-    panic = next((line for line in console.splitlines() if any(word in line for word in _PANIC)), None)
+    panic = next((line for line in console.splitlines() if _PANIC in line), None)
     if panic:
         return f"its kernel panicked: {panic.strip()}", ""
     if state in (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_CRASHED, None):

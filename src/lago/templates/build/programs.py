@@ -43,7 +43,11 @@ def run(
     if check and status:
         text = (status.err or status.out).decode(errors="replace").rstrip()
         if _FULL in text:
-            raise HostError("no space left on the device while building a template", details=_tail(text))
+            raise HostError(
+                "no space left on the device while building a template",
+                details=_tail(text, 5),
+                hint="free some, about 1 GiB is needed, or choose another place with LAGO_TEMPLATE_STORE",
+            )
         raise CommandError(argv, status.code, details=_tail(text))
     return status
 
