@@ -41,7 +41,7 @@ class Workdir:
 
     def exists(self) -> bool:
         """Whether there is a workdir, be it one that was interrupted in the making."""
-        return os.path.islink(self.join(CURRENT)) or bool(self._unfinished() or self.prefixes())
+        return os.path.islink(self.join(CURRENT)) or bool(self._unfinished())
 
     def _unfinished(self) -> list[str]:
         try:
@@ -147,11 +147,14 @@ def find_workdir(start: str) -> Workdir:
     directory = start
     while True:
         workdir = Workdir(os.path.join(directory, DEFAULT_WORKDIR))
-        if workdir.exists():
+        if workdir.exists() or workdir.prefixes():
             return workdir
         if directory == os.path.dirname(directory):
             break
         directory = os.path.dirname(directory)
+    # Without a link it may be one that was interrupted just before it got it.
+    if Workdir(start).prefixes():
+        return Workdir(start)
     raise PrefixError(
         f"there is no environment in {start} or any directory above", hint="lago init makes one; or give --workdir-path"
     )

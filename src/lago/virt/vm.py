@@ -133,12 +133,14 @@ class VM:
         if found is None:
             return
         with refusals(f"{self.name()} does not stop"):
+            defined = found.isPersistent()
             if found.isActive():
                 try:
                     found.destroyFlags(libvirt.VIR_DOMAIN_DESTROY_GRACEFUL)
                 except libvirt.libvirtError:
                     found.destroy()
-            found.undefine()
+            if defined:
+                found.undefine()
 
     def console_log(self) -> str:
         """File with what it wrote on its serial console since we started it; `.old` is that of the time before."""

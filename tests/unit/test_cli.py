@@ -1,0 +1,243 @@
+"""The command line without a guest: verbs, options, errors, exit statuses, and what goes to which stream."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lago import __version__, config, log, state
+from lago.cli import main
+from lago.paths import Paths
+from lago.topology import Domain, Net, Nic, Topology
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(log, "_console", None)
+    monkeypatch.setattr(config, "_command_line", {})
+
+
+def prefix_at(path: Path) -> Path:
+    """A prefix on disk as `init` leaves it, but for images."""
+    for directory in ("virt", "logs", "images"):
+        (path / directory).mkdir(parents=True)
+    (path / "uuid").write_text("fe68" * 8)
+    (path / "initialized").touch()
+    nic = Nic(index=0, net="lan", mac="54:52:c0:a8:c8:02", ip="192.168.200.2")
+    vm = Domain(name="vm0", memory=128, vcpu=1, nics=(nic,), disks=(), mgmt_net="lan", metadata={"a": 1})
+    mapping = {"vm0": "192.168.200.2"}
+    net = Net(name="lan", type="nat", management=True, gw="192.168.200.1", dhcp=None, mapping=mapping)
+    state.save(Paths(str(path)), Topology(domains={"vm0": vm}, nets={"lan": net}))
+    return path
+
+
+@pytest.fixture
+def prefix(tmp_path: Path) -> Path:
+    """The current prefix of a workdir where we are."""
+    made = prefix_at(tmp_path / ".lago" / "default")
+    (tmp_path / ".lago" / "current").symlink_to("default")
+    return made
+
+
+Captured = pytest.CaptureFixture[str]
+
+
+def test_without_a_verb_it_prints_its_help_and_fails(capsys: Captured) -> None:
+    assert main([]) == 1
+    out, err = capsys.readouterr()
+    assert out.startswith("usage: lago")
+    assert err == ""
+    for verb in ("init", "start", "stop", "status", "list", "shell", "nsexec", "destroy", "doctor", "template"):
+        assert f"    {verb} " in out
+
+
+@pytest.mark.parametrize("argv", [["--nonsense"], ["nonsense"], ["status", "--nonsense"], ["-f", "xml", "status"]])
+def test_what_it_does_not_know_is_a_usage_error(argv: list[str], capsys: Captured) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(argv)
+    assert caught.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("usage: lago")
+
+
+def test_the_version_is_printed(capsys: Captured) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"lago {__version__}\n"
+
+
+@pytest.mark.parametrize("verb", ["start", "stop", "status", "list", "destroy", "shell x", "nsexec true"])
+def test_verbs_need_an_environment(verb: str, capsys: Captured) -> None:
+    assert main(verb.split()) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"lago: there is no environment in {os.getcwd()} or any directory above\nhint: lago init")
+
+
+def test_status_prints_data_alone(prefix: Path, capsys: Captured) -> None:
+    assert main(["status"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.splitlines() == [
+        "[Prefix]:",
+        f"    Base directory: {prefix}",
+        "    [Networks]:",
+        "        [lan]:",
+        "            gateway: 192.168.200.1",
+        "            management: True",
+        "            status: down",
+        f"    UUID: {'fe68' * 8}",
+        "    [VMs]:",
+        "        [vm0]:",
+        "            [NICs]:",
+        "                [eth0]:",
+        "                    ip: 192.168.200.2",
+        "                    network: lan",
+        "            [metadata]:",
+        "                a: 1",
+        "            status: down",
+    ]
+
+
+@pytest.mark.parametrize("argv", [["-f", "json"], ["--out-format", "json"]])
+def test_status_is_for_programs_too(argv: list[str], prefix: Path, capsys: Captured) -> None:
+    assert main([*argv, "status"]) == 0
+    vm = json.loads(capsys.readouterr().out)["Prefix"]["VMs"]["vm0"]
+    assert (vm["metadata"], vm["snapshots"], vm["status"]) == ({"a": 1}, "", "down")
+
+
+def test_a_damaged_environment_is_told(prefix: Path, capsys: Captured) -> None:
+    (prefix / "virt" / "vm-vm0").write_text("{")
+    assert main(["status"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"lago: {prefix}/virt/vm-vm0 is damaged\n")
+    assert "hint: restore the file" in err
+
+
+def test_the_prefix_is_given_by_path_name_or_variable(
+    prefix: Path, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefix_at(tmp_path / ".lago" / "second")
+    alone = prefix_at(tmp_path / "alone")
+    monkeypatch.chdir("/")
+    workdir = str(tmp_path / ".lago")
+    for argv, expected in (
+        (["-w", workdir], prefix),
+        (["--workdir-path", str(tmp_path)], prefix),
+        (["-w", workdir, "-P", "second"], tmp_path / ".lago" / "second"),
+        (["-w", workdir, "--prefix-name", "second"], tmp_path / ".lago" / "second"),
+        (["-p", str(alone)], alone),
+        (["--prefix-path", str(alone)], alone),
+    ):
+        assert main([*argv, "-f", "flat", "status"]) == 0
+        assert capsys.readouterr().out.startswith(f"Base directory: {expected}\n")
+    monkeypatch.setenv("LAGO_PREFIX_PATH", str(alone))
+    assert main(["-f", "flat", "status"]) == 0
+    assert capsys.readouterr().out.startswith(f"Base directory: {alone}\n")
+    monkeypatch.delenv("LAGO_PREFIX_PATH")
+    monkeypatch.setenv("LAGO_WORKDIR_PATH", workdir)
+    assert main(["-f", "flat", "status"]) == 0
+    assert capsys.readouterr().out.startswith(f"Base directory: {prefix}\n")
+
+
+def test_an_unknown_prefix_is_told_with_the_nearest(prefix: Path, capsys: Captured) -> None:
+    assert main(["-P", "defualt", "status"]) == 2
+    assert capsys.readouterr().err.endswith("has no prefix defualt\nhint: did you mean default?\n")
+
+
+def test_list_takes_the_workdir_before_and_after_the_verb(prefix: Path, tmp_path: Path, capsys: Captured) -> None:
+    prefix_at(tmp_path / "other" / "one")
+    prefix_at(tmp_path / "other" / "two")
+    (tmp_path / "other" / "current").symlink_to("one")
+    other = str(tmp_path / "other")
+    for argv in (["list", other], ["-w", other, "list"]):
+        assert main(argv) == 0
+        assert capsys.readouterr() == ("one\ntwo\n", "")
+    assert main(["list"]) == 0
+    assert capsys.readouterr() == ("default\n", "")
+
+
+def test_shell_needs_a_machine_that_is_there_and_runs(prefix: Path, capsys: Captured) -> None:
+    assert main(["shell", "vm1", "true"]) == 2
+    assert capsys.readouterr().err == "lago: there is no machine vm1\nhint: did you mean vm0?\n"
+    assert main(["shell", "vm0", "true"]) == 2
+    assert capsys.readouterr().err == "lago: vm0 is not running, it is down\nhint: lago start vm0\n"
+
+
+def test_init_says_all_that_is_wrong_with_the_file(tmp_path: Path, capsys: Captured) -> None:
+    (tmp_path / "LagoInitFile").write_text(
+        "domains: {vm0: {memry: 1, nics: [{net: lan}], disks: []}}\nnet: {lan: {}}\n"
+    )
+    assert main(["init"]) == 2
+    err = capsys.readouterr().err
+    assert "did you mean memory?" in err
+    assert "LagoInitFile:1:" in err
+    assert "LagoInitFile:2:" in err
+    assert os.listdir(tmp_path) == ["LagoInitFile"]
+
+
+def test_init_without_a_file_says_which_it_looked_for(tmp_path: Path, capsys: Captured) -> None:
+    assert main(["init"]) == 2
+    assert "LagoInitFile" in capsys.readouterr().err
+    assert main(["init", "a", "b", "c"]) == 2
+    assert "hint: lago init -h" in capsys.readouterr().err
+    assert os.listdir(tmp_path) == []
+
+
+def test_init_of_a_name_that_is_taken_is_an_error(prefix: Path, tmp_path: Path, capsys: Captured) -> None:
+    (tmp_path / "LagoInitFile").write_text("domains: {vm0: {nics: [{net: lan}], disks: []}}\nnets: {lan: {}}\n")
+    assert main(["init"]) == 2
+    err = capsys.readouterr().err
+    assert f"lago: {prefix} exists already" in err
+    assert "hint: choose another name" in err
+
+
+def test_destroy_does_not_guess_what_one_would_answer(
+    prefix: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open(os.devnull) as nothing:
+        monkeypatch.setattr(sys, "stdin", nothing)
+        assert main(["destroy"]) == 2
+    assert "hint: lago destroy --yes" in capsys.readouterr().err
+    assert prefix.exists()
+    assert main(["destroy", "--yes"]) == 0
+    assert not prefix.parent.exists()
+
+
+def test_a_setting_of_the_wrong_type_is_told_with_its_source(
+    prefix: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAGO_LOCK_TIMEOUT", "soon")
+    assert main(["stop"]) == 2
+    assert "environment variable LAGO_LOCK_TIMEOUT: lock_timeout = soon: " in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_place_that_cannot_be_written_to_is_told(tmp_path: Path, capsys: Captured) -> None:
+    (tmp_path / "LagoInitFile").write_text("domains: {vm0: {nics: [{net: lan}], disks: []}}\nnets: {lan: {}}\n")
+    tmp_path.chmod(0o500)
+    assert main(["init"]) == 2
+    assert "hint: choose a place" in capsys.readouterr().err
+
+
+@pytest.mark.programs
+def test_whoever_stops_reading_causes_no_traceback(prefix: Path) -> None:
+    script = f"{sys.executable} -m lago status | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 141)
+    assert done.stderr == ""
+
+
+@pytest.mark.programs
+def test_both_names_are_programs() -> None:
+    for name in ("lago", "lagocli"):
+        done = subprocess.run([name, "--version"], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"lago {__version__}\n", "")

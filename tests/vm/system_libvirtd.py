@@ -1,0 +1,44 @@
+"""A system libvirtd for tests, in namespaces of its own: `unshare ... python system_libvirtd.py DIRECTORY`.
+
+Its sockets are in DIRECTORY. Everything ends with it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from lago.hypervisor import namespace
+
+_QEMU_CONF = """\
+user = "root"
+group = "root"
+dynamic_ownership = 0
+remember_owner = 0
+cgroup_controllers = []
+security_driver = "none"
+namespaces = []
+stdio_handler = "file"
+"""
+
+
+def main(directory: str) -> None:
+    """Set up what libvirtd wants, and run it."""
+    namespace.new_network()
+    for path in ("/run/libvirt", "/var/lib/libvirt", "/var/cache/libvirt", "/var/log/libvirt", "/etc/libvirt"):
+        namespace.cover(path)
+    os.makedirs("/etc/libvirt/qemu/networks")
+    namespace.add_users(("libvirt-qemu", "qemu"))
+    Path("/etc/libvirt/qemu.conf").write_text(_QEMU_CONF)
+    settings = f'unix_sock_dir = "{directory}"\nauth_unix_rw = "none"\nauth_unix_ro = "none"\n'
+    Path("/etc/libvirt/libvirtd.conf").write_text(settings)
+    argv = ["libvirtd", "-f", "/etc/libvirt/libvirtd.conf", "-p", "/run/libvirt/libvirtd.pid"]
+    libvirtd = os.posix_spawnp(argv[0], argv, os.environ)
+    # As process 1 we collect what ends without a parent, or libvirtd would wait for it.
+    while os.wait()[0] != libvirtd:
+        pass
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

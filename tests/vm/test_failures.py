@@ -1,0 +1,218 @@
+"""What goes wrong is told: how far a machine came, what the host lacks, and what to do about it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from .box import ONE, TWO, Box, kill
+
+SOON = {"LAGO_BOOT_TIMEOUT": "3"}
+"""A time-out that is over soon, though emulation multiplies it by 5."""
+
+
+@pytest.fixture
+def made(box: Box) -> Box:
+    """An environment of one machine that never ran."""
+    box.write(ONE)
+    box.lago("init")
+    return box
+
+
+def _edit_cmdline(box: Box, edit: Callable[[str], str]) -> None:
+    """Change the kernel's command line in the environment on disk."""
+    path = box.prefix / "virt" / "vm-vm0"
+    described = json.loads(path.read_text())
+    metadata = described["disks"][0]["metadata"]
+    metadata["cmdline"] = edit(metadata["cmdline"])
+    path.write_text(json.dumps(described))
+
+
+def test_a_panic_is_told_at_once(made: Box) -> None:
+    _edit_cmdline(made, lambda line: line.replace("/dev/vda", "/dev/nothing") + " rdinit=/nothing")
+    began = time.monotonic()
+    done = made.lago("start", code=2)
+    assert time.monotonic() - began < 60
+    assert "lago: vm0 did not answer ssh: its kernel panicked: " in done.err
+    assert "Kernel panic - not syncing: VFS: Unable to mount root fs" in done.err
+    assert "    console:\n" in done.err
+    assert f"hint: its whole console log: {made.prefix}/logs/vm0.console.log" in done.err
+    # For a look at it, it stays.
+    assert made.states() == {"vm0": "running"}
+
+
+def test_a_silent_kernel_is_told(made: Box) -> None:
+    _edit_cmdline(made, lambda _: "console=tty0 quiet rdinit=/nothing root=/dev/nothing")
+    done = made.lago("start", code=2, env={"LAGO_BOOT_TIMEOUT": "1"})
+    assert "vm0 did not answer ssh within 5 s: there was no kernel output" in done.err
+
+
+def test_a_machine_without_an_address_is_told(made: Box) -> None:
+    _edit_cmdline(made, lambda line: line.replace("quiet", "loglevel=7 rdinit=/busybox -- sleep 1000"))
+    done = made.lago("start", code=2, env=SOON)
+    assert "its kernel runs, but it got no address (no DHCP lease)" in done.err
+    assert "    console:\n" in done.err
+
+
+def test_a_refused_key_is_told(made: Box) -> None:
+    (made.prefix / "id_rsa").unlink()
+    argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(made.prefix / "other")]
+    subprocess.run(argv, check=True, stdin=subprocess.DEVNULL)
+    (made.prefix / "other").rename(made.prefix / "id_rsa")
+    done = made.lago("start", code=2, env=SOON)
+    assert "vm0 did not answer ssh within 15 s: ssh: vm0: root@192.168.200.2: can't be logged in to" in done.err
+    assert "Permission denied (publickey)" in done.err
+
+
+def test_a_closed_port_is_told(made: Box) -> None:
+    made.lago("start")
+    made.shell("vm0", "mv /usr/sbin/dropbear /usr/sbin/dropbear.away || mv $(which dropbear) /root/away; sync")
+    made.lago("stop")
+    done = made.lago("start", code=2, env=SOON)
+    assert "it has its address 192.168.200.2, but port 22 is closed: " in done.err
+
+
+def test_a_machine_that_ends_while_lago_waits_is_told_at_once(made: Box) -> None:
+    with made.popen("start") as process:
+        assert process.stderr is not None
+        said = ""
+        while "booting" not in said:
+            said += process.stderr.readline()
+        kill(made.qemu())
+        began = time.monotonic()
+        said = process.communicate(timeout=60)[1]
+    assert time.monotonic() - began < 10
+    assert process.returncode == 2
+    assert "lago: vm0 did not answer ssh: QEMU ended" in said
+    assert made.states() == {"vm0": "shut off"}
+    done = made.lago("shell", "vm0", "true", code=2)
+    assert done.err == "lago: vm0 is not running, it is shut off\nhint: lago start vm0\n"
+    made.lago("start")
+    assert made.shell("vm0", "hostname") == "vm0\n"
+
+
+def test_a_machine_that_libvirt_refuses_undoes_the_start(box: Box) -> None:
+    box.write(TWO)
+    box.lago("init")
+    path = box.prefix / "images" / "vm1_root.qcow2"
+    path.rename(path.with_suffix(".away"))
+    done = box.lago("start", code=2)
+    assert "lago: vm1 does not start: " in done.err
+    assert "vm1_root.qcow2" in done.err
+    assert box.states() == {"vm0": "down", "vm1": "down"}
+    assert box.supervisor() is None
+
+
+@contextlib.contextmanager
+def _small(place: Path, kilobytes: int) -> Iterator[None]:
+    """A small file system on `place`."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "lago-test", str(place)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.mark.parametrize("kilobytes", [4, 16, 40, 100, 200])
+def test_init_on_a_full_disk_leaves_nothing(mini: Path, tmp_path: Path, kilobytes: int) -> None:
+    with _small(tmp_path, kilobytes):
+        box = Box(tmp_path)
+        box.write(TWO)
+        done = box.lago("init", code=2)
+        assert "no space left" in done.err.lower()
+        assert os.listdir(tmp_path) == ["LagoInitFile"]
+
+
+def test_a_machine_that_finds_the_disk_full_is_told(mini: Path, tmp_path: Path) -> None:
+    with _small(tmp_path, 1000), contextlib.closing(Box(tmp_path)) as box:
+        box.write(ONE)
+        box.lago("init")
+        # What is left takes our logs, but not what a first boot writes.
+        free = os.statvfs(tmp_path)
+        box.write("x" * (free.f_bavail * free.f_bsize - 100_000), "filler")
+        done = box.lago("start", code=2)
+        assert "vm0 did not answer ssh: it is paused on an I/O error, is the disk full?" in done.err
+        assert box.states() == {"vm0": "paused"}
+        done = box.lago("shell", "vm0", "true", code=2, env=SOON)
+        assert "paused on an I/O error" in done.err
+        box.lago("destroy", "--yes")
+        assert sorted(os.listdir(tmp_path)) == ["LagoInitFile", "filler"]
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All programs of the host, by links."""
+    place = tmp_path_factory.mktemp("programs")
+    for directory in os.get_exec_path():
+        if os.path.isdir(directory):
+            for name in os.listdir(directory):
+                with contextlib.suppress(FileExistsError):
+                    (place / name).symlink_to(os.path.join(directory, name))
+    return place
+
+
+@contextlib.contextmanager
+def _without(programs: Path, name: str) -> Iterator[dict[str, str]]:
+    away = programs.with_name("away")
+    (programs / name).rename(away)
+    try:
+        yield {"PATH": str(programs)}
+    finally:
+        away.rename(programs / name)
+
+
+@pytest.mark.parametrize(("name", "package"), [("qemu-img", "qemu-utils"), ("ssh-keygen", "openssh-client")])
+def test_a_program_that_init_misses_is_named(box: Box, programs: Path, name: str, package: str) -> None:
+    box.write(ONE)
+    with _without(programs, name) as env:
+        done = box.lago("init", code=2, env=env)
+    assert done.err.endswith(f"lago: the program {name} is not installed\nhint: apt-get install {package}\n"), done.err
+    assert os.listdir(box.place) == ["LagoInitFile"]
+
+
+@pytest.mark.parametrize(("name", "package"), [("ssh", "openssh-client"), ("qemu-system-x86_64", "qemu-system-x86")])
+def test_a_program_that_start_misses_is_named(made: Box, programs: Path, name: str, package: str) -> None:
+    with _without(programs, name) as env:
+        done = made.lago("start", code=2, env={**env, **SOON, "XDG_CACHE_HOME": str(made.place / "cache")})
+    assert f"the program {name} is not installed\n" in done.err
+    assert f"hint: apt-get install {package}\n" in done.err
+
+
+def test_a_missing_libvirtd_is_named(made: Box) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can hide it")
+    libvirtd = "/usr/sbin/libvirtd"
+    if not os.path.exists(libvirtd):
+        pytest.skip("it is elsewhere")
+    # A mount namespace in which its directory has all but it.
+    script = """
+        mkdir away && mount --bind /usr/sbin away && mount -t tmpfs none /usr/sbin &&
+        ln -s "$PWD"/away/* /usr/sbin && rm /usr/sbin/libvirtd && exec "$@"
+    """
+    made.wrap = ["unshare", "--mount", "--", "sh", "-c", script, "sh"]
+    try:
+        done = made.lago("start", code=2)
+    finally:
+        made.wrap = ()
+    assert "lago: the program libvirtd is not installed\nhint: apt-get install libvirt-daemon" in done.err
+    assert made.states() == {"vm0": "down"}
+
+
+def test_a_run_directory_of_somebody_else_is_refused(made: Box, tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give directories away")
+    run = tmp_path / "run"
+    (run / "lago" / "environment").mkdir(parents=True)
+    os.chown(run / "lago", 12345, 12345)
+    done = made.lago("start", code=2, env={"XDG_RUNTIME_DIR": str(run)})
+    assert "belongs to another user" in done.err
+    assert "hint: remove it" in done.err

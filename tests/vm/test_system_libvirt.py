@@ -1,0 +1,144 @@
+"""The same on a system's libvirt, one that the tests start: shared networks, leased subnets, objects side by side."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from .box import TWO, Box, processes, wait_for
+
+SCRIPT = Path(__file__).with_name("system_libvirtd.py")
+SOMEBODYS = """<network><name>somebodys</name><forward mode='nat'/><bridge name='sb0'/>
+<ip address='192.168.200.1' netmask='255.255.255.0'/></network>"""
+
+
+@dataclass(frozen=True)
+class System:
+    """A host with a system libvirt; `wrap` runs a program on it."""
+
+    wrap: list[str]
+    uri: str
+
+    def virsh(self, *words: str) -> str:
+        """What virsh says."""
+        argv = [*self.wrap, "virsh", "-q", "-c", self.uri, *words]
+        return subprocess.run(argv, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout
+
+    def names(self) -> set[str]:
+        """All machines and networks."""
+        return set(self.virsh("list", "--all", "--name").split() + self.virsh("net-list", "--all", "--name").split())
+
+
+def _child(pid: int) -> int | None:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(children[0]) if children else None
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """A libvirtd on which somebody has the first of our subnets."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can start a system libvirtd")
+    place = tmp_path_factory.mktemp("s")
+    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+    argv = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", sys.executable, str(SCRIPT)]
+    with (place / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [*argv, str(place)], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, "PATH": path}
+        )
+    try:
+        listening = wait_for((place / "libvirt-sock").exists, 60)
+        assert listening, (place / "log").read_text()
+        pid = _child(process.pid)
+        wrap = ["nsenter", f"--target={pid}", "--mount", "--net", "--pid", "--wd=/"]
+        made = System(wrap, f"qemu+unix:///system?socket={place}/libvirt-sock")
+        (place / "net.xml").write_text(SOMEBODYS)
+        made.virsh("net-define", str(place / "net.xml"))
+        yield made
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def prepared(mini: Path, system: System, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
+    """An environment on it."""
+    place = tmp_path_factory.mktemp("box")
+    env = {"LAGO_LEASE_DIR": str(place / "leases")}
+    made = Box(place, env=env, wrap=[*system.wrap, "env", f"--chdir={place}"])
+    made.write(TWO)
+    made.lago("--libvirt_url", system.uri, "init")
+    yield made
+    made.close()
+
+
+def _leases(box: Box) -> set[str]:
+    found = (box.place / "leases").glob("*.lease")
+    return {path.name for path in found}
+
+
+def test_init_leases_a_subnet_that_nobody_has(prepared: Box, system: System) -> None:
+    assert prepared.status()["Networks"]["lan"]["gateway"] == "192.168.201.1"
+    assert _leases(prepared) == {"201.lease"}
+    assert prepared.states() == {"vm0": "down", "vm1": "down"}
+    assert system.names() == {"somebodys"}
+
+
+def test_a_second_environment_gets_another_subnet_and_gives_it_back(prepared: Box, system: System) -> None:
+    prepared.lago("--libvirt_url", system.uri, "--prefix-name", "second", "init")
+    assert "192.168.202.1" in prepared.lago("--prefix-name", "second", "-f", "flat", "status").out
+    assert _leases(prepared) == {"201.lease", "202.lease"}
+    prepared.lago("--prefix-name", "second", "destroy", "--yes")
+    assert _leases(prepared) == {"201.lease"}
+
+
+def test_machines_start_find_each_other_and_answer(prepared: Box, system: System) -> None:
+    prepared.lago("start")
+    assert prepared.states() == {"vm0": "running", "vm1": "running"}
+    assert len(system.names()) == 4
+    assert prepared.shell("vm0", "hostname") == "vm0\n"
+    assert "PING vm1 (192.168.201.3)" in prepared.shell("vm0", "ping -c 1 -W 5 vm1")
+    done = prepared.lago("shell", "vm1", data="[[ 1 ]] && exit 7\n", code=7)
+    assert done.err == ""
+
+
+def test_programs_need_no_namespace(prepared: Box) -> None:
+    done = prepared.lago("nsexec", "--", "true", code=2)
+    assert "hint: run the program as it is" in done.err
+
+
+def test_stop_takes_away_what_is_ours_alone(prepared: Box, system: System) -> None:
+    prepared.lago("stop", "vm0")
+    assert prepared.states() == {"vm0": "down", "vm1": "running"}
+    prepared.lago("stop")
+    assert system.names() == {"somebodys"}
+    assert not [command for _, command in processes() if str(prepared.prefix) in command]
+    assert _leases(prepared) == {"201.lease"}
+
+
+def test_destroy_frees_the_lease(prepared: Box, system: System) -> None:
+    prepared.lago("destroy", "--yes")
+    assert _leases(prepared) == set()
+    assert not (prepared.place / ".lago").exists()
+    assert system.names() == {"somebodys"}
+
+
+def test_a_failed_init_keeps_no_lease(prepared: Box, system: System) -> None:
+    prepared.write(TWO.replace("template_name: mini", "template_name: minni"), "Bad")
+    prepared.lago("--libvirt_url", system.uri, "--prefix-name", "bad", "init", "Bad", code=2)
+    assert _leases(prepared) == set()
+
+
+def test_a_libvirt_that_is_not_there_is_an_error_with_a_hint(box: Box) -> None:
+    box.write(TWO)
+    box.env["LAGO_LEASE_DIR"] = str(box.place / "leases")
+    done = box.lago("--libvirt_url", f"qemu+unix:///system?socket={box.place}/none", "init", code=2)
+    assert "lago: no connection to libvirt at qemu+unix:///system?socket=" in done.err
+    assert "hint: is libvirtd running" in done.err
+    assert not (box.place / ".lago").exists()
