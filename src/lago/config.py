@@ -67,6 +67,7 @@ OPTIONS: Final[dict[str, Option]] = {
     "lock_timeout": Option(_positive, 600, "seconds to wait for another Lago that uses the same prefix"),
     "default_root_password": Option(str, "123456", "root password of guests whose template allows one"),
     "template_store": Option(str, "", "directory of template images (default: in the XDG data directory)"),
+    "debian_mirror": Option(str, "", "mirror to build templates from (default: those of the host's apt)"),
     "template_repo_path": Option(str, "", "template repository (default: the one that comes with Lago)"),
     "subnet_range": Option(str, "200-209", "third octets of the first and last 192.168.N.0/24 to lease"),
     "lease_dir": Option(str, "/var/lib/lago/subnets", "directory of subnet leases on shared host networks"),

@@ -32,7 +32,7 @@ def sources(suite: str, *, etc: str = _ETC) -> str:
             continue
         if suites and uris and "main" in entry.get("components", "").split():
             stanzas.append(_stanza(uris, suites, entry.get("signed-by", "")))
-    mirror = config.get("debian_mirror", "")
+    mirror = config.get("debian_mirror")
     if mirror:
         keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
         stanzas = [_stanza([mirror], [suite, f"{suite}-updates"], keyring if os.path.exists(keyring) else "")]
