@@ -53,6 +53,11 @@ def cache_home() -> str:
     return os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "lago")
 
 
+def template_store() -> str:
+    """The directory of template images."""
+    return os.path.abspath(os.path.expanduser(get("template_store") or os.path.join(data_home(), "store")))
+
+
 OPTIONS: Final[dict[str, Option]] = {
     "libvirt_url": Option(str, "private", "libvirt to use: 'private' gives every prefix its own"),
     "accel": Option(_choice("auto", "kvm", "tcg"), "auto", "acceleration of guests; auto probes whether KVM works"),

@@ -91,8 +91,7 @@ def acceleration() -> Check:
 
 def disk_space() -> Check:
     """Room for template images."""
-    store = config.get("template_store") or os.path.join(config.data_home(), "store")
-    place = os.path.abspath(store)
+    store = place = config.template_store()
     while not os.path.exists(place):
         place = os.path.dirname(place)
     free = shutil.disk_usage(place).free

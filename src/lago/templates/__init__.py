@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from .. import config
 from .providers import BuildProvider, FileSystemTemplateProvider, Provider
 from .repository import EMBEDDED, Template, TemplateRepository, TemplateVersion
@@ -24,8 +22,7 @@ __all__ = [
 
 def default_store() -> TemplateStore:
     """The store of the configuration, `template_store`, or that of this user."""
-    path = config.get("template_store") or os.path.join(config.data_home(), "store")
-    return TemplateStore(os.path.abspath(os.path.expanduser(path)))
+    return TemplateStore(config.template_store())
 
 
 def default_repository() -> TemplateRepository:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 from collections.abc import Mapping
 from typing import Any, Final
 
 from ..errors import TemplateError
+from ..utils import near
 from .providers import Provider, make_provider
 
 EMBEDDED: Final = os.path.join(os.path.dirname(__file__), "data", "repository.json")
@@ -129,10 +129,7 @@ class TemplateRepository:
         """
         spec = self._dom["templates"].get(name)
         if spec is None:
-            near = difflib.get_close_matches(name, self.names(), 3) or self.names()
-            raise TemplateError(
-                f"the repository {self.name} has no template {name}", hint=f"did you mean {' or '.join(near)}?"
-            )
+            raise TemplateError(f"the repository {self.name} has no template {name}", hint=near(name, self.names()))
         return Template(name, {ver: self._version(name, ver, data) for ver, data in spec.get("versions", {}).items()})
 
     def _version(self, template: str, version: str, data: Mapping[str, Any]) -> TemplateVersion:
