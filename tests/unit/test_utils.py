@@ -59,7 +59,8 @@ class TestRun:
         assert time.monotonic() - began < 5
 
     def test_an_interrupt_ends_the_program(self) -> None:
-        code = "import lago.utils as u; u.run(['sh', '-c', 'echo $$; exec sleep 60'], capture=False)"
+        # It speaks late, so that it is being waited for by then and not still being started.
+        code = "import lago.utils as u; u.run(['sh', '-c', 'sleep 1; echo $$; exec sleep 60'], capture=False)"
         with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as ours:
             assert ours.stdout
             pid = int(ours.stdout.readline())
