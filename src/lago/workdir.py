@@ -123,7 +123,8 @@ class Workdir:
             self.set_current(self.current())
             return
         self._sweep()
-        if set(os.listdir(self.path)) <= {CURRENT}:
+        # A link with the pid of its maker is what an interrupted `set_current` left.
+        if all(entry == CURRENT or entry.startswith(f".{CURRENT}.") for entry in os.listdir(self.path)):
             shutil.rmtree(self.path)
 
     def _sweep(self) -> None:

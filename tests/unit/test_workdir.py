@@ -159,6 +159,14 @@ def test_destroying_no_names_destroys_nothing(tmp_path: Path) -> None:
     assert workdir.prefixes() == ["a", "b"]
 
 
+def test_what_an_interrupted_choice_left_does_not_keep_an_empty_workdir(tmp_path: Path) -> None:
+    (tmp_path / "w").mkdir()
+    workdir = workdir_at(tmp_path / "w", current="gone")
+    (tmp_path / "w" / ".current.123").symlink_to("gone")
+    workdir.destroy([])
+    assert not (tmp_path / "w").exists()
+
+
 def test_the_current_prefix_destroyed_makes_another_the_current_one(tmp_path: Path) -> None:
     workdir = workdir_at(tmp_path / "w", "a", "b", current="a")
     for name in ("a", "b"):

@@ -109,5 +109,6 @@ class Network:
 
     def leases(self) -> set[str]:
         """Addresses that machines have asked for and got."""
-        found = self._find()
-        return {lease["ipaddr"] for lease in found.DHCPLeases()} if found is not None else set()
+        with refusals(f"the leases of net {self.name()} can't be asked"):
+            found = self._find()
+            return {lease["ipaddr"] for lease in found.DHCPLeases()} if found is not None else set()
