@@ -131,13 +131,13 @@ def _processes() -> Iterator[Process]:
 
 
 def _namespaces() -> Iterator[str]:
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            for kind in _NAMESPACES:
-                try:
-                    yield os.readlink(f"/proc/{name}/ns/{kind}")
-                except OSError:
-                    continue
+    # What has ended and was not yet collected still shows its user namespace.
+    for process in _processes():
+        for kind in _NAMESPACES:
+            try:
+                yield os.readlink(f"/proc/{process.pid}/ns/{kind}")
+            except OSError:
+                continue
 
 
 def _mounts() -> Iterator[str]:
