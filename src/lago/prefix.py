@@ -249,6 +249,15 @@ class Prefix:
         running = self.hypervisor.running()
         states, up = dict.fromkeys(topology.domains, "down"), set()
         if running:
+    def cleanup(self) -> None:
+        """Stop everything and let the prefix be no prefix any more; its files stay until it is destroyed."""
+        with self.operation("Cleanup prefix"):
+            with task("Stop prefix"):
+                self._stop_whatever_runs()
+            for marker in (self.paths.prefix_lagofile(), self.paths.old_lagofile()):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(marker)
+
             env = self.virt_env
             states, up = env.states(), env.nets_up()
             env.close()

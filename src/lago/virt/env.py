@@ -18,6 +18,7 @@ from ..paths import Paths
 from ..topology import Domain, Net
 from ..utils import in_parallel, near
 from . import network
+from .auth import connect
 from .events import Ends, start_loop
 from .network import Network
 from .readiness import Phase
@@ -76,15 +77,7 @@ class VirtEnv:
 
     def _open(self) -> libvirt.virConnect:
         start_loop()
-        # libvirt would print every error, also those that are answers.
-        libvirt.registerErrorHandler(lambda _context, error: LOG.debug("libvirt: %s", error[2]), None)
-        try:
-            return libvirt.open(self.hypervisor.uri)
-        except libvirt.libvirtError as error:
-            raise HypervisorError(
-                f"no connection to libvirt at {self.hypervisor.uri}: {error}",
-                hint="is libvirtd running, and may you use it? --libvirt_url private, the default, needs neither",
-            ) from error
+        return connect(self.hypervisor.uri)
 
     @property
     def ends(self) -> Ends:
