@@ -28,11 +28,16 @@ def _links(prefix: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
             yield name, to["network"], f"{nic} {to['ip']}" if to["ip"] != "N/A" else nic
 
 
+def _ids(prefix: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
+    """What nets and machines are called in the text; their names may have characters that mean something there."""
+    nets = {name: f"net{number}" for number, name in enumerate(prefix["Networks"])}
+    return nets, {name: f"vm{number}" for number, name in enumerate(prefix["VMs"])}
+
+
 def mermaid(status: Mapping[str, Any]) -> str:
     """The environment as Mermaid text, which code forges draw in Markdown."""
     prefix = status["Prefix"]
-    nets = {name: f"net{number}" for number, name in enumerate(prefix["Networks"])}
-    vms = {name: f"vm{number}" for number, name in enumerate(prefix["VMs"])}
+    nets, vms = _ids(prefix)
     lines = ["graph LR"]
     lines += [f"    {nets[name]}([{_label(_net_lines(name, net))}])" for name, net in prefix["Networks"].items()]
     lines += [f"    {vms[name]}[{_label(_vm_lines(name, vm))}]" for name, vm in prefix["VMs"].items()]
@@ -52,15 +57,16 @@ def dot(status: Mapping[str, Any]) -> str:
     import graphviz
 
     prefix = status["Prefix"]
+    nets, vms = _ids(prefix)
     picture = graphviz.Graph("lago", graph_attr={"rankdir": "LR"}, node_attr={"style": "filled", "fontname": "sans"})
-    for name, net in prefix["Networks"].items():
-        colour = _UP.get(net["status"], _ODD)
-        picture.node(f"net {name}", _dot_label(_net_lines(name, net)), shape="ellipse", fillcolor=colour)
-    for name, vm in prefix["VMs"].items():
-        colour = _UP.get(vm["status"], _ODD)
-        picture.node(f"vm {name}", _dot_label(_vm_lines(name, vm)), shape="box", fillcolor=colour)
-    for name, net, text in _links(prefix):
-        picture.edge(f"vm {name}", f"net {net}", label=_dot_label([text]))
+    for name, network in prefix["Networks"].items():
+        colour = _UP.get(network["status"], _ODD)
+        picture.node(nets[name], _dot_label(_net_lines(name, network)), shape="ellipse", fillcolor=colour)
+    for name, machine in prefix["VMs"].items():
+        colour = _UP.get(machine["status"], _ODD)
+        picture.node(vms[name], _dot_label(_vm_lines(name, machine)), shape="box", fillcolor=colour)
+    for vm, net, text in _links(prefix):
+        picture.edge(vms[vm], nets[net], label=_dot_label([text]))
     return str(picture.source).rstrip("\n")
 
 

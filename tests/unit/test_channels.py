@@ -27,13 +27,13 @@ class Server(paramiko.ServerInterface):
         self._command = command
         self.asked: list[Any] = []
 
-    def check_auth_none(self, username: str) -> int:
+    def check_auth_none(self, username: str) -> int:  # noqa: ARG002 - the names are paramiko's
         return paramiko.AUTH_SUCCESSFUL
 
-    def check_channel_request(self, kind: str, chanid: int) -> int:
+    def check_channel_request(self, kind: str, chanid: int) -> int:  # noqa: ARG002
         return paramiko.OPEN_SUCCEEDED
 
-    def check_channel_pty_request(self, channel: Any, term: Any, width: Any, height: Any, *_: Any) -> bool:
+    def check_channel_pty_request(self, _channel: Any, term: Any, width: Any, height: Any, *_: Any) -> bool:
         self.asked.append(("pty", term, width, height))
         return True
 
@@ -105,9 +105,7 @@ def test_output_is_shown_and_returned_with_the_status(world: Callable[[Command],
     assert (out.getvalue(), err.getvalue()) == ("out\n", b"err\n")
 
 
-def test_output_goes_to_ours_by_default(
-    world: Callable[[Command], World], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_output_goes_to_ours_by_default(world: Callable[[Command], World], capsys: pytest.CaptureFixture[str]) -> None:
     channel = world(talks).channel()
     channel.exec_command("talk")
     drain_ssh_channel(channel)
@@ -168,7 +166,7 @@ def test_d36_output_that_is_no_utf8_is_shown_as_far_as_it_can_be(world: Callable
 
 
 def test_a_lost_connection_is_no_status(world: Callable[[Command], World]) -> None:
-    one = world(lambda channel: one.far.close())
+    one = world(lambda _channel: one.far.close())
     channel = one.channel()
     channel.exec_command("talk")
     with pytest.raises(SSHError, match="lost before the command ended"):

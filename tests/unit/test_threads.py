@@ -44,7 +44,7 @@ class TestRollbackContext:
             done.append("fails")
             raise KeyError("of the undoing")
 
-        with pytest.raises(ValueError, match="of the block"), RollbackContext() as rollback:
+        with pytest.raises(ValueError, match="of the block"), RollbackContext() as rollback:  # noqa: PT012
             rollback.defer(fail)
             rollback.defer(done.append, "runs")
             raise ValueError("of the block")
@@ -56,7 +56,7 @@ class TestRollbackContext:
         def fail(text: str) -> None:
             raise ValueError(text)
 
-        with pytest.raises(ValueError, match="first"), RollbackContext() as rollback:
+        with pytest.raises(ValueError, match="first"), RollbackContext() as rollback:  # noqa: PT012
             rollback.defer(fail, "first")
             rollback.defer(fail, "second")
             rollback.defer(done.append, "runs")
