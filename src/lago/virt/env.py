@@ -60,7 +60,7 @@ class VirtEnv:
         self.uuid = prefix.uuid
         self.hypervisor: Hypervisor = prefix.hypervisor
         self._vms = {name: VM(self, spec) for name, spec in vm_specs.items()}
-        self._nets = {name: Network(self, spec) for name, spec in net_specs.items()}
+        self._nets = {name: network.make(self, spec) for name, spec in net_specs.items()}
         self._connection: libvirt.virConnect | None = None
         self._ends: Ends | None = None
         self._lock = threading.Lock()
@@ -148,8 +148,8 @@ class VirtEnv:
         known: dict[str, str] = {}
         if self.live:
             with refusals("the state of machines can't be asked"):
-                for domain in self.libvirt_con.listAllDomains():
-                    known[domain.name()] = STATES.get(domain.state()[0], "unknown")
+                for domain, stats in self.libvirt_con.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE):
+                    known[domain.name()] = STATES.get(stats.get("state.state", -1), "unknown")
         return {name: known.get(vm.libvirt_name(), "down") for name, vm in self._vms.items()}
 
     def nets_up(self) -> set[str]:
@@ -174,7 +174,8 @@ class VirtEnv:
         vms = self._select(names)
         nets = [self._nets[name] for name in dict.fromkeys(nic.net for vm in vms for nic in vm.nics())]
         with task("Start hypervisor"):
-            self.hypervisor.ensure([net.gw() for net in self._nets.values() if net.is_management()])
+            answering = [gw for net in self._nets.values() if net.is_management() and (gw := net.gw())]
+            self.hypervisor.ensure(answering)
             fresh = {name for name, state in self.states().items() if state != "running"}
             up = self.nets_up()
             LOG.debug("machines run under %s: %s", self.accel.kind, self.accel.reason)
