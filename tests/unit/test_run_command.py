@@ -19,7 +19,7 @@ from lago.errors import HostError
 class TestRunCommand:
     def test_status_and_output_come_back_whatever_they_are(self) -> None:
         status = utils.run_command(["sh", "-c", "cat; echo err >&2; exit 3"], input_data="in")
-        assert status == (3, b"in", b"err\n")
+        assert status == utils.CommandStatus(code=3, out=b"in", err=b"err\n")
         assert bool(status)
         assert not utils.run_command(["true"])
 
