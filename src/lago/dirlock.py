@@ -4,8 +4,8 @@ The holders stand in `<directory>/.rwlock`, as earlier releases wrote it:
 
     {"excl": false, "users": {"<path of a key file>": "<its content>"}}
 
-Several may share a directory, one alone may have it exclusively. A holder whose key file is gone, or has another content,
-holds nothing any more.
+Several may share a directory, one alone may have it exclusively. A holder whose key file is gone, or has another
+content, holds nothing any more.
 """
 
 from __future__ import annotations

@@ -28,10 +28,10 @@ class Server(paramiko.ServerInterface):
         self.asked: list[Any] = []
 
     def check_auth_none(self, username: str) -> int:  # noqa: ARG002 - the names are paramiko's
-        return paramiko.AUTH_SUCCESSFUL
+        return paramiko.common.AUTH_SUCCESSFUL
 
     def check_channel_request(self, kind: str, chanid: int) -> int:  # noqa: ARG002
-        return paramiko.OPEN_SUCCEEDED
+        return paramiko.common.OPEN_SUCCEEDED
 
     def check_channel_pty_request(self, _channel: Any, term: Any, width: Any, height: Any, *_: Any) -> bool:
         self.asked.append(("pty", term, width, height))

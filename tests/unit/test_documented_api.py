@@ -1,7 +1,7 @@
 """The names that earlier releases documented are here, with their signatures, and are tested.
 
-`tests/data/documented_api.json` lists them all. What is to come is marked `"issue": "later"`, and must not be here yet in
-its documented form: whoever brings it takes the mark off and says where it is tested.
+`tests/data/documented_api.json` lists them all. What is to come is marked `"issue": "later"`, and must not be here
+yet in its documented form: whoever brings it takes the mark off and says where it is tested.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 import yaml
@@ -142,6 +142,10 @@ def test_d47_a_list_on_top_is_shown() -> None:
     assert _shown(["a", "b"], "flat") == "0: a\n1: b\n"
 
 
+def _table(stream: TextIO) -> None:
+    stream.write("table")
+
+
 def test_a_terminal_gets_what_people_like_to_read_only_in_the_default_format() -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
@@ -149,7 +153,7 @@ def test_a_terminal_gets_what_people_like_to_read_only_in_the_default_format() -
 
     for format_, text in (("default", "table"), ("flat", "k: v\n")):
         stream = Terminal()
-        output.show(Outcome({"k": "v"}, show=lambda stream: stream.write("table") and None), format_, stream)
+        output.show(Outcome({"k": "v"}, show=_table), format_, stream)
         assert stream.getvalue() == text
 
 

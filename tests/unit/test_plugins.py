@@ -119,7 +119,12 @@ class TestCache:
     ) -> None:
         looks = []
         look = plugins._look
-        monkeypatch.setattr(plugins, "_look", lambda: looks.append(1) or look())
+
+        def counted() -> list[plugins.Entry]:
+            looks.append(1)
+            return look()
+
+        monkeypatch.setattr(plugins, "_look", counted)
         assert plugins.entries("cli") == []
         assert plugins.entries("output") == []
         assert len(looks) == 1

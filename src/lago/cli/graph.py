@@ -43,9 +43,7 @@ def _graph(args: argparse.Namespace) -> Outcome:
         write_atomically(args.output, text + "\n")
         return Outcome(None)
     if args.output is None and sys.stdout.isatty():
-        raise LagoError(
-            "an image is nothing for a terminal", hint=f"lago graph --format {args.format} --output FILE"
-        )
+        raise LagoError("an image is nothing for a terminal", hint=f"lago graph --format {args.format} --output FILE")
     drawn = graph.image(status, args.format)
     if args.output is None:
         sys.stdout.buffer.write(drawn)
