@@ -94,11 +94,11 @@ def task(name: str) -> Iterator[None]:
     depth = _depth.get()
     outside = _depth.set(depth + 1)
     began = time.monotonic()
-    LOG.debug("%s: started", name)
-    if _console:
-        _console.show(depth, f"{name}: ")
     outcome = "ERROR"
     try:
+        LOG.debug("%s: started", name)
+        if _console:
+            _console.show(depth, f"{name}: ")
         yield
         outcome = "Success"
     finally:

@@ -26,6 +26,23 @@ def no_programs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(subprocess.Popen, "__del__", lambda _self: None)
 
 
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    """What the command line sets for the process is as before after each test."""
+    from lago import config, log
+
+    signals = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    handlers, console, raises = list(log.LOG.handlers), log._console, logging.raiseExceptions
+    yield
+    for number, handler in signals.items():
+        signal.signal(number, handler)
+    for new in [handler for handler in log.LOG.handlers if handler not in handlers]:
+        log.LOG.removeHandler(new)
+        new.close()
+    log._console, logging.raiseExceptions = console, raises
+    config.set_command_line({})
+
+
 class Lago:
     """The command line, run in this process, from a directory of the test's own."""
 
@@ -51,19 +68,10 @@ class Lago:
 
 
 @pytest.fixture
-def lago(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Lago]:
-    """The command line in this process; what it sets for the process is as before afterwards."""
-    from lago import config, log
-
+def lago(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Lago:
+    """The command line in this process, in a directory of the test's own."""
     monkeypatch.chdir(tmp_path)
-    signals = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    handlers, console, raises = list(log.LOG.handlers), log._console, logging.raiseExceptions
-    yield Lago(capsys)
-    for number, handler in signals.items():
-        signal.signal(number, handler)
-    log.LOG.handlers[:] = handlers
-    log._console, logging.raiseExceptions = console, raises
-    config.set_command_line({})
+    return Lago(capsys)
 
 
 def make_prefix(path: Path) -> Path:

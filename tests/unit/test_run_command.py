@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import logging
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -65,18 +63,6 @@ def test_json_is_dumped_indented_by_four() -> None:
     assert file.getvalue() == '{\n    "a": null,\n    "b": [\n        1\n    ]\n}\n'
 
 
-@pytest.fixture
-def logging_as_before() -> Iterator[None]:
-    handlers, console, raises = list(log.LOG.handlers), log._console, logging.raiseExceptions
-    yield
-    for handler in log.LOG.handlers:
-        if handler not in handlers:
-            handler.close()
-    log.LOG.handlers[:] = handlers
-    log._console, logging.raiseExceptions = console, raises
-
-
-@pytest.mark.usefixtures("logging_as_before")
 def test_d34_logging_can_be_set_up_again_and_again_without_more_handlers(tmp_path: Path) -> None:
     for directory in ("first", "second", "second"):
         utils.setup_logging(str(tmp_path / directory))
@@ -87,7 +73,6 @@ def test_d34_logging_can_be_set_up_again_and_again_without_more_handlers(tmp_pat
     assert not tmp_path.joinpath("first", "lago.log").exists()
 
 
-@pytest.mark.usefixtures("logging_as_before")
 def test_set_up_logging_shows_what_the_configuration_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import abc
 import argparse
 from collections.abc import Callable, Mapping
-from typing import Any, overload
+from typing import Any
 
 
 class CLIPlugin(abc.ABC):
@@ -79,14 +79,6 @@ Function = Callable[..., Any]
 
 def _wrapped(function: Function) -> CLIPluginFuncWrapper:
     return function if isinstance(function, CLIPluginFuncWrapper) else CLIPluginFuncWrapper(function)
-
-
-@overload
-def cli_plugin(func: Function) -> CLIPluginFuncWrapper: ...
-
-
-@overload
-def cli_plugin(func: None = None, **init_args: Any) -> Callable[[Function], CLIPluginFuncWrapper]: ...
 
 
 def cli_plugin(func: Function | None = None, **init_args: Any) -> Any:
