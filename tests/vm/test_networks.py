@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from lago.errors import SSHError
 from lago.prefix import Prefix
 from lago.virt import VirtEnv
 
@@ -90,6 +93,22 @@ def test_an_isolated_net_leads_nowhere(env: VirtEnv) -> None:
     tried = f"ip route add 203.0.113.7 via {data.gw()} dev eth2; ping -c 1 -W 2 203.0.113.7"
     assert env.get_vm("vm0").ssh(tried).code != 0
     said(env, "vm0", f"ping -c 1 -W 5 {lab_gw}")
+
+
+def test_a_guest_is_logged_in_to_by_password_where_it_knows_no_key(env: VirtEnv) -> None:
+    guest = env.get_vm("vm0").guest
+    said(env, "vm0", "mv /root/.ssh/authorized_keys /root/keys")
+    try:
+        for password, works in (("wrong", False), ("s3cret", True)):
+            other = dataclasses.replace(guest, control=f"{guest.control}-pw", password=password)
+            try:
+                with contextlib.nullcontext() if works else pytest.raises(SSHError):
+                    other.open(30)
+                    assert other.run("id -un").out == b"root\n"
+            finally:
+                other.close()
+    finally:
+        said(env, "vm0", "mv /root/keys /root/.ssh/authorized_keys")
 
 
 def test_the_password_and_the_processor_are_those_of_the_init_file(env: VirtEnv) -> None:
