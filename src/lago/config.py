@@ -1,13 +1,14 @@
 """Settings: defaults, `/etc/lago/lago.conf`, XDG `lago/lago.conf`, environment, command line; the last one wins.
 
-The environment is `LAGO_<NAME>` for the section `[lago]` and `LAGO__<SECTION>__<NAME>` for any other. Values are typed
-by `OPTIONS`; a value of the wrong type is a `ConfigError` that names where it stands.
+The section `[lago]` has the global options, any other the options of the verb it is named after. The environment is
+`LAGO_<NAME>` for the section `[lago]` and `LAGO__<SECTION>__<NAME>` for any other. Values are typed by `OPTIONS`; a
+value of the wrong type is a `ConfigError` that names where it stands. Names that nothing here knows are kept, as text.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
 from .errors import ConfigError
@@ -30,11 +31,23 @@ def _choice(*values: str) -> Callable[[str], str]:
     return read
 
 
-def _boolean(text: str) -> bool:
+def boolean(text: str) -> bool:
+    """Read a truth value. Raises ValueError."""
     value = {"1": True, "yes": True, "true": True, "on": True, "0": False, "no": False, "false": False, "off": False}
     if text.lower() not in value:
         raise ValueError("expected true or false")
     return value[text.lower()]
+
+
+def _level(text: str) -> str:
+    return _choice("info", "debug", "error", "warning")(text.lower())
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError("expected a whole number") from None
 
 
 def _positive(text: str) -> int:
@@ -59,15 +72,24 @@ def template_store() -> str:
 
 
 OPTIONS: Final[dict[str, Option]] = {
+    "loglevel": Option(_level, "info", "what is shown of the log; the prefix's own has everything"),
+    "logdepth": Option(_whole, 3, "how deep steps are shown, -1 for all"),
+    "out_format": Option(str, "default", "how data is printed: default, flat, json, yaml, or what a plugin offers"),
+    "prefix_path": Option(str, None, "the prefix, by path"),
+    "workdir_path": Option(str, None, "the workdir, by path"),
+    "prefix_name": Option(str, "current", "the prefix, by its name in the workdir"),
+    "ignore_warnings": Option(boolean, False, "hide warnings of Python and of its libraries"),
+    "ssh_user": Option(str, "", "user to log in as on guests (default: what the template says, or root)"),
     "libvirt_url": Option(str, "private", "libvirt to use: 'private' gives every prefix its own"),
+    "libvirt_user": Option(str, None, "user name, for a libvirt that asks for one"),
+    "libvirt_password": Option(str, None, "password, for a libvirt that asks for one"),
     "accel": Option(_choice("auto", "kvm", "tcg"), "auto", "acceleration of guests; auto probes whether KVM works"),
     "egress": Option(
         _choice("auto", "slirp4netns", "pasta", "none"),
         "auto",
         "how guests on nat networks of a private hypervisor reach the outside",
     ),
-    "egress_host_loopback": Option(_boolean, False, "let guests reach the host's loopback at 10.0.2.2"),
-    "ssh_user": Option(str, "root", "user to log in as on guests"),
+    "egress_host_loopback": Option(boolean, False, "let guests reach the host's loopback at 10.0.2.2"),
     "boot_timeout": Option(_positive, 120, "seconds a guest may take to answer ssh (times 5 when emulated)"),
     "lock_timeout": Option(_positive, 600, "seconds to wait for another Lago that uses the same prefix"),
     "default_root_password": Option(str, "123456", "root password of guests whose template allows one"),
@@ -78,7 +100,23 @@ OPTIONS: Final[dict[str, Option]] = {
     "lease_dir": Option(str, "/var/lib/lago/subnets", "directory of subnet leases on shared host networks"),
 }
 
+_EARLIER: Final = {
+    "loglevel": "log_level",
+    "default_root_password": "root_password",
+    "libvirt_user": "libvirt_username",
+}
+"""Names that earlier releases read for the same setting."""
+
+
+class Value(NamedTuple):
+    """A setting as it was found, and where."""
+
+    text: str
+    source: str
+
+
 _command_line: dict[str, Any] = {}
+_read_files: dict[str, tuple[tuple[int, int], dict[tuple[str, str], Value]]] = {}
 
 
 def set_command_line(values: dict[str, Any]) -> None:
@@ -106,30 +144,59 @@ def get(key: str, default: Any = _NOTHING, section: str = "lago") -> Any:
         KeyError: there is no such setting and no default.
         ConfigError: its value has the wrong type.
     """
-    key = key.replace("-", "_").lower()
+    key = _same(key)
     if section == "lago" and key in _command_line:
         return _command_line[key]
     option = OPTIONS.get(key) if section == "lago" else None
-    found = _from_environment(section, key) or _from_files(section, key)
+    found = find(key, section)
     if found is None:
         if default is not _NOTHING:
             return default
         if option is None:
             raise KeyError(key)
         return option.default
-    text, source = found
-    if option is None:
-        return text
+    return found.text if option is None else read(found, key, option.read, option.help)
+
+
+def read(found: Value, key: str, reader: Callable[[str], Any], hint: str = "") -> Any:
+    """A value that was found, by its type. Raises ConfigError, which says where it stands."""
     try:
-        return option.read(text)
+        return reader(found.text)
     except ValueError as error:
-        raise ConfigError(f"{source}: {key} = {text}: {error}", hint=option.help) from None
+        shown = "(hidden)" if "password" in key else found.text
+        raise ConfigError(f"{found.source}: {key} = {shown}: {error}", hint=hint) from None
 
 
-def _from_environment(section: str, key: str) -> tuple[str, str] | None:
+def find(key: str, section: str = "lago") -> Value | None:
+    """A setting as the environment or else the files have it."""
+    section = _same(section)
+    names = [_same(key), *([_EARLIER[key]] if section == "lago" and key in _EARLIER else [])]
+    for source in (_from_environment, _from_files):
+        for name in names:
+            if (found := source(section, name)) is not None:
+                return found
+    return None
+
+
+def _same(name: str) -> str:
+    return name.replace("-", "_").lower()
+
+
+def _from_environment(section: str, key: str) -> Value | None:
     name = f"LAGO_{key}" if section == "lago" else f"LAGO__{section}__{key}"
     value = os.environ.get(name.upper())
-    return (value, f"environment variable {name.upper()}") if value else None
+    return Value(value, f"environment variable {name.upper()}") if value else None
+
+
+def empty_variables() -> list[str]:
+    """Variables that say nothing: they have no value, or name no setting."""
+    ours = [name for name in os.environ if name.startswith("LAGO_")]
+    return sorted(name for name in ours if not os.environ[name] or not _setting(name))
+
+
+def _setting(variable: str) -> str:
+    name = variable.removeprefix("LAGO_")
+    return name.removeprefix("_").partition("__")[2] if name.startswith("_") else name
 
 
 def files() -> list[str]:
@@ -139,18 +206,63 @@ def files() -> list[str]:
     return ["/etc/lago/lago.conf"] + [os.path.join(d, "lago", "lago.conf") for d in [*reversed(system), user]]
 
 
-def _from_files(section: str, key: str) -> tuple[str, str] | None:
-    found = None
-    for path in files():
-        if not os.path.exists(path):
-            continue
-        import configparser
+def _from_files(section: str, key: str) -> Value | None:
+    found = [values[section, key] for path in files() if (section, key) in (values := _values(path))]
+    return found[-1] if found else None
 
-        parser = configparser.ConfigParser(interpolation=None)
-        try:
-            parser.read(path, encoding="utf-8")
-        except configparser.Error as error:
-            raise ConfigError(f"{path}: {error.message}") from None
-        if parser.has_option(section, key):
-            found = (parser.get(section, key), path)
-    return found
+
+def _values(path: str) -> dict[tuple[str, str], Value]:
+    """What a file says, by section and name; read again when it has changed."""
+    try:
+        state = os.stat(path)
+    except OSError:
+        return {}
+    stamp = (state.st_mtime_ns, state.st_size)
+    if path not in _read_files or _read_files[path][0] != stamp:
+        _read_files[path] = (stamp, _parse(path))
+    return _read_files[path][1]
+
+
+def _parse(path: str) -> dict[tuple[str, str], Value]:
+    import configparser
+
+    parser = configparser.ConfigParser(interpolation=None, default_section="")
+    try:
+        with open(path, encoding="utf-8") as file:
+            parser.read_file(file)
+    except configparser.Error as error:
+        raise ConfigError(f"{path}: {error.message}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is no UTF-8 text: {error.reason}") from None
+    return {
+        (_same(section), _same(key)): Value(text, path)
+        for section in parser.sections()
+        for key, text in parser.items(section)
+    }
+
+
+def ini(sections: Iterable[tuple[str, Iterable[tuple[str, Any, str]]]], *, verbose: bool, date: str) -> str:
+    """A configuration file with the defaults of options.
+
+    Args:
+        sections: name of each, with name, default and help of each option.
+        verbose: options without a default are there too, as comments.
+        date: when this was made, for the first line.
+    """
+    import textwrap
+
+    lines = [f"# Lago configuration, made {date}"]
+    for name, options in sections:
+        body: list[str] = []
+        for key, value, help_ in options:
+            if not value and not verbose:
+                continue
+            body += textwrap.wrap(help_, 70, initial_indent="# ", subsequent_indent="# ")
+            body.append(f"{key} = {_text(value)}" if value else f"#{key} = {value if value is False else None}")
+        if body:
+            lines += ["", f"[{name}]", *body]
+    return "\n".join(lines)
+
+
+def _text(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

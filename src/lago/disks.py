@@ -24,11 +24,40 @@ def create(disk: Disk, prefix: str) -> None:
                 f"the disk {disk.name} is made from the template {disk.template.id} and can only be qcow2",
                 hint=f"leave out its format, {disk.format}",
             )
+        if disk.size is not None and disk.size < (least := info(disk.template.path)["virtual-size"]):
+            raise DiskError(
+                f"the disk {disk.name} has {disk.size} bytes, fewer than its template {disk.template.id}: {least}",
+                hint="a disk can grow but not shrink: write a larger size, or leave it out",
+            )
         create_overlay(path, disk.template.path, disk.template.format, disk.size)
+    elif disk.type == "file":
+        check_file(disk, disk.source or path)
+        if disk.source is not None:
+            copy(disk.source, path)
     elif disk.size is not None:
         create_empty(path, disk.size, disk.format)
     else:
         raise DiskError(f"the empty disk {disk.name} has no size")
+
+
+def check_file(disk: Disk, path: str) -> None:
+    """Raise DiskError unless the image at `path` is there and in the format of the disk."""
+    if not os.path.exists(path):
+        raise DiskError(f"the image {path} of the disk {disk.name} is not there", hint="correct its path")
+    found = info(path)["format"]
+    if found != ("raw" if disk.format == "iso" else disk.format):
+        raise DiskError(
+            f"the image {path} of the disk {disk.name} is {found}, not {disk.format}", hint=f"write format: {found}"
+        )
+
+
+def copy(source: str, path: str) -> None:
+    """Copy an image as it is, but for its holes."""
+    with _beside(path) as temporary:
+        try:
+            run(["cp", "--sparse=always", "--reflink=auto", "--", source, temporary])
+        except CommandError as error:
+            raise DiskError(f"cannot copy {source}", details=error.details) from None
 
 
 def create_overlay(path: str, backing: str, backing_format: str, size: int | None = None) -> None:

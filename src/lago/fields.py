@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from .initfile import Document, Fault, KeyPath
@@ -91,6 +91,9 @@ def quoted(text: str) -> str:
     return json.dumps(text if len(text) <= 60 else text[:57] + "...", ensure_ascii=False)
 
 
+_FEW = 12
+
+
 def did_you_mean(word: str, known: Iterable[str], *, quote: bool = False) -> str:
     """`, did you mean X?` for the nearest of the known words, else the known words."""
     import difflib
@@ -100,6 +103,8 @@ def did_you_mean(word: str, known: Iterable[str], *, quote: bool = False) -> str
     lower = {w.lower(): w for w in reversed(words)}
     if near := difflib.get_close_matches(word.lower(), lower, 1, 0.6):
         return f", did you mean {spell(lower[near[0]])}?"
+    if len(words) > _FEW:
+        words = [*words[:_FEW], "others (lago schema has them all)"]
     return f", expected one of {', '.join(map(spell, words))}"
 
 
@@ -127,11 +132,13 @@ class Field:
 class Section:
     """A mapping with known keys.
 
-    `later` are keys of earlier Lago that this release doesn't take yet; `also` is a word on what else may be there.
+    `later` are keys of earlier Lago that this release doesn't take yet, `gone` those it will never take, with what to
+    do instead; `also` is a word on what else may be there.
     """
 
     fields: Mapping[str, Field]
     later: frozenset[str] = frozenset()
+    gone: Mapping[str, str] = field(default_factory=dict)
     what: str = "a mapping"
     also: str = ""
 
@@ -154,6 +161,8 @@ class Section:
         """Report a key that is none of the fields."""
         if key in self.later:
             at.fault("not supported yet, remove it", of_key=True)
+        elif key in self.gone:
+            at.fault(self.gone[key], of_key=True)
         else:
             nearest = did_you_mean(key, self.fields)
             at.fault(f"unknown key{nearest}{'' if nearest.endswith('?') else self.also}", of_key=True)
@@ -299,15 +308,21 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of some words; `later` are words of earlier Lago that this release doesn't know yet."""
+    """One of some words; `later` are words of earlier Lago that this release doesn't know yet.
+
+    `aliases` are other spellings, text or true and false, of words that the spec knows.
+    """
 
     words: tuple[str, ...]
     later: tuple[str, ...] = ()
+    aliases: Mapping[str | bool, str] = field(default_factory=dict)
 
     def read(self, at: At) -> Any:
-        if at.value in self.words:
-            return str(at.value)
-        if at.value in self.later:
+        if isinstance(at.value, str | bool) and at.value in self.aliases:
+            return self.aliases[at.value]
+        if isinstance(at.value, str) and at.value in self.words:
+            return at.value
+        if isinstance(at.value, str) and at.value in self.later:
             return at.fault(f"{at.value} is not supported yet, write {' or '.join(self.words)}")
         return at.wrong(" or ".join(self.words))
 

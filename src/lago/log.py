@@ -68,11 +68,17 @@ def _level(name: str) -> int:
     return logging.getLevelNamesMapping()[name.upper()]
 
 
+def file_handler(path: str) -> logging.Handler:
+    """A handler that appends to `path` in the form of `lago.log`; the file is made by the first record."""
+    handler = logging.FileHandler(path, encoding="utf-8", delay=True)
+    handler.setFormatter(logging.Formatter(_FILE_FORMAT))
+    return handler
+
+
 @contextlib.contextmanager
 def to_file(path: str) -> Iterator[None]:
     """Append every record to `path` while the context lasts."""
-    handler = logging.FileHandler(path, encoding="utf-8", delay=True)
-    handler.setFormatter(logging.Formatter(_FILE_FORMAT))
+    handler = file_handler(path)
     LOG.setLevel(logging.DEBUG)
     LOG.addHandler(handler)
     try:
@@ -88,11 +94,11 @@ def task(name: str) -> Iterator[None]:
     depth = _depth.get()
     outside = _depth.set(depth + 1)
     began = time.monotonic()
-    LOG.debug("%s: started", name)
-    if _console:
-        _console.show(depth, f"{name}: ")
     outcome = "ERROR"
     try:
+        LOG.debug("%s: started", name)
+        if _console:
+            _console.show(depth, f"{name}: ")
         yield
         outcome = "Success"
     finally:

@@ -40,6 +40,16 @@ def _unfinished_beside(path: str) -> str:
     return made
 
 
+def _variables(path: str, init_file: str) -> dict[str, str]:
+    """What may stand in paths of an init file as `$NAME`, for a prefix that will be at `path`."""
+    return {
+        **os.environ,
+        "LAGO_PREFIX_PATH": path,
+        "LAGO_WORKDIR_PATH": os.path.dirname(path),
+        "LAGO_INITFILE_PATH": os.path.dirname(os.path.abspath(init_file)),
+    }
+
+
 def _no_phase(_vm: str, _phase: str) -> None:
     pass
 
@@ -74,7 +84,7 @@ class Prefix:
                 with synced_together():
                     prefix.initialize()
                     with log.to_file(prefix.paths.logs("lago.log")), task("Initialize and populate prefix"):
-                        prefix.virt_conf(wanted)
+                        prefix.virt_conf(wanted, _variables(path, init_file))
                     write_atomically(prefix.paths.prefix_lagofile(), "")
                 try:
                     os.rename(staging, path)
@@ -96,16 +106,31 @@ class Prefix:
         self._save_metadata({"libvirt_url": config.get("libvirt_url")})
         run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lago", "-f", self.paths.ssh_id_rsa()])
 
-    def virt_conf(self, wanted: EnvSpec) -> None:
-        """Decide everything that the init file leaves open, and make the disks."""
-        from . import bootstrap, disks, templates, topology
+    def virt_conf(self, wanted: EnvSpec, variables: Mapping[str, str] | None = None) -> None:
+        """Decide everything that the init file leaves open, and make the disks.
 
+        Args:
+            variables: what may stand in paths as `$NAME`.
+        """
+        from . import bootstrap, disks, templates, topology
+        from .templates import layered
+
+        variables = _variables(self._prefix, "LagoInitFile") if variables is None else variables
         with task("Fetch images"):
             repository, store = templates.default_repository(), templates.default_store()
             versions = [(n, v, repository.get_by_name(n).get_version(v)) for n, v in wanted.templates()]
             images = {(name, version): store.ensure(found) for name, version, found in versions}
+            plain = {p: layered.image(topology.expand(p, variables), repository, store) for p in wanted.layered()}
         subnets = self._lease(wanted) if self.hypervisor.shared else None
-        resolved = topology.resolve(wanted, uuid=self.uuid, templates=images, subnets=subnets)
+        resolved = topology.resolve(
+            wanted,
+            uuid=self.uuid,
+            templates=images,
+            subnets=subnets,
+            layered=plain,
+            variables=variables,
+            root_password=config.get("default_root_password", None),
+        )
         with open(self.paths.ssh_id_rsa_pub(), encoding="utf-8") as file:
             public_key = file.read().strip()
         with task("Create disks"):
@@ -125,7 +150,7 @@ class Prefix:
         finally:
             nothing.close()
         # What is asked for goes first, or another net of ours might get it.
-        nets = sorted(wanted.nets.values(), key=lambda net: net.gw is None)
+        nets = sorted((net for net in wanted.nets.values() if net.type != "bridge"), key=lambda net: net.gw is None)
         return {net.name: leases.acquire(self.paths.uuid(), net.gw, avoid=busy) for net in nets}
 
     def _hold_leases(self) -> None:
@@ -134,7 +159,8 @@ class Prefix:
             from .subnet_lease import default_store
 
             for net in self.topology.nets.values():
-                default_store().acquire(self.paths.uuid(), net.gw)
+                if net.gw is not None:
+                    default_store().acquire(self.paths.uuid(), net.gw)
 
     def release(self) -> None:
         """Give back what others could use: subnets."""
@@ -191,11 +217,11 @@ class Prefix:
         if name not in self.topology.domains:
             raise VMNotFound(f"there is no machine {name}", hint=near(name, self.topology.domains))
         domain = self.topology.domains[name]
-        from_template = domain.template.metadata.get("ssh-user") if domain.template else None
         number = list(self.topology.domains).index(name)
         return Guest(
             name=name,
-            user=config.get("ssh_user", None) or from_template or "root",
+            user=domain.ssh_user or config.get("ssh_user", None) or domain.image.get("ssh-user") or "root",
+            password=domain.ssh_password,
             address=domain.ip or "",
             key=self.paths.ssh_id_rsa(),
             control=os.path.join(self.hypervisor.socket_dir(), f"ssh-{number}"),
@@ -227,6 +253,15 @@ class Prefix:
                 self.virt_env.stop(names)
             finally:
                 self.virt_env.close()
+
+    def cleanup(self) -> None:
+        """Stop everything and let the prefix be no prefix any more; its files stay until it is destroyed."""
+        with self.operation("Cleanup prefix"):
+            with task("Stop prefix"):
+                self._stop_whatever_runs()
+            for marker in (self.paths.prefix_lagofile(), self.paths.old_lagofile()):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(marker)
 
     def destroy(self) -> None:
         """Stop everything and remove the prefix, however far it got."""
@@ -263,12 +298,11 @@ class Prefix:
         }
         vms = {}
         for vm in topology.domains.values():
-            image = vm.template.metadata if vm.template else {}
             vms[vm.name] = {
                 "NICs": {nic.name: {"ip": nic.ip or "N/A", "network": nic.net} for nic in vm.nics},
-                "distro": image.get("distro"),
+                "distro": vm.distro or vm.image.get("distro"),
                 "metadata": dict(vm.metadata),
-                "root password": image.get("root-password"),
+                "root password": vm.root_password or vm.image.get("root-password"),
                 "snapshots": "",
                 "status": states[vm.name],
             }

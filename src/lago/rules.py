@@ -1,14 +1,17 @@
-"""What the keys of an init file must mean together: names, disks, addresses, management networks.
+"""What the keys of an init file must mean together: names, addresses and networks; others know disks and DNS.
 
 Each rule takes the tables that `lago.fields` read, with None for what is wrong already, and complains or completes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
+from .disk_rules import check_disks
+from .dns_rules import check_dns
 from .fields import At, did_you_mean, octets, quoted
+from .names import nic_names
 
 Table = dict[str, Any]
 
@@ -23,17 +26,57 @@ def check(top: At, env: Table) -> None:
         at = top["domains"][name]
         _known_nets(top, at["nics"], domain)
         _one_management_net(at["nics"], domain, env)
-        domain["disks"] = _disks(at["disks"], domain)
+        domain["disks"] = check_disks(at["disks"], domain["disks"])
+        _machine(at, domain)
     _own_names(top["domains"], env["domains"])
     for name, net in env["nets"].items():
+        if net["type"] == "bridge":
+            _bridge(top["nets"][name], net)
         _gateway(top["nets"][name]["gw"], net)
         _dhcp(top["nets"][name]["dhcp"], net)
+    _no_address_on_bridges(top, env)
     _subnets(top, env)
+    check_dns(top, env)
 
 
 def _management(nets: Table) -> frozenset[str]:
     marked = frozenset(name for name, net in nets.items() if net["management"])
-    return marked or frozenset(sorted(nets)[:1])
+    # A bridge has no addresses to manage machines by, so it comes last.
+    return marked or frozenset(sorted(nets, key=lambda name: (nets[name]["type"] == "bridge", name))[:1])
+
+
+def _machine(at: At, domain: Table) -> None:
+    if domain["cpu_model"] and domain["cpu_custom"]:
+        at["cpu_custom"].fault("cpu_model is given too, remove one of them", of_key=True)
+    if domain["secure_boot"] and domain["firmware"] != "uefi":
+        at["secure_boot"].fault("it needs firmware: uefi, add that", of_key=True)
+    if domain["secure_boot"] and domain["machine"] == "pc":
+        at["machine"].fault("secure_boot needs the machine q35, remove it")
+    if domain["service_class"] and domain["service_provider"]:
+        at["service_class"].fault("service_provider is given too, remove this", of_key=True)
+    tags: set[str] = set()
+    for index, share in enumerate(domain["shares"]):
+        tag = share and share["tag"]
+        if tag and tag in tags:
+            at["shares"][index]["tag"].fault(f"{quoted(tag)} is the tag of another share, choose another")
+        tags.add(tag)
+
+
+def _bridge(at: At, net: Table) -> None:
+    for key in ("gw", "dhcp", "dns_domain_name", "dns_records"):
+        if at[key].value is not None:
+            at[key].fault("a bridge net is a bare switch without addresses or names, remove it", of_key=True)
+            net[key] = None
+
+
+def _no_address_on_bridges(top: At, env: Table) -> None:
+    bridges = {name for name, net in env["nets"].items() if net["type"] == "bridge"}
+    for vm, domain in env["domains"].items():
+        for index, nic in _nics(domain):
+            if nic["net"] in bridges and nic["ip"]:
+                nic["ip"] = top["domains"][vm]["nics"][index]["ip"].fault(
+                    f"{nic['net']} is a bridge, on which guests address themselves: remove it, or make the net isolated"
+                )
 
 
 def _nics(domain: Table) -> Iterator[tuple[int, Table]]:
@@ -70,14 +113,6 @@ def _one_management_net(at: At, domain: Table, env: Table) -> None:
         )
 
 
-def nic_names(vm: str, nets: Iterable[str]) -> Iterator[tuple[str, ...]]:
-    """The names by which DNS knows each nic of a machine, apart from the machine's own, given the nets of its nics."""
-    count: dict[str, int] = {}
-    for index, net in enumerate(nets):
-        nth = count[net] = count.get(net, -1) + 1
-        yield (f"{vm}-eth{index}", *([f"{vm}-{net}"] if not nth else []), f"{vm}-{net}-{nth}")
-
-
 def _own_names(at: At, domains: Table) -> None:
     """The name of a machine must not be one that another gets for a nic."""
     for name, domain in domains.items():
@@ -86,51 +121,6 @@ def _own_names(at: At, domains: Table) -> None:
             for alias in aliases:
                 if alias in domains:
                     at[alias].fault(f"this is also the name of {name} on the net {net}, choose another", of_key=True)
-
-
-def _disks(at: At, domain: Table) -> list[Table]:
-    """The disks with type, name and device filled in."""
-    disks = [(index, dict(disk)) for index, disk in enumerate(domain["disks"]) if disk]
-    taken = {disk["dev"] for _, disk in disks}
-    free = (dev for dev in _devices() if dev not in taken)
-    for index, disk in disks:
-        disk["type"] = _disk_type(at[index], disk)
-        disk["dev"] = disk["dev"] or next(free)
-        disk["name"] = disk["name"] or (f"disk{index}" if index else "root")
-        if disk["type"] == "template":
-            disk["format"] = "qcow2"
-    for key in ("name", "dev"):
-        first: dict[str, int] = {}
-        for index, disk in disks:
-            other = first.setdefault(disk[key], index)
-            if other != index:
-                place = at[index][key] if at[index][key].value else at[index]
-                place.fault(f"{quoted(disk[key])} is the {key} of disks[{other}] already, choose another {key}")
-    return [disk for _, disk in disks]
-
-
-def _disk_type(at: At, disk: Table) -> Any:
-    template, kind = disk["template_name"], disk["type"]
-    if not at.sound():
-        return None
-    if not kind and template is None and disk["size"] is None:
-        return at.fault("say what is on it: template_name: mini, or size: 10G for an empty disk")
-    kind = kind or ("empty" if template is None else "template")
-    if kind == "template" and template is None:
-        at.fault("template_name is missing, write template_name: mini or type: empty")
-    if kind == "empty":
-        if disk["size"] is None:
-            at.fault("an empty disk needs a size, write size: 10G")
-        for key in ("template_name", "template_version"):
-            if disk[key] is not None:
-                at[key].fault("an empty disk has no template, remove it or write type: template", of_key=True)
-    return kind
-
-
-def _devices() -> Iterator[str]:
-    letters = "abcdefghijklmnopqrstuvwxyz"
-    yield from (f"vd{a}" for a in letters)
-    yield from (f"vd{a}{b}" for a in letters for b in letters)
 
 
 def is_private(address: tuple[int, ...]) -> bool:

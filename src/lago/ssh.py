@@ -22,6 +22,8 @@ from .errors import HostError, SSHError
 from .log import LOG
 from .utils import CommandStatus, package_hint, run
 
+_PASSWORD = "LAGO_GUEST_PASSWORD"  # noqa: S105 - the name of a variable
+
 
 class Guest(NamedTuple):
     """How to log in to a guest.
@@ -30,6 +32,7 @@ class Guest(NamedTuple):
         name: for messages.
         key: path of the private key.
         control: path of the master's socket; short.
+        password: what to log in with where the key is not taken.
         wrap: turns a command into one that runs where the guest's network is.
     """
 
@@ -39,6 +42,7 @@ class Guest(NamedTuple):
     key: str
     control: str
     wrap: Callable[[Sequence[str]], list[str]]
+    password: str | None = None
 
     def _options(self) -> list[str]:
         # The guest's host key is as young as the guest, and nothing but the environment is between it and us.
@@ -81,8 +85,7 @@ class Guest(NamedTuple):
             "ConnectTimeout": str(max(1, int(timeout))),
             "IdentityFile": self.key,
             "IdentitiesOnly": "yes",
-            "BatchMode": "yes",
-            "PreferredAuthentications": "publickey",
+            **self._authentication(),
             "ServerAliveInterval": "15",
             "ServerAliveCountMax": "3",
             "ForwardAgent": "no",
@@ -92,7 +95,13 @@ class Guest(NamedTuple):
         argv = self.wrap(["ssh", *options, "-E", log, "-N", "-f", f"{self.user}@{self.address}"])
         # Not captured: the master keeps what it inherits open for as long as it lives.
         LOG.debug("run: %s", shlex.join(argv))
-        master = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        master = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=self._environment(),
+        )
         try:
             ended = _ends(master.pid, timeout + 5, given_up)
         finally:
@@ -103,6 +112,23 @@ class Guest(NamedTuple):
             raise self._error(f"no answer within {timeout:g} s", log)
         if code != 0:
             raise self._error("can't be logged in to", log)
+
+    def _authentication(self) -> dict[str, str]:
+        if self.password is None:
+            return {"BatchMode": "yes", "PreferredAuthentications": "publickey"}
+        return {
+            "PreferredAuthentications": "publickey,password,keyboard-interactive",
+            "NumberOfPasswordPrompts": "1",
+        }
+
+    def _environment(self) -> dict[str, str] | None:
+        """The environment of the master: with a password, a program that tells it."""
+        if self.password is None:
+            return None
+        program = f"{self.control}.askpass"
+        with open(os.open(program, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o700), "w", encoding="utf-8") as file:
+            file.write(f"#!/bin/sh\nprintf '%s\\n' \"${_PASSWORD}\"\n")
+        return {**os.environ, "SSH_ASKPASS": program, "SSH_ASKPASS_REQUIRE": "force", _PASSWORD: self.password}
 
     def _error(self, what: str, log: str) -> SSHError:
         said = ""

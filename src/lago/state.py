@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import Any, TypeVar
 
+from .addressing import mac_of_address, mac_of_name
+from .constants import DEFAULT_MEMORY_MIB, DEFAULT_VCPU
 from .errors import PrefixError
 from .paths import Paths
-from .spec import DhcpRange
+from .spec import DhcpRange, Machine, Share, key_of
 from .topology import Disk, Domain, Net, Nic, TemplateImage, Topology
 from .utils import in_parallel, json_text, write_atomically
 
@@ -31,16 +34,15 @@ def save(paths: Paths, topology: Topology) -> None:
 
 
 def load(paths: Paths) -> Topology:
-    """The topology that `save` wrote.
+    """The topology that `save` wrote, or a release before 2.0.
 
     Raises:
         PrefixError: a file is missing or damaged.
     """
     nets, vms = _read(paths.virt("env"), lambda raw: (_names(raw["nets"]), _names(raw["vms"])))
-    return Topology(
-        nets={name: _read(paths.virt(f"net-{name}"), _net_from_json) for name in nets},
-        domains={name: _read(paths.virt(f"vm-{name}"), _vm_from_json) for name in vms},
-    )
+    specs = {name: _read(paths.virt(f"net-{name}"), _net_from_json) for name in nets}
+    domains = {name: _read(paths.virt(f"vm-{name}"), lambda raw: _vm_from_json(raw, specs)) for name in vms}
+    return Topology(nets=specs, domains=domains)
 
 
 _REMEDY = "restore the file, or remove the environment with `lago destroy` and make it again with `lago init`"
@@ -74,6 +76,11 @@ def _names(raw: Any) -> tuple[str, ...]:
     return tuple(_typed(name, str) for name in _typed(raw, list))
 
 
+def save_net(paths: Paths, net: Net) -> None:
+    """Write one network again."""
+    write_atomically(paths.virt(f"net-{net.name}"), json_text(_net_to_json(net)))
+
+
 def _net_to_json(net: Net) -> dict[str, Any]:
     return {
         "name": net.name,
@@ -82,18 +89,26 @@ def _net_to_json(net: Net) -> dict[str, Any]:
         "gw": net.gw,
         "dhcp": {"start": net.dhcp.start, "end": net.dhcp.end} if net.dhcp else None,
         "mapping": net.mapping,
+        "ipv6": net.ipv6,
+        "mtu": net.mtu,
+        "dns_domain_name": net.dns_domain_name,
+        "dns_records": net.dns_records,
     }
 
 
 def _net_from_json(raw: Mapping[str, Any]) -> Net:
-    dhcp = raw["dhcp"]
+    kind, gw, dhcp = _one_of(raw.get("type", "nat"), "nat", "isolated", "bridge"), raw.get("gw"), raw.get("dhcp")
     return Net(
         name=_typed(raw["name"], str),
-        type=_one_of(raw["type"], "nat"),
-        management=_typed(raw["management"], bool),
-        gw=_typed(raw["gw"], str),
+        type=kind,
+        management=_typed(raw.get("management", False), bool),
+        gw=_optional(gw, str) if kind == "bridge" else _typed(gw, str),
         dhcp=DhcpRange(start=_typed(dhcp["start"], int), end=_typed(dhcp["end"], int)) if dhcp else None,
-        mapping=_typed(raw["mapping"], dict),
+        mapping=_typed(raw.get("mapping", {}), dict),
+        ipv6=_optional(raw.get("ipv6"), str),
+        mtu=int(raw.get("mtu", 1500)),
+        dns_domain_name=_optional(raw.get("dns_domain_name"), str),
+        dns_records=_typed(raw.get("dns_records", {}), dict),
     )
 
 
@@ -103,35 +118,66 @@ def _one_of(raw: Any, *words: str) -> Any:
     return raw
 
 
+_TEXTS = (
+    "cpu_model",
+    "boot",
+    "bootstrap",
+    "distro",
+    "root_password",
+    "ssh_user",
+    "ssh_password",
+    "service_provider",
+    "vm_type",
+    "vm_provider",
+)
+_FLAGS = ("secure_boot", "tpm", "skip_export")
+
+
 def _vm_to_json(vm: Domain) -> dict[str, Any]:
+    own = {key_of(one.name): getattr(vm, one.name) for one in fields(Machine)}
     return {
-        "name": vm.name,
-        "memory": vm.memory,
-        "vcpu": vm.vcpu,
+        **own,
+        "shares": [{"path": share.path, "tag": share.tag} for share in vm.shares],
         "mgmt_net": vm.mgmt_net,
-        "nics": [{"net": nic.net, "ip": nic.ip, "mac": nic.mac} for nic in vm.nics],
+        "nics": [{"net": nic.net, "ip": nic.ip, "ip6": nic.ip6, "mac": nic.mac} for nic in vm.nics],
         "disks": [_disk_to_json(disk) for disk in vm.disks],
-        "metadata": vm.metadata,
-        "groups": list(vm.groups),
-        "artifacts": list(vm.artifacts),
     }
 
 
-def _vm_from_json(raw: Mapping[str, Any]) -> Domain:
+def _vm_from_json(raw: Mapping[str, Any], nets: Mapping[str, Net]) -> Domain:
+    """A machine; what releases before 2.0 did not write is what it was to them."""
+    name = _typed(raw["name"], str)
+    nics = tuple(_nic_from_json(name, index, nic) for index, nic in enumerate(raw.get("nics", [])))
+    touched = (nic.net for nic in nics if nic.net in nets and nets[nic.net].management)
+    groups = raw.get("groups", [])
+    if isinstance(raw.get("bootstrap"), bool):
+        raw = {**raw, "bootstrap": None if raw["bootstrap"] else "none"}
+    more: dict[str, Any] = {attribute: _optional(raw.get(key_of(attribute)), str) for attribute in _TEXTS}
+    more |= {attribute: bool(raw.get(key_of(attribute), False)) for attribute in _FLAGS}
     return Domain(
-        name=_typed(raw["name"], str),
-        memory=_typed(raw["memory"], int),
-        vcpu=_typed(raw["vcpu"], int),
-        mgmt_net=_optional(raw["mgmt_net"], str),
-        nics=tuple(
-            Nic(index=index, net=_typed(nic["net"], str), ip=_optional(nic["ip"], str), mac=_typed(nic["mac"], str))
-            for index, nic in enumerate(raw["nics"])
-        ),
-        disks=tuple(_disk_from_json(disk) for disk in raw["disks"]),
-        metadata=_typed(raw["metadata"], dict),
-        groups=_names(raw["groups"]),
-        artifacts=_names(raw["artifacts"]),
+        name=name,
+        memory=_typed(raw.get("memory", DEFAULT_MEMORY_MIB), int),
+        vcpu=_typed(raw.get("vcpu", DEFAULT_VCPU), int),
+        cpu_custom=_optional(raw.get("cpu_custom"), dict),
+        machine=_typed(raw.get("machine", "q35"), str),
+        firmware=_one_of(raw.get("firmware", "bios"), "bios", "uefi"),
+        shares=tuple(Share(path=one["path"], tag=one["tag"]) for one in raw.get("shares", [])),
+        boot_time_sec=_optional(raw.get("boot_time_sec"), int),
+        mgmt_net=_optional(raw["mgmt_net"], str) if "mgmt_net" in raw else next(touched, None),
+        nics=nics,
+        disks=tuple(_disk_from_json(n, disk) for n, disk in enumerate(raw.get("disks", []), 1)),
+        metadata=_typed(raw.get("metadata", {}), dict),
+        groups=(groups,) if isinstance(groups, str) else _names(groups),
+        artifacts=_names(raw.get("artifacts", [])),
+        **more,
     )
+
+
+def _nic_from_json(vm: str, index: int, raw: Mapping[str, Any]) -> Nic:
+    ip = _optional(raw.get("ip"), str)
+    mac = raw.get("mac") or (mac_of_address(ip) if ip else mac_of_name(f"{vm}/{index}"))
+    net, ip6 = _typed(raw["net"], str), _optional(raw.get("ip6"), str)
+    return Nic(index=index, net=net, ip=ip, ip6=ip6, mac=_typed(mac, str))
 
 
 def _disk_to_json(disk: Disk) -> dict[str, Any]:
@@ -141,32 +187,40 @@ def _disk_to_json(disk: Disk) -> dict[str, Any]:
         "type": disk.type,
         "dev": disk.dev,
         "format": disk.format,
-        "path": f"{PREFIX_VARIABLE}/{disk.path}",
+        "path": disk.path if os.path.isabs(disk.path) else f"{PREFIX_VARIABLE}/{disk.path}",
         "serial": disk.serial,
         "size": disk.size,
+        "source": disk.source,
+        "skip-export": disk.skip_export,
         "template": {"id": template.id, "path": template.path, "format": template.format} if template else None,
-        "metadata": template.metadata if template else {},
+        "metadata": template.metadata if template else disk.metadata,
+        "own_metadata": disk.metadata,
     }
 
 
-def _disk_from_json(raw: Mapping[str, Any]) -> Disk:
+def _disk_from_json(position: int, raw: Mapping[str, Any]) -> Disk:
     path = _typed(raw["path"], str)
-    if not path.startswith(f"{PREFIX_VARIABLE}/"):
-        raise ValueError(f"the path {path} doesn't begin with {PREFIX_VARIABLE}/")
-    template = raw["template"]
+    if not path.startswith((f"{PREFIX_VARIABLE}/", "/")):
+        raise ValueError(f"the path {path} begins neither with {PREFIX_VARIABLE}/ nor with /")
+    template, metadata = raw.get("template"), _typed(raw.get("metadata", {}), dict)
+    size = raw.get("size")
     return Disk(
-        name=_typed(raw["name"], str),
-        type=_one_of(raw["type"], "template", "empty"),
+        name=_typed(raw.get("name", f"disk{position - 1}"), str),
+        type=_one_of(raw.get("type", "file"), "template", "empty", "file"),
         dev=_typed(raw["dev"], str),
-        format=_one_of(raw["format"], "qcow2", "raw"),
+        format=_one_of(raw["format"], "qcow2", "raw", "iso"),
         path=path.removeprefix(f"{PREFIX_VARIABLE}/"),
-        serial=_typed(raw["serial"], str),
-        size=_optional(raw["size"], int),
+        serial=_typed(raw.get("serial", str(position)), str),
+        # Earlier releases kept what the init file said, such as 60G; the image has its size by now.
+        size=size if isinstance(size, int) and not isinstance(size, bool) else None,
+        source=_optional(raw.get("source"), str),
+        skip_export=bool(raw.get("skip-export", False)),
+        metadata=_typed(raw.get("own_metadata", {} if template else metadata), dict),
         template=TemplateImage(
             id=_typed(template["id"], str),
             path=_typed(template["path"], str),
             format=_typed(template["format"], str),
-            metadata=_typed(raw["metadata"], dict),
+            metadata=metadata,
         )
         if template
         else None,

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+import posixpath
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Final, Literal
 
+from .addressing import addresses, gateways, ipv6_of_mac, ipv6_prefixes, mac_of_address, mac_of_name
 from .errors import LagoError
-from .spec import DhcpRange, DiskSpec, DomainSpec, EnvSpec, NetSpec
+from .names import nic_names
+from .spec import DhcpRange, DiskSpec, DomainSpec, EnvSpec, Machine, Share
 
-PRIVATE_SUBNETS = range(200, 256)
-"""Third octets of the 192.168.N.0/24 that nets without gateway get."""
+INITFILE_VARIABLE: Final = "LAGO_INITFILE_PATH"
+"""The variable that is the directory of the init file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +37,13 @@ class TemplateImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nic:
-    """A network interface, `eth<index>` in the guest."""
+    """A network interface, `eth<index>` in the guest; without addresses if it is on a bridge net."""
 
     index: int
     net: str
     mac: str
     ip: str | None
+    ip6: str | None = None
 
     @property
     def name(self) -> str:
@@ -47,31 +52,44 @@ class Nic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disk:
-    """A disk image; `path` is relative to the prefix, `size` in bytes, `serial` its 1-based position."""
+    """A disk image.
+
+    Attributes:
+        path: relative to the prefix, or absolute if it is not the prefix's own.
+        serial: its 1-based position.
+        size: in bytes.
+        source: the image that it is a copy of; absolute.
+        metadata: what the init file says about it.
+    """
 
     name: str
-    type: Literal["template", "empty"]
+    type: Literal["template", "empty", "file"]
     dev: str
-    format: Literal["qcow2", "raw"]
+    format: Literal["qcow2", "raw", "iso"]
     path: str
     serial: str
     size: int | None = None
     template: TemplateImage | None = None
+    source: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    skip_export: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Domain:
-    """A virtual machine; `memory` in MiB, `mgmt_net` the management net it touches."""
+class Domain(Machine):
+    """A virtual machine; `mgmt_net` is the management net it touches."""
 
-    name: str
-    memory: int
-    vcpu: int
     nics: tuple[Nic, ...]
     disks: tuple[Disk, ...]
     mgmt_net: str | None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    groups: tuple[str, ...] = ()
-    artifacts: tuple[str, ...] = ()
+
+    @property
+    def image(self) -> Mapping[str, Any]:
+        """What is known of the image that the machine boots from: its template's metadata, then the init file's."""
+        if not self.disks:
+            return {}
+        disk = self.disks[0]
+        return {**disk.metadata, **disk.template.metadata} if disk.template else disk.metadata
 
     @property
     def template(self) -> TemplateImage | None:
@@ -86,14 +104,25 @@ class Domain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Net:
-    """A network; always a /24 with gateway `gw`. `mapping` is name to address, see behaviour of `resolve`."""
+    """A network.
+
+    Attributes:
+        gw: its gateway, in a /24; none on a bridge net, which has no addresses.
+        ipv6: the first half of its IPv6 addresses, such as `fd8f:1391:3a82:200`, if it has them.
+        mapping: address by name, of nics on it.
+        dns_records: address by name, from the init file.
+    """
 
     name: str
-    type: Literal["nat"]
+    type: Literal["nat", "isolated", "bridge"]
     management: bool
-    gw: str
+    gw: str | None
     dhcp: DhcpRange | None
     mapping: Mapping[str, str]
+    ipv6: str | None = None
+    mtu: int = 1500
+    dns_domain_name: str | None = None
+    dns_records: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,9 +151,15 @@ def libvirt_net_name(uuid: str, net: str) -> str:
     return f"{uuid[:4]}-{short}"
 
 
-def bridge_name(uuid: str, net: str) -> str:
-    """The bridge device of a network; 15 characters, which is all that Linux allows, other for every prefix and net."""
-    return f"lago-{_digits('sha256', f'{uuid}/{net}')}"
+def bridge_name(uuid: str, net: str, *, isolated: bool = False) -> str:
+    """The bridge device of a network; 15 characters, which is all that Linux allows, other for every prefix and net.
+
+    Those of isolated nets begin otherwise, for packet filter rules.
+    """
+    return f"{'lagi' if isolated else 'lago'}-{_digits('sha256', f'{uuid}/{net}')}"
+
+
+_CARRIED = tuple(one.name for one in fields(Machine))
 
 
 def resolve(
@@ -133,40 +168,60 @@ def resolve(
     uuid: str,
     templates: Mapping[tuple[str, str | None], TemplateImage],
     subnets: Mapping[str, str] | None = None,
+    layered: Mapping[str, TemplateImage] | None = None,
+    variables: Mapping[str, str] | None = None,
+    root_password: str | None = None,
 ) -> Topology:
     """Decide everything that the init file leaves open.
 
     A net is where `subnets` says, else at its `gw`, else where its first full static address is, else in the first free
-    192.168.N.0/24 from 200 on. Static addresses are kept; on a net that `subnets` moved they keep their last octet.
-    Other nics get the smallest octet that is neither the gateway's, nor static, nor in the dhcp range. The mapping of a
-    net holds, per nic on it, `<vm>-eth<index>`, `<vm>-<net>` (the first one there), `<vm>-<net>-<n>`, and `<vm>` for
-    the first nic on the management net.
+    192.168.N.0/24 from 200 on; a bridge net is nowhere. Static addresses are kept; on a net that `subnets` moved they
+    keep their last octet. Other nics get the smallest octet that is neither the gateway's, nor static, nor in the dhcp
+    range. The mapping of a net holds, per nic on it, `<vm>-eth<index>`, `<vm>-<net>` (the first one there),
+    `<vm>-<net>-<n>`, and `<vm>` for the first nic on the management net.
 
     Args:
         uuid: of the prefix.
         templates: the image for every `(name, version)` in `spec.templates()`.
         subnets: gateways by net, for nets that lease their subnet.
+        layered: the image for every path in `spec.layered()`.
+        variables: what may stand in paths as `$NAME`.
+        root_password: of machines for which neither the init file nor the template has one.
 
     Raises:
-        LagoError: there are not enough subnets or addresses, or two nets get the same name.
+        LagoError: there are not enough subnets or addresses, two nets get the same name, a variable is not there, or
+            a template has no kernel to boot from.
     """
     _check_names(uuid, spec)
-    gateways = _gateways(spec, subnets or {})
-    addresses = _addresses(spec, gateways)
-    domains = {name: _domain(body, spec, addresses, templates) for name, body in spec.domains.items()}
+    gws = gateways(spec, subnets or {})
+    ips, prefixes = addresses(spec, gws), ipv6_prefixes(spec, gws)
+    images = _Images(templates, layered or {}, variables or {})
+    domains = {name: _domain(body, spec, uuid, ips, prefixes, images) for name, body in spec.domains.items()}
     mappings = _mappings(domains)
+    records = _records(spec, mappings)
     nets = {
         name: Net(
             name=name,
             type=net.type,
             management=net.management,
-            gw=gateways[name],
+            gw=gws.get(name),
             dhcp=net.dhcp,
             mapping=mappings.get(name, {}),
+            ipv6=prefixes.get(name),
+            mtu=net.mtu,
+            dns_domain_name=net.dns_domain_name,
+            dns_records=records[name],
         )
         for name, net in spec.nets.items()
     }
+    if root_password is not None:
+        domains = {name: _with_password(domain, root_password) for name, domain in domains.items()}
     return Topology(domains=domains, nets=nets)
+
+
+def _with_password(domain: Domain, password: str) -> Domain:
+    known = domain.root_password or domain.image.get("root-password")
+    return domain if known else replace(domain, root_password=password)
 
 
 def _check_names(uuid: str, spec: EnvSpec) -> None:
@@ -179,120 +234,117 @@ def _check_names(uuid: str, spec: EnvSpec) -> None:
                 raise LagoError(f"the nets {other} and {net} would both be called {name}", hint="rename one of them")
 
 
-def _gateways(spec: EnvSpec, subnets: Mapping[str, str]) -> dict[str, str]:
-    wanted = {name: subnets.get(name) or net.gw for name, net in spec.nets.items()}
-    for domain in spec.domains.values():
-        for nic in domain.nics:
-            if nic.ip and not wanted[nic.net] and not nic.ip.startswith("0.0.0."):
-                wanted[nic.net] = _in_subnet(nic.ip, 1)
-    taken = {_subnet(gw) for gw in wanted.values() if gw}
-    free = (n for n in PRIVATE_SUBNETS if f"192.168.{n}" not in taken)
-    gateways: dict[str, str] = {}
-    for name, gw in wanted.items():
-        number = None if gw else next(free, None)
-        if not gw and number is None:
-            raise LagoError(
-                f"no subnet is left for the net {name}: 192.168.{PRIVATE_SUBNETS[0]}.0/24 to "
-                f"192.168.{PRIVATE_SUBNETS[-1]}.0/24 are all used by this environment",
-                hint=f"give the net a gateway elsewhere, such as gw: 10.0.{len(gateways) % 256}.1",
-            )
-        gateways[name] = gw or f"192.168.{number}.1"
-    return gateways
-
-
-def _subnet(address: str) -> str:
-    return address.rpartition(".")[0]
-
-
-def _in_subnet(address: str, last: int) -> str:
-    return f"{_subnet(address)}.{last}"
-
-
-def _last(address: str) -> int:
-    return int(address.rpartition(".")[2])
-
-
-def _addresses(spec: EnvSpec, gateways: Mapping[str, str]) -> dict[tuple[str, int], str]:
-    """The address of every nic, by machine and index."""
-    static: dict[str, dict[int, str]] = {name: {} for name in spec.nets}
-    for vm, domain in spec.domains.items():
-        for nic in domain.nics:
-            if nic.ip:
-                other = static[nic.net].setdefault(_last(nic.ip), vm)
-                if other is not vm or _last(nic.ip) == _last(gateways[nic.net]):
-                    owner = "the gateway" if other is vm else other
-                    raise LagoError(
-                        f"{nic.ip} of {vm} would be {_in_subnet(gateways[nic.net], _last(nic.ip))} "
-                        f"on the net {nic.net}, as is {owner}",
-                        hint="choose another last number for it",
-                    )
-    free = {name: _free_octets(net, gateways[name], static[name]) for name, net in spec.nets.items()}
-    addresses = {}
-    for vm, domain in spec.domains.items():
-        for index, nic in enumerate(domain.nics):
-            last = _last(nic.ip) if nic.ip else next(free[nic.net], None)
-            if last is None:
-                raise LagoError(
-                    f"the net {nic.net} has no address left for {vm}",
-                    hint="a net holds 253 nics, fewer with a dhcp range: shorten the range or add a net",
-                )
-            addresses[vm, index] = _in_subnet(gateways[nic.net], last)
-    return addresses
-
-
-def _free_octets(net: NetSpec, gw: str, static: Mapping[int, str]) -> Iterator[int]:
-    dynamic = range(net.dhcp.start, net.dhcp.end + 1) if net.dhcp else range(0)
-    gateway = _last(gw)
-    return (n for n in range(2, 255) if n != gateway and n not in static and n not in dynamic)
-
-
-def _mac(ip: str) -> str:
-    return ":".join(["54", "52", *(f"{int(octet):02x}" for octet in ip.split("."))])
-
-
 def _domain(
     spec: DomainSpec,
     env: EnvSpec,
+    uuid: str,
     addresses: Mapping[tuple[str, int], str],
-    templates: Mapping[tuple[str, str | None], TemplateImage],
+    prefixes: Mapping[str, str],
+    images: _Images,
 ) -> Domain:
-    ips = [addresses[spec.name, index] for index in range(len(spec.nics))]
-    return Domain(
-        name=spec.name,
-        memory=spec.memory,
-        vcpu=spec.vcpu,
-        nics=tuple(
-            Nic(index=index, net=nic.net, mac=_mac(ip), ip=ip)
-            for index, (nic, ip) in enumerate(zip(spec.nics, ips, strict=True))
-        ),
-        disks=tuple(_disk(spec.name, disk, n, templates) for n, disk in enumerate(spec.disks, 1)),
+    nics = []
+    for index, nic in enumerate(spec.nics):
+        ip = addresses.get((spec.name, index))
+        mac = mac_of_address(ip) if ip else mac_of_name(f"{uuid}/{spec.name}/{index}")
+        ip6 = ipv6_of_mac(prefixes[nic.net], mac) if nic.net in prefixes else None
+        nics.append(Nic(index=index, net=nic.net, mac=mac, ip=ip, ip6=ip6))
+    carried = {name: getattr(spec, name) for name in _CARRIED}
+    carried["shares"] = tuple(Share(path=images.absolute(share.path), tag=share.tag) for share in spec.shares)
+    domain = Domain(
+        **carried,
+        nics=tuple(nics),
+        disks=tuple(images.disk(spec.name, disk, n) for n, disk in enumerate(spec.disks, 1)),
         mgmt_net=next((nic.net for nic in spec.nics if env.nets[nic.net].management), None),
-        metadata=spec.metadata,
-        groups=spec.groups,
-        artifacts=spec.artifacts,
     )
+    if domain.boot == "kernel" and "kernel" not in domain.image:
+        raise LagoError(
+            f"{domain.name} shall boot from the kernel of its template, which has none", hint="remove boot: kernel"
+        )
+    return domain
 
 
-def _disk(vm: str, spec: DiskSpec, position: int, templates: Mapping[tuple[str, str | None], TemplateImage]) -> Disk:
-    return Disk(
-        name=spec.name,
-        type=spec.type,
-        dev=spec.dev,
-        format=spec.format,
-        path=f"images/{vm}_{spec.name}.{spec.format}",
-        serial=str(position),
-        size=spec.size,
-        template=templates[spec.template_name, spec.template_version] if spec.template_name else None,
-    )
+class _Images:
+    """Makes disks of their specs."""
+
+    def __init__(
+        self,
+        templates: Mapping[tuple[str, str | None], TemplateImage],
+        layered: Mapping[str, TemplateImage],
+        variables: Mapping[str, str],
+    ) -> None:
+        self._templates = templates
+        self._layered = layered
+        self._variables = variables
+
+    def disk(self, vm: str, spec: DiskSpec, position: int) -> Disk:
+        path = f"images/{vm}_{spec.name}.{spec.format}"
+        source = template = None
+        if spec.type == "file" and spec.path:
+            source = self.absolute(spec.path)
+            if not spec.make_a_copy:
+                path, source = source, None
+        elif spec.type == "template":
+            template = (
+                self._layered[spec.path]
+                if spec.path
+                else self._templates[str(spec.template_name), spec.template_version]
+            )
+        return Disk(
+            name=spec.name,
+            type=spec.type,
+            dev=spec.dev,
+            format=spec.format,
+            path=path,
+            serial=str(position),
+            size=spec.size,
+            template=template,
+            source=source,
+            metadata=spec.metadata,
+            skip_export=spec.skip_export,
+        )
+
+    def absolute(self, path: str) -> str:
+        return expand(path, self._variables)
+
+
+def expand(path: str, variables: Mapping[str, str]) -> str:
+    """A path of an init file with its variables filled in; what is relative begins at `LAGO_INITFILE_PATH`.
+
+    Raises:
+        LagoError: a variable is not there.
+    """
+
+    def value(found: re.Match[str]) -> str:
+        name = found[1] or found[2]
+        if name not in variables:
+            raise LagoError(f"the variable {name} in the path {path} is not set", hint=f"export {name}=...")
+        return variables[name]
+
+    if path == "~" or path.startswith("~/"):
+        path = f"$HOME{path[1:]}"
+    full = re.sub(r"\$(?:\{(\w+)\}|([A-Za-z_]\w*))", value, path)
+    return posixpath.normpath(posixpath.join(variables.get(INITFILE_VARIABLE, "/"), full))
 
 
 def _mappings(domains: Mapping[str, Domain]) -> dict[str, dict[str, str]]:
-    from .rules import nic_names
-
     mappings: dict[str, dict[str, str]] = {}
     for vm, domain in domains.items():
         for nic, names in zip(domain.nics, nic_names(vm, (nic.net for nic in domain.nics)), strict=True):
             mapping = mappings.setdefault(nic.net, {})
-            for name in (vm, *names) if nic.net == domain.mgmt_net else names:
-                mapping.setdefault(name, str(nic.ip))
+            if nic.ip:
+                for name in (vm, *names) if nic.net == domain.mgmt_net else names:
+                    mapping.setdefault(name, nic.ip)
     return mappings
+
+
+def _records(spec: EnvSpec, mappings: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """The extra records of every net, with an address for each."""
+    targets = {name: target for net in spec.nets.values() for name, target in net.dns_records.items()}
+    known = {name: ip for mapping in mappings.values() for name, ip in mapping.items()}
+
+    def address(target: str) -> str:
+        while target in targets:
+            target = targets[target]
+        return known.get(target, target)
+
+    return {name: {key: address(key) for key in net.dns_records} for name, net in spec.nets.items()}

@@ -6,124 +6,49 @@ import contextlib
 import contextvars
 import fcntl
 import json
+import logging
 import os
-import shlex
-import signal
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import IO, Any, TypeVar
 
-from .errors import CommandError, Errors, HostError, LockTimeout
+from . import config, log
+from ._channels import drain_ssh_channel, interactive_ssh_channel
+from ._run import CommandStatus, package_hint, run, run_command
+from ._threads import EggTimer, RollbackContext, VectorThread, func_vector, invoke_in_parallel
+from .errors import Errors, LockTimeout
 from .log import LOG
+
+__all__ = [
+    "CommandStatus",
+    "EggTimer",
+    "RollbackContext",
+    "VectorThread",
+    "beside",
+    "drain_ssh_channel",
+    "func_vector",
+    "in_parallel",
+    "interactive_ssh_channel",
+    "invoke_in_parallel",
+    "json_dump",
+    "json_text",
+    "lock_file",
+    "near",
+    "package_hint",
+    "run",
+    "run_command",
+    "service_is_enabled",
+    "setup_logging",
+    "sync",
+    "synced_together",
+    "write_atomically",
+]
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-
-class CommandStatus(NamedTuple):
-    """How a command ended. Its truth value is "it failed", as in earlier releases."""
-
-    code: int
-    out: bytes
-    err: bytes
-
-    def __bool__(self) -> bool:
-        return self.code != 0
-
-
-def run(
-    argv: Sequence[str],
-    *,
-    input_data: bytes | None = None,
-    check: bool = True,
-    capture: bool = True,
-    timeout: float | None = None,
-    env: Mapping[str, str] | None = None,
-    cwd: str | None = None,
-    hint: str = "",
-) -> CommandStatus:
-    """Run a program to its end and return how it ended.
-
-    Standard input is `input_data` or closed. The program is terminated, and waited for, when anything interrupts us.
-
-    Args:
-        argv: program and arguments; no shell.
-        check: raise `CommandError` on a non-zero exit status.
-        capture: collect its output; otherwise it goes where ours goes.
-        timeout: seconds; `CommandError` when it passes.
-        env: variables added to ours.
-        hint: what to do if it fails.
-
-    Raises:
-        HostError: the program is not installed.
-        CommandError: it failed; details are the end of its error output.
-    """
-    LOG.debug("run: %s", shlex.join(argv))
-    pipe = subprocess.PIPE if capture else None
-    try:
-        process = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL if input_data is None else subprocess.PIPE,
-            stdout=pipe,
-            stderr=pipe,
-            env={**os.environ, **env} if env else None,
-            cwd=cwd,
-        )
-    except FileNotFoundError as error:
-        if error.filename != argv[0]:
-            raise
-        raise HostError(f"the program {argv[0]} is not installed", hint=package_hint(argv[0])) from None
-    with process:
-        try:
-            out, err = process.communicate(input_data, timeout=timeout)
-        except BaseException as error:
-            process.terminate()
-            try:
-                process.wait(5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-            if isinstance(error, subprocess.TimeoutExpired):
-                raise CommandError(
-                    argv,
-                    -signal.SIGTERM,
-                    details=f"it did not end within {timeout:g} s: {shlex.join(argv)}",
-                    hint=hint,
-                ) from None
-            raise
-    status = CommandStatus(process.returncode, out or b"", err or b"")
-    LOG.debug("ended: %s: %d", argv[0], status.code)
-    if check and status:
-        text = (status.err or status.out).decode(errors="replace")
-        raise CommandError(argv, status.code, details=_tail(text), hint=hint)
-    return status
-
-
-def _tail(text: str, lines: int = 20) -> str:
-    return "\n".join(text.rstrip().splitlines()[-lines:])
-
-
-_PACKAGES = {
-    "qemu-img": "qemu-utils",
-    "qemu-system-x86_64": "qemu-system-x86",
-    "libvirtd": "libvirt-daemon",
-    "virsh": "libvirt-clients",
-    "newuidmap": "uidmap",
-    "mke2fs": "e2fsprogs",
-    "ssh": "openssh-client",
-    "ssh-keygen": "openssh-client",
-    "dnsmasq": "dnsmasq-base",
-    "ip": "iproute2",
-    "unshare": "util-linux",
-    "nsenter": "util-linux",
-    "pasta": "passt",
-}
-
-
-def package_hint(program: str) -> str:
-    """What to install to get `program` on Debian and its relatives."""
-    return f"apt-get install {_PACKAGES.get(program, program)}"
+_SETUP = "lago-setup"
 
 
 def in_parallel(
@@ -221,6 +146,32 @@ def json_text(value: Any) -> str:
     return json.dumps(value, indent=4, sort_keys=True) + "\n"
 
 
+def json_dump(obj: Any, f: IO[str]) -> None:
+    """Write JSON to an open file, as Lago writes it."""
+    f.write(json_text(obj))
+
+
+def service_is_enabled(name: str) -> bool:
+    """Whether systemd starts a service at boot of this host. Raises HostError without systemd."""
+    return not run(["systemctl", "is-enabled", "--quiet", name], check=False)
+
+
+def setup_logging(logdir: str) -> None:
+    """Log everything to `lago.log` in a directory, made if need be, and show steps as config `loglevel` says.
+
+    For programs that use Lago as a library. A second call moves the log.
+    """
+    os.makedirs(logdir, exist_ok=True)
+    for old in [handler for handler in LOG.handlers if handler.get_name() == _SETUP]:
+        LOG.removeHandler(old)
+        old.close()
+    log.setup_console(config.get("loglevel"), config.get("logdepth"))
+    handler = log.file_handler(os.path.join(logdir, "lago.log"))
+    handler.set_name(_SETUP)
+    handler.setLevel(logging.DEBUG)
+    LOG.addHandler(handler)
+
+
 @contextlib.contextmanager
 def lock_file(path: str, *, what: str, timeout: float = 120, shared: bool = False) -> Iterator[int]:
     """Hold the lock file at `path`; it stays on disk, and the kernel frees it however we end.
@@ -255,14 +206,28 @@ def _flock(fd: int, kind: int, what: str, timeout: float) -> None:
             fcntl.flock(fd, kind | fcntl.LOCK_NB)
             return
         except BlockingIOError:
-            holder = os.pread(fd, 32, 0).decode(errors="replace").strip() or "unknown"
+            pid = os.pread(fd, 32, 0).decode(errors="replace").strip()
         if time.monotonic() > patience:
             patience = deadline + 1
-            LOG.warning("%s is in use by process %s, waiting for it", what, holder)
+            LOG.warning("%s is in use by %s, waiting for it", what, _holder(pid))
         if time.monotonic() > deadline:
             raise LockTimeout(
-                f"{what} is still in use by process {holder} after {timeout:g} s",
-                hint=f"wait for it, or end it: kill {holder}",
+                f"{what} is still in use by {_holder(pid)} after {timeout:g} s",
+                hint=f"wait for it, or end it: kill {pid}" if pid else "wait for it",
             )
         # flock has no time-out and no event to wait for together with one.
         time.sleep(0.05)
+
+
+def _holder(pid: str) -> str:
+    """A process for a person: its number, and what it was called with."""
+    if not pid.isdigit():
+        return "another process"
+    words: list[str] = []
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as file:
+        words = file.read().rstrip("\0").split("\0")
+    # Of `/usr/bin/python3 -I /usr/bin/lago start` the interpreter is of no interest.
+    if len(words) > 1 and os.path.basename(words[0]).startswith("python"):
+        words = [word for word in words[1:] if word not in ("-I", "-s", "-E", "-P", "-u")] or words
+    text = " ".join([os.path.basename(words[0]), *words[1:]]) if words else ""
+    return f"process {pid}" + (f" ({text[:77]}...)" if len(text) > 80 else f" ({text})" if text else "")

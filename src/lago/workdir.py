@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from .constants import DEFAULT_PREFIX, DEFAULT_WORKDIR
@@ -51,17 +51,27 @@ class Workdir:
 
     def prefixes(self) -> list[str]:
         """Names of its prefixes, sorted."""
+        return [name for name in self._entries() if is_prefix(self.join(name))]
+
+    def _entries(self) -> list[str]:
         try:
             names = sorted(os.listdir(self.path))
         except (FileNotFoundError, NotADirectoryError, PermissionError):
             return []
-        return [n for n in names if n != CURRENT and not n.startswith(".") and is_prefix(self.join(n))]
+        return [name for name in names if name != CURRENT and not name.startswith(".")]
+
+    def remains(self) -> list[str]:
+        """Names of prefixes that `cleanup` has left: they have files, and destroy removes them."""
+        paths = {name: self.join(name) for name in self._entries()}
+        return [n for n, path in paths.items() if os.path.isfile(Paths(path).uuid()) and not is_prefix(path)]
 
     def current(self) -> str:
         """Name of the current prefix. Raises PrefixError if there is none."""
         names = self.prefixes()
         if not names:
             why = ", its making was interrupted" if self._unfinished() else ""
+            if left := self.remains():
+                why = f", {' and '.join(left)} was cleaned up"
             raise PrefixError(f"{self.path} holds no prefix{why}", hint="lago init, or lago destroy")
         try:
             target = os.path.basename(os.readlink(self.join(CURRENT)))
@@ -80,6 +90,10 @@ class Workdir:
         os.rename(link, self.join(CURRENT))
 
     def _unknown(self, name: str) -> PrefixError:
+        if name in self.remains():
+            return PrefixError(
+                f"{self.join(name)} was cleaned up", hint=f"lago --prefix-name {name} destroy removes it"
+            )
         return PrefixError(f"{self.path} has no prefix {name}", hint=near(name, self.prefixes()))
 
     def get_prefix(self, name: str = CURRENT) -> Prefix:
@@ -115,57 +129,104 @@ class Workdir:
         return prefix
 
     def destroy(self, names: Iterable[str]) -> None:
-        """Destroy prefixes; with the last one the workdir goes."""
+        """Destroy prefixes, those that were cleaned up too; with the last one the workdir goes."""
         for name in names:
-            self.get_prefix(name).destroy()
-        left = self.prefixes()
-        if left:
+            if name in self.remains():
+                self._remove(self.join(name))
+            else:
+                self.get_prefix(name).destroy()
+        if self.prefixes():
             self.set_current(self.current())
             return
         self._sweep()
         # A link with the pid of its maker is what an interrupted `set_current` left.
         if all(entry == CURRENT or entry.startswith(f".{CURRENT}.") for entry in os.listdir(self.path)):
-            shutil.rmtree(self.path)
+            shutil.rmtree(os.path.realpath(self.path))
+            if os.path.islink(self.path):
+                os.unlink(self.path)
 
     def _sweep(self) -> None:
         """Remove what an interrupted init or destroy left, unless it still runs."""
         for path in (self.join(entry) for entry in self._unfinished()):
             if not os.path.exists(Paths(path).lock()) and time.time() - os.stat(path).st_mtime < _YOUNG:
                 continue
-            with (
-                contextlib.suppress(LockTimeout, FileNotFoundError),
-                lock_file(Paths(path).lock(), what=path, timeout=0),
-            ):
-                Prefix(path).release()
-                shutil.rmtree(path, ignore_errors=True)
+            with contextlib.suppress(LockTimeout, FileNotFoundError):
+                self._remove(path)
+
+    def _remove(self, path: str) -> None:
+        with lock_file(Paths(path).lock(), what=path, timeout=0):
+            Prefix(path).release()
+            shutil.rmtree(path, ignore_errors=True)
+
+    def check(self) -> None:
+        """Raise PrefixError if something stands where the link to the current prefix belongs."""
+        link = self.join(CURRENT)
+        if os.path.lexists(link) and not os.path.islink(link):
+            raise PrefixError(
+                f"{self.path} is malformed: {CURRENT} is no link to one of its prefixes",
+                details=f"prefixes: {', '.join(self.prefixes())}",
+                hint=f"move {link} away; lago set-current makes the link",
+            )
+
+
+def _upwards(start: str) -> Iterator[str]:
+    """`start`, then `.lago` in it and in every directory above."""
+    yield start
+    directory = start
+    while True:
+        yield os.path.join(directory, DEFAULT_WORKDIR)
+        if directory == os.path.dirname(directory):
+            return
+        directory = os.path.dirname(directory)
 
 
 def find_workdir(start: str) -> Workdir:
     """The workdir meant from `start`: itself, or `.lago` in it or in any directory above. Raises PrefixError."""
     start = os.path.abspath(start)
-    if Workdir(start).exists():
-        return Workdir(start)
-    directory = start
-    while True:
-        workdir = Workdir(os.path.join(directory, DEFAULT_WORKDIR))
-        if workdir.exists() or workdir.prefixes():
+    for path in _upwards(start):
+        workdir = Workdir(path)
+        if workdir.exists():
             return workdir
-        if directory == os.path.dirname(directory):
-            break
-        directory = os.path.dirname(directory)
-    # Without a link it may be one that was interrupted just before it got it.
-    if Workdir(start).prefixes():
+        # One that was interrupted before it got its link. Where we are may just hold prefixes among other things.
+        if path != start and (workdir.prefixes() or workdir.remains()):
+            workdir.check()
+            return workdir
+    if Workdir(start).prefixes() or Workdir(start).remains():
+        Workdir(start).check()
         return Workdir(start)
+    near_by = _candidates(start)
     raise PrefixError(
-        f"there is no environment in {start} or any directory above", hint="lago init makes one; or give --workdir-path"
+        f"there is no environment in {start} or any directory above",
+        details="\n".join(["below it there are:", *near_by]) if near_by else "",
+        hint=f"lago --workdir-path {near_by[0]}" if near_by else "lago init makes one; or give --workdir-path",
     )
 
 
+def _candidates(start: str) -> list[str]:
+    """Workdirs one level below, or in directories there."""
+    try:
+        names = sorted(os.listdir(start))
+    except OSError:
+        return []
+    paths = [path for name in names for path in (name, os.path.join(name, DEFAULT_WORKDIR))]
+    return [path for path in paths if is_prefix(os.path.join(start, path, CURRENT))]
+
+
 def find_prefix(prefix_path: str | None, workdir_path: str | None, name: str) -> Prefix:
-    """The prefix that the command line, or else the working directory, means. Raises PrefixError."""
+    """The prefix that the command line, or else the working directory, means.
+
+    Args:
+        prefix_path: a prefix, or a directory in or below which `.lago` is one; `auto` is the working directory.
+        workdir_path: a workdir, or a directory in or below which `.lago` is one.
+        name: of the prefix in its workdir, `current` for the current one.
+
+    Raises:
+        PrefixError: there is none.
+    """
     if prefix_path or (not workdir_path and is_prefix(os.getcwd())):
-        path = os.path.abspath(prefix_path or os.getcwd())
-        if not is_prefix(path):
-            raise PrefixError(f"{path} is not a prefix", hint="lago init makes one")
-        return Prefix(path)
+        start = os.path.abspath(prefix_path if prefix_path and prefix_path != "auto" else os.getcwd())
+        found = next((path for path in _upwards(start) if is_prefix(path)), None)
+        if found is None:
+            raise PrefixError(f"{start} is not a prefix", hint="lago init makes one")
+        return Prefix(found)
     return find_workdir(workdir_path or os.getcwd()).get_prefix(name)

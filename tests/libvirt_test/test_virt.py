@@ -150,7 +150,7 @@ def test_status_takes_one_question_for_machines_and_one_for_nets(env: VirtEnv) -
     env._connection = counting
     assert set(env.states().values()) == {"running"}
     assert env.nets_up() == {"front", "back"}
-    assert counting.asked == ["listAllDomains", "listAllNetworks"]
+    assert counting.asked == ["getAllDomainStats", "listAllNetworks"]
     env._connection = counting._connection
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pycdlib
 import pytest
 
 from lago import bootstrap
-from lago.bootstrap import iso
+from lago.bootstrap import iso, passwords
 from lago.errors import TemplateError
 from lago.paths import Paths
 from lago.topology import Disk, Domain, TemplateImage
@@ -95,3 +96,34 @@ def test_an_iso_holds_files_of_any_length(tmp_path: Path) -> None:
 def test_too_many_files_for_an_iso_are_refused() -> None:
     with pytest.raises(ValueError, match="too many"):
         iso.image("x", {f"a-rather-long-name-{n}": b"" for n in range(40)})
+
+
+def test_passwords_are_hashed_as_crypt_does() -> None:
+    # As `openssl passwd -6` tells it.
+    known = "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1"
+    assert passwords.hashed("Hello world!", "saltstring") == known
+    assert passwords.hashed("x") != passwords.hashed("x")
+
+
+def test_the_root_password_and_a_user_to_log_in_as_reach_the_seed(paths: Paths) -> None:
+    domain = replace(_domain("cloud-init"), root_password="s3cret", ssh_user="admin", ssh_password="pw")
+    bootstrap.prepare(domain, paths, KEY)
+    text = _read(paths.images("vm0_seed.iso"), "user-data")
+    assert "s3cret" not in text
+    assert text.index("name: root") < text.index('hashed_passwd: "$6$') < text.index("name: admin")
+    assert text.count("hashed_passwd") == 2
+    assert "ssh_pwauth: true" in text
+
+
+def test_a_root_password_is_set_by_ssh_where_credentials_do_not_reach() -> None:
+    assert bootstrap.after_boot(_domain("credentials")) is None
+    rest = bootstrap.after_boot(replace(_domain("credentials"), root_password="s3cret"))
+    assert rest is not None
+    assert rest[0] == ["chpasswd", "-e"]
+    assert rest[1].startswith(b"root:$6$")
+
+
+def test_the_init_file_has_the_last_word_on_the_method(paths: Paths) -> None:
+    domain = replace(_domain("cloud-init"), bootstrap="none")
+    bootstrap.prepare(domain, paths, KEY)
+    assert not list(Path(paths.images()).iterdir())

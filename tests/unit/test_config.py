@@ -119,5 +119,51 @@ def test_an_unknown_setting_is_an_error_unless_there_is_a_default() -> None:
 def test_every_option_has_a_readable_default_and_help() -> None:
     for name, option in config.OPTIONS.items():
         assert option.help, name
+        if option.default is None:
+            continue
         text = str(option.default).lower() if isinstance(option.default, bool) else str(option.default)
         assert option.read(text) == option.default, name
+
+
+def test_an_earlier_name_of_a_setting_is_read_after_its_own(monkeypatch: pytest.MonkeyPatch, user_file: Path) -> None:
+    user_file.write_text("[lago]\nlog_level = error\n")
+    assert config.get("loglevel") == "error"
+    monkeypatch.setenv("LAGO_LOGLEVEL", "debug")
+    assert config.get("loglevel") == "debug"
+
+
+def test_names_that_nothing_here_knows_are_kept(user_file: Path) -> None:
+    user_file.write_text("[lago]\nreposync_dir = /repos\n\n[ovirt]\nengine-dir = /engine\n")
+    assert config.get("reposync_dir") == "/repos"
+    assert config.get("engine_dir", section="ovirt") == "/engine"
+
+
+def test_a_file_that_changes_is_read_again(user_file: Path) -> None:
+    user_file.write_text("[lago]\nssh_user = one\n")
+    assert config.get("ssh_user") == "one"
+    user_file.write_text("[lago]\nssh_user = another\n")
+    assert config.get("ssh_user") == "another"
+
+
+def test_a_section_named_default_is_one_like_any_other(user_file: Path) -> None:
+    user_file.write_text("[DEFAULT]\nssh_user = everywhere\n[lago]\nlease_dir = /here\n")
+    assert config.get("ssh_user") == "system"
+
+
+def test_variables_that_say_nothing_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"LAGO_SSH_USER": "", "LAGO_": "x", "LAGO__INIT__": "x", "LAGO_ACCEL": "kvm"}.items():
+        monkeypatch.setenv(name, value)
+    assert config.empty_variables() == ["LAGO_", "LAGO_SSH_USER", "LAGO__INIT__"]
+    assert config.get("ssh_user") == ""
+
+
+def test_d42_words_for_no_are_no(user_file: Path) -> None:
+    user_file.write_text("[lago]\negress_host_loopback = False\n")
+    assert config.get("egress_host_loopback") is False
+
+
+def test_a_bad_value_of_a_password_is_not_shown() -> None:
+    value = config.Value("secret", "file")
+    with pytest.raises(ConfigError) as raised:
+        config.read(value, "libvirt_password", int)
+    assert "secret" not in raised.value.render().partition("(hidden)")[0]

@@ -16,20 +16,25 @@ LAYERS = """
     cli pytest_plugin ovirtlago
     lago sdk workdir
     prefix
-    collect export inventory
+    collect export graph inventory
     virt
     doctor
     hypervisor bootstrap templates service guestfs
     disks state ssh sysprep brctl subnet_lease dirlock
     topology
-    spec
+    addressing
+    spec schema
     sections
-    rules
+    rules prototypes
+    disk_rules dns_rules readers
+    names
     fields
     initfile
     yamltext
     plugins
     utils
+    _channels
+    _run _threads
     log paths
     config
     constants errors

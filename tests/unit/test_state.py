@@ -14,7 +14,7 @@ import pytest
 from lago import state, utils
 from lago.errors import PrefixError
 from lago.paths import Paths
-from lago.spec import DhcpRange
+from lago.spec import DhcpRange, Share
 from lago.topology import Disk, Domain, Net, Nic, TemplateImage, Topology
 
 
@@ -164,3 +164,72 @@ def test_a_value_of_the_wrong_kind_is_damage(saved: Paths, key: str, value: obje
     file.write_text(utils.json_text({**json.loads(file.read_text()), key: value}))
     with pytest.raises(PrefixError, match="vm-vm0 is damaged"):
         state.load(saved)
+
+
+def test_a_prefix_of_lago_1_0_is_read(paths: Paths) -> None:
+    os.makedirs(paths.virt())
+
+    def write(name: str, value: object) -> None:
+        Path(paths.virt(name)).write_text(json.dumps(value, indent=4))
+
+    write("env", {"nets": ["lab", "wire"], "vms": ["vm0"]})
+    write("net-lab", {"name": "lab", "type": "nat", "management": True, "gw": "192.168.203.1", "dns_forward": None})
+    write("net-wire", {"name": "wire", "type": "bridge"})
+    disk: dict[str, Any] = {
+        "name": "root",
+        "dev": "vda",
+        "format": "qcow2",
+        "type": "template",
+        "template_name": "el7",
+        "size": "6G",
+    }
+    disk |= {"path": "$LAGO_PREFIX_PATH/images/vm0_root.qcow2", "metadata": {"distro": "el7"}}
+    nics = [{"net": "lab", "ip": "192.168.203.2"}, {"net": "wire"}]
+    write(
+        "vm-vm0", {"name": "vm0", "nics": nics, "disks": [disk], "groups": "web", "root-password": "x", "snapshots": {}}
+    )
+    found = state.load(paths)
+    vm = found.domains["vm0"]
+    assert (vm.memory, vm.vcpu, vm.mgmt_net, vm.ip, vm.groups, vm.root_password) == (
+        1024,
+        2,
+        "lab",
+        "192.168.203.2",
+        ("web",),
+        "x",
+    )
+    assert vm.nics[0].mac == "54:52:c0:a8:cb:02"
+    assert (vm.disks[0].path, vm.disks[0].serial, vm.image) == ("images/vm0_root.qcow2", "1", {"distro": "el7"})
+    assert (found.nets["wire"].gw, found.nets["lab"].mapping) == (None, {})
+    state.save(paths, found)
+    assert state.load(paths) == found
+
+
+def test_every_value_of_a_machine_is_kept(paths: Paths) -> None:
+    vm = Domain(
+        name="vm0",
+        memory=64,
+        vcpu=1,
+        nics=(),
+        disks=(Disk(name="a", type="file", dev="sda", format="iso", path="/a.iso", serial="1", source="/b"),),
+        mgmt_net=None,
+        cpu_custom={"@mode": "x"},
+        firmware="uefi",
+        secure_boot=True,
+        tpm=True,
+        machine="pc",
+        boot="disk",
+        bootstrap="none",
+        shares=(Share(path="/s", tag="s"),),
+        ssh_user="u",
+        ssh_password="p",
+        boot_time_sec=5,
+        vm_type="t",
+        skip_export=True,
+    )
+    net = Net(
+        name="n", type="isolated", management=False, gw="10.0.0.1", dhcp=None, mapping={}, ipv6="fd8f:1", mtu=1400
+    )
+    topology = Topology(domains={"vm0": vm}, nets={"n": net})
+    state.save(paths, topology)
+    assert state.load(paths) == topology

@@ -9,7 +9,7 @@ import pytest
 
 from lago.spec import DhcpRange
 from lago.topology import Disk, Domain, Net, Nic, TemplateImage
-from lago.virt import xml
+from lago.virt import netxml, xml
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "xml"
 UUID = "0123456789abcdef0123456789abcdef"
@@ -50,32 +50,25 @@ def domain_xml(of: Domain, *, kvm: bool = False, seeds: tuple[str, ...] = (), oe
     return xml.domain_xml(of, name="01234567-vm0", uuid=UUID, files=files, kvm=kvm, nets=NETS)
 
 
-def management(dhcp: DhcpRange | None = None, *, filtered: bool = False, forwarders: tuple[str, ...] = ()) -> str:
-    mapping = {"vm0": "192.168.200.2", "vm0-front": "192.168.200.2", "vm1": "192.168.200.3"}
-    return xml.network_xml(
-        Net(name="front", type="nat", management=True, gw="192.168.200.1", dhcp=dhcp, mapping=mapping),
-        name="0123-front",
-        uuid=UUID,
-        bridge="lago-0123456789",
-        macs={"192.168.200.2": "54:52:c0:a8:c8:02", "192.168.200.3": "54:52:c0:a8:c8:03"},
-        records={**mapping, "vm0-back": "192.168.201.2"},
-        forwarders=forwarders,
-        filtered=filtered,
+def network(net: Net, addresses: tuple[str, ...], records: dict[str, list[str]], way: netxml.Way) -> str:
+    nics = [Nic(index=0, net=net.name, mac=f"54:52:c0:a8:c8:0{ip[-1]}", ip=ip) for ip in addresses]
+    return netxml.network_xml(
+        net, name=f"0123-{net.name}", uuid=UUID, bridge="lago-0123456789", nics=nics, records=records, way=way
     )
+
+
+def management(dhcp: DhcpRange | None, way: netxml.Way) -> str:
+    mapping = {"vm0": "192.168.200.2", "vm0-front": "192.168.200.2", "vm1": "192.168.200.3"}
+    records = {"192.168.200.2": ["vm0", "vm0-front"], "192.168.200.3": ["vm1"], "192.168.201.2": ["vm0-back"]}
+    net = Net(name="front", type="nat", management=True, gw="192.168.200.1", dhcp=dhcp, mapping=mapping)
+    return network(net, ("192.168.200.2", "192.168.200.3"), records, way)
 
 
 def other() -> str:
     net = Net(
         name="back", type="nat", management=False, gw="192.168.201.1", dhcp=None, mapping={"vm0-back": "192.168.201.2"}
     )
-    return xml.network_xml(
-        net,
-        name="0123-back",
-        uuid=UUID,
-        bridge="lago-9876543210",
-        macs={"192.168.201.2": "54:52:c0:a8:c9:02"},
-        records={"not": "used"},
-    )
+    return network(net, ("192.168.201.2",), {"192.168.7.7": ["not used"]}, netxml.Way())
 
 
 _DIRECT = image(kernel="/store/kernel", initrd="/store/initrd", cmdline="console=ttyS0", **{"guest-agent": False})
@@ -89,8 +82,8 @@ CASES = {
         domain((disk(0, image(kernel="/store/kernel")),)), oem_strings=("io.systemd.credential:a=<&>", "two")
     ),
     "domain-bare": lambda: domain_xml(domain((), ())),
-    "network-management": lambda: management(forwarders=("100.64.77.3",)),
-    "network-dhcp-filtered": lambda: management(DhcpRange(start=100, end=254), filtered=True),
+    "network-management": lambda: management(None, netxml.Way(filtered=False, forwarders=("100.64.77.3",))),
+    "network-dhcp-filtered": lambda: management(DhcpRange(start=100, end=254), netxml.Way()),
     "network-other": other,
 }
 

@@ -19,7 +19,7 @@ def test_a_debian_machine_answers_by_name_key_and_agent(box: Box) -> None:
     )
     assert box.shell("vm0", "systemctl is-active ssh systemd-networkd") == "active\nactive\n"
     assert "192.168.200.2/24" in box.shell("vm0", "ip -o -4 addr")
-    assert box.shell("vm0", "getent hosts vm0-lan.lago.local").split()[0] == "192.168.200.2"
+    assert box.shell("vm0", "getent ahostsv4 vm0-lan.lago.local").split()[0] == "192.168.200.2"
     uri = f"qemu+unix:///system?socket={box.run_dir}/libvirt-sock"
     virsh = ["virsh", "-q", "-c", uri]
     [name] = subprocess.check_output([*virsh, "list", "--name"], text=True, stdin=subprocess.DEVNULL).split()

@@ -69,13 +69,13 @@ def test_every_machine_has_its_name_and_addresses(three: Box) -> None:
 
 @pytest.mark.parametrize(("source", "target"), list(permutations(ADDRESSES, 2)))
 def test_machines_find_each_other_by_name(three: Box, source: str, target: str) -> None:
-    out = three.shell(source, f"ping -c 1 -W 5 {target}")
+    out = three.shell(source, f"ping -4 -c 1 -W 5 {target} && ping -6 -c 1 -W 5 {target}")
     assert f"PING {target} ({ADDRESSES[target][0]})" in out
 
 
 @pytest.mark.parametrize(("source", "target"), [("app", "db"), ("db", "app")])
 def test_names_of_the_other_net_lead_over_it(three: Box, source: str, target: str) -> None:
-    out = three.shell(source, f"ping -c 1 -W 5 {target}-back; ip route get {ADDRESSES[target][1]}")
+    out = three.shell(source, f"ping -4 -c 1 -W 5 {target}-back; ip route get {ADDRESSES[target][1]}")
     assert f"PING {target}-back ({ADDRESSES[target][1]})" in out
     assert f"dev eth1 src {ADDRESSES[source][1]}" in " ".join(out.split())
 

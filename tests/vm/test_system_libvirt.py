@@ -103,7 +103,7 @@ def test_machines_start_find_each_other_and_answer(prepared: Box, system: System
     assert prepared.states() == {"vm0": "running", "vm1": "running"}
     assert len(system.names()) == 4
     assert prepared.shell("vm0", "hostname") == "vm0\n"
-    assert "PING vm1 (192.168.201.3)" in prepared.shell("vm0", "ping -c 1 -W 5 vm1")
+    assert "PING vm1 (192.168.201.3)" in prepared.shell("vm0", "ping -4 -c 1 -W 5 vm1")
     done = prepared.lago("shell", "vm1", data="[[ 1 ]] && exit 7\n", code=7)
     assert done.err == ""
 

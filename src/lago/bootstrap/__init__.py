@@ -1,8 +1,8 @@
 """How a machine learns its name and who may log in, without a change to its disk.
 
-The template's metadata names the way, `bootstrap`: `cloud-init` by a NoCloud seed disk, `credentials` by systemd
-credentials in the firmware's tables, or `none`. `prepare` is called once, when the environment is made; `additions`
-says, each time the machine is defined, what its definition needs.
+The init file or the template's metadata names the way, `bootstrap`: `cloud-init` by a NoCloud seed disk, `credentials`
+by systemd credentials in the firmware's tables, or `none`. `prepare` is called once, when the environment is made;
+`additions` says, each time the machine is defined, what its definition needs; `after_boot` what is still to do by ssh.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ..errors import TemplateError
 from ..paths import Paths
 from ..topology import Domain
 
-__all__ = ["Additions", "SeedDisk", "additions", "prepare"]
+__all__ = ["Additions", "SeedDisk", "additions", "after_boot", "prepare"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +54,22 @@ def additions(domain: Domain, paths: Paths, public_key: str) -> Additions:
     return _method(domain).additions(domain, paths, public_key)
 
 
+def after_boot(domain: Domain) -> tuple[list[str], bytes] | None:
+    """A command, and its input, that root of the machine must run once it answers."""
+    if domain.root_password is None or _name(domain) != "credentials":
+        return None
+    # Systemd sets passwords of users that it makes, and root is there.
+    from .passwords import hashed
+
+    return ["chpasswd", "-e"], f"root:{hashed(domain.root_password)}\n".encode()
+
+
+def _name(domain: Domain) -> str:
+    return domain.bootstrap or str(domain.image.get("bootstrap", "none"))
+
+
 def _method(domain: Domain) -> _Method:
-    name = domain.template.metadata.get("bootstrap", "none") if domain.template else "none"
+    name = _name(domain)
     if name == "cloud-init":
         from . import cloud_init
 

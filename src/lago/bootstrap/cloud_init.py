@@ -26,6 +26,7 @@ def _seed(domain: Domain, paths: Paths) -> str:
 
 
 def _files(domain: Domain, public_key: str) -> dict[str, bytes]:
+    key = public_key.strip()
     user_data = "\n".join(
         [
             "#cloud-config",
@@ -34,11 +35,11 @@ def _files(domain: Domain, public_key: str) -> dict[str, bytes]:
             # Otherwise cloud-init puts a command that refuses before root's keys.
             "disable_root: false",
             "ssh_authorized_keys:",
-            f"  - {public_key.strip()}",
+            f"  - {key}",
+            *(["ssh_pwauth: true"] if domain.ssh_password else []),
             "users:",
-            "  - name: root",
-            "    ssh_authorized_keys:",
-            f"      - {public_key.strip()}",
+            *_user("root", key, domain.root_password or (domain.ssh_password if _logs_in_as_root(domain) else None)),
+            *([] if _logs_in_as_root(domain) else _user(str(domain.ssh_user), key, domain.ssh_password, sudo=True)),
             "",
         ]
     )
@@ -46,3 +47,18 @@ def _files(domain: Domain, public_key: str) -> dict[str, bytes]:
     instance = hashlib.sha256(f"{domain.name}\n{user_data}".encode()).hexdigest()[:16]
     meta_data = f"instance-id: {instance}\nlocal-hostname: {domain.name}\n"
     return {"meta-data": meta_data.encode(), "user-data": user_data.encode()}
+
+
+def _logs_in_as_root(domain: Domain) -> bool:
+    return domain.ssh_user in (None, "root")
+
+
+def _user(name: str, key: str, password: str | None, *, sudo: bool = False) -> list[str]:
+    lines = [f"  - name: {name}"]
+    if sudo:
+        lines += ["    sudo: ALL=(ALL) NOPASSWD:ALL", "    shell: /bin/sh"]
+    if password is not None:
+        from .passwords import hashed
+
+        lines += ["    lock_passwd: false", f'    hashed_passwd: "{hashed(password)}"']
+    return [*lines, "    ssh_authorized_keys:", f"      - {key}"]

@@ -12,13 +12,14 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Collection, Container, Iterator, Sequence
 from types import FrameType
 from typing import Any, Final, NoReturn
 
 from .. import config, log
 from ..errors import LagoError
-from . import output
+from . import environment, output, settings
 from .outcome import Outcome
 
 _FOR_THE_USER: Final = {
@@ -30,32 +31,61 @@ _FOR_THE_USER: Final = {
 }
 """What the system refuses for reasons that are not ours."""
 
-_GLOBALS_FOR_CONFIG: Final = ("libvirt_url", "accel", "ssh_user", "egress")
 
+def build_parser(
+    plugins: Collection[str] | None = (),
+) -> tuple[argparse.ArgumentParser, environment.Verbs[argparse.ArgumentParser]]:
+    """The parser of the command line, and its verbs.
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of all verbs."""
-    from . import doctor, environment, guests, template
+    Args:
+        plugins: names of verbs from plugins that are wanted, if there are such; None is all there are.
+    """
+    from . import config_verbs, describe, doctor, graph, guests, plugin_verbs, template
 
     parser = argparse.ArgumentParser(
         prog="lago", description="Virtual machines and networks from one file: up, reachable and disposable."
     )
-    add = parser.add_argument
-    add("--version", action=_Version, nargs=0, help="print the version and exit")
-    add("-l", "--loglevel", choices=("info", "debug", "error", "warning"), default="info", help="what is shown (info)")
-    add("--logdepth", type=int, default=3, metavar="N", help="how deep steps are shown, -1 for all (3)")
-    add("-f", "--out-format", choices=tuple(output.FORMATS), default="default", help="how data is printed")
-    add("-p", "--prefix-path", metavar="PATH", default=config.get("prefix_path", None), help="the prefix, by path")
-    add("-w", "--workdir-path", metavar="PATH", default=config.get("workdir_path", None), help="the workdir, by path")
-    add("-P", "--prefix-name", metavar="NAME", default="current", help="the prefix, by name in the workdir (current)")
-    add("--ssh-user", metavar="USER", help=config.OPTIONS["ssh_user"].help)
-    add("--libvirt_url", metavar="URI", help=config.OPTIONS["libvirt_url"].help)
-    add("--accel", choices=("auto", "kvm", "tcg"), help=config.OPTIONS["accel"].help)
-    add("--egress", choices=("auto", "slirp4netns", "pasta", "none"), help=config.OPTIONS["egress"].help)
-    verbs = parser.add_subparsers(title="verbs", dest="verb", metavar="VERB")
-    for family in (environment, guests, template, doctor):
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    _add_globals(parser)
+    verbs = parser.add_subparsers(title="verbs", dest="verb", metavar="VERB", action=settings.Verbs)
+    for family in (environment, describe, guests, template, graph, config_verbs, doctor):
         family.add_parsers(verbs)
-    return parser
+    plugin_verbs.add_parsers(verbs, plugins)
+    return parser, verbs
+
+
+def _add_globals(parser: argparse.ArgumentParser) -> None:
+    """The global options. Their defaults are those of the configuration."""
+
+    def add(*names: str, **more: Any) -> None:
+        dest = names[-1].removeprefix("--").replace("-", "_")
+        parser.add_argument(*names, help=config.OPTIONS[dest].help, **more)
+
+    add("-l", "--loglevel", choices=("info", "debug", "error", "warning"))
+    add("--logdepth", type=int, metavar="N")
+    add("-f", "--out-format", choices=_Formats(), metavar="{default,flat,json,yaml}")
+    add("-p", "--prefix-path", metavar="PATH")
+    add("-w", "--workdir-path", metavar="PATH")
+    add("-P", "--prefix-name", metavar="NAME")
+    add("--ssh-user", metavar="USER")
+    add("--libvirt_url", metavar="URI")
+    add("--libvirt-user", metavar="USER")
+    add("--libvirt-password", metavar="PASSWORD")
+    add("--accel", choices=("auto", "kvm", "tcg"))
+    add("--egress", choices=("auto", "slirp4netns", "pasta", "none"))
+    add("--default_root_password", metavar="PASSWORD")
+    add("--lease_dir", metavar="PATH")
+    add("--ignore-warnings", action="store_const", const=True)
+
+
+class _Formats(Container[str]):
+    """The output formats; plugins are looked for only when a name is none of ours."""
+
+    def __contains__(self, name: object) -> bool:
+        return name in output.FORMATS or name in output.names()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(output.names())
 
 
 class _Version(argparse.Action):
@@ -89,19 +119,42 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: Sequence[str] | None) -> int:
-    parser = build_parser()
-    args = parser.parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    log.setup_console("warning")
+    # What plugins add is shown in the help; else only those are loaded that could be meant.
+    parser, _ = build_parser(None if {"-h", "--help"} & {*words} or not words else words)
+    args = parser.parse_args(words)
     if args.verb is None:
         parser.print_help()
         return 1
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
+    _settle(args)
     log.setup_console(args.loglevel, args.logdepth)
-    config.set_command_line({name: getattr(args, name) for name in _GLOBALS_FOR_CONFIG})
-    result = args.run(args)
+    for name in config.empty_variables():
+        log.LOG.warning("environment variable %s is ignored: %s is empty", name, "it" if name[5:] else "its name")
+    with warnings.catch_warnings():
+        if args.ignore_warnings:
+            warnings.simplefilter("ignore")
+        result = args.run(args)
     outcome = result if isinstance(result, Outcome) else Outcome(result)
     output.show(outcome, args.out_format, sys.stdout)
     return outcome.exit_code
+
+
+def _settle(args: argparse.Namespace) -> None:
+    """Give the global options that were not given the values of the configuration. Raises ConfigError."""
+    # Options of verbs may have the names of settings; verbs pass them on themselves.
+    ours = [name for name in config.OPTIONS if hasattr(args, name) and not name.startswith("template_")]
+    # A workdir that was given counts for more than a prefix that the environment names.
+    explicit_workdir = args.workdir_path and not args.prefix_path
+    config.set_command_line({name: getattr(args, name) for name in ours})
+    for name in ours:
+        if getattr(args, name) is None:
+            setattr(args, name, config.get(name))
+    if explicit_workdir:
+        args.prefix_path = None
+    output.formatter(args.out_format)
 
 
 def _leave(number: int, _frame: FrameType | None) -> NoReturn:
@@ -115,4 +168,8 @@ def _complain(error: LagoError) -> None:
 
 def run() -> NoReturn:
     """What the console scripts call."""
+    if "_ARGCOMPLETE" in os.environ:
+        from . import completion
+
+        completion.complete()
     sys.exit(main())

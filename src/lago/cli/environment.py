@@ -1,4 +1,4 @@
-"""The verbs for an environment's life: init, start, status, list, stop, destroy."""
+"""The verbs for an environment's life: init, start, status, list, set-current, stop, cleanup, destroy."""
 
 from __future__ import annotations
 
@@ -40,6 +40,16 @@ def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
     list_ = verbs.add_parser("list", help="list the prefixes of a workdir")
     list_.add_argument("list_path", nargs="?", metavar="WORKDIR_PATH", help="the workdir")
     list_.set_defaults(run=_list)
+    current = verbs.add_parser("set-current", help="choose the prefix of a workdir that verbs are for")
+    current.add_argument("current_name", metavar="PREFIX_NAME", help="the prefix, by its name in the workdir")
+    current.set_defaults(run=_set_current)
+    cleanup = verbs.add_parser(
+        "cleanup",
+        help="stop everything, keep the files only",
+        description="Stop everything and let the environment be none any more. Its files stay, for a look at them, "
+        "until `lago destroy` removes them.",
+    )
+    cleanup.set_defaults(run=_cleanup)
     destroy = verbs.add_parser("destroy", help="stop everything and remove the environment")
     destroy.add_argument("--all-prefixes", action="store_true", help="all prefixes of the workdir")
     destroy.add_argument("-y", "--yes", action="store_true", help="don't ask")
@@ -113,19 +123,45 @@ def _list(args: argparse.Namespace) -> list[str]:
     return find_workdir(args.list_path or args.workdir_path or os.getcwd()).prefixes()
 
 
-def _destroy(args: argparse.Namespace) -> None:
+def _set_current(args: argparse.Namespace) -> None:
     from ..workdir import find_workdir
 
-    if args.prefix_path:
-        if _agreed(args.prefix_path, args.yes):
-            the_prefix(args).destroy()
+    find_workdir(args.workdir_path or os.getcwd()).set_current(args.current_name)
+
+
+def _cleanup(args: argparse.Namespace) -> None:
+    the_prefix(args).cleanup()
+
+
+def _destroy(args: argparse.Namespace) -> None:
+    from ..workdir import find_workdir, is_prefix
+
+    if args.prefix_path or (not args.workdir_path and is_prefix(os.getcwd())):
+        prefix = the_prefix(args)
+        path = prefix.paths.prefix()
+        if _agreed(path, args.yes) and not _was_link(path):
+            prefix.destroy()
         return
     workdir = find_workdir(args.workdir_path or os.getcwd())
-    names = workdir.prefixes()
-    if names and not args.all_prefixes:
-        names = [workdir.current() if args.prefix_name == "current" else args.prefix_name]
-    if _agreed(", ".join(names) or workdir.path, args.yes):
-        workdir.destroy(names)
+    if args.all_prefixes:
+        names = workdir.prefixes() + workdir.remains()
+    elif args.prefix_name != "current":
+        names = [args.prefix_name]
+    else:
+        names = [workdir.current()] if workdir.prefixes() else workdir.remains()
+    if not _agreed(", ".join(names) or workdir.path, args.yes):
+        return
+    if args.all_prefixes and _was_link(workdir.path):
+        return
+    workdir.destroy(name for name in names if not _was_link(workdir.join(name)))
+
+
+def _was_link(path: str) -> bool:
+    """Whether there was a link, which is removed; what it leads to is somebody else's."""
+    if not os.path.islink(path):
+        return False
+    os.unlink(path)
+    return True
 
 
 def _agreed(what: str, yes: bool) -> bool:

@@ -6,6 +6,10 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TextIO
 
+from .. import plugins
+from ..errors import ConfigError
+from ..plugins.output import OutFormatPlugin
+from ..utils import near
 from .outcome import Outcome
 
 _INDENT: Final = " " * 4
@@ -18,7 +22,7 @@ def default(value: Any) -> str:
 
 def _default_lines(value: Any, indent: str) -> Iterator[str]:
     if isinstance(value, Mapping):
-        for key in sorted(value):
+        for key in sorted(value, key=str):
             yield from _default_entry(key, value[key], indent)
     elif isinstance(value, list | tuple):
         for element in value:
@@ -48,7 +52,7 @@ def flat(value: Any) -> str:
 
 def _flat_lines(value: Any, path: tuple[str, ...]) -> Iterator[str]:
     if isinstance(value, Mapping):
-        for key in sorted(value):
+        for key in sorted(value, key=str):
             yield from _flat_lines(value[key], (*path, str(key)))
     elif isinstance(value, list | tuple):
         for number, element in enumerate(value):
@@ -59,18 +63,67 @@ def _flat_lines(value: Any, path: tuple[str, ...]) -> Iterator[str]:
 
 def as_json(value: Any) -> str:
     """JSON, everything kept."""
-    return json.dumps(value, sort_keys=True, indent=4)
+    return json.dumps(_plain(value), sort_keys=True, indent=4)
 
 
 def as_yaml(value: Any) -> str:
     """YAML in block style."""
     import yaml
 
-    text: str = yaml.safe_dump(value, default_flow_style=False, allow_unicode=True)
+    text: str = yaml.dump(_plain(value), Dumper=_dumper(), default_flow_style=False, allow_unicode=True)
     return text.removesuffix("\n").removesuffix("\n...")
 
 
-FORMATS: Final[dict[str, Callable[[Any], str]]] = {"default": default, "flat": flat, "json": as_json, "yaml": as_yaml}
+def _dumper() -> Any:
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        # An object that is there twice is written twice: readers of our output need not know YAML's anchors.
+        def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
+            return True
+
+    return Dumper
+
+
+def _plain(value: Any) -> Any:
+    """Containers of any kind as dict and list."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(element) for key, element in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(element) for element in value]
+    return value
+
+
+class _BuiltIn(OutFormatPlugin):
+    def __init__(self, function: Callable[[Any], str]) -> None:
+        self._function = function
+
+    def format(self, obj: Any) -> str:
+        return self._function(obj)
+
+
+FORMATS: Final[dict[str, OutFormatPlugin]] = {
+    "default": _BuiltIn(default),
+    "flat": _BuiltIn(flat),
+    "json": _BuiltIn(as_json),
+    "yaml": _BuiltIn(as_yaml),
+}
+
+
+def names() -> list[str]:
+    """Names of all formats, those of plugins too."""
+    return [*FORMATS, *(entry.name for entry in plugins.entries(plugins.OUTPUT) if entry.name not in FORMATS)]
+
+
+def formatter(name: str) -> OutFormatPlugin:
+    """A format by name. Raises ConfigError if there is none, or its plugin is broken."""
+    if name in FORMATS:
+        return FORMATS[name]
+    for entry in plugins.entries(plugins.OUTPUT):
+        if entry.name == name and (plugin := plugins.load_one(entry)) is not None:
+            found: OutFormatPlugin = plugin
+            return found
+    raise ConfigError(f"there is no output format {name}", hint=near(name, FORMATS))
 
 
 def show(outcome: Outcome, format_: str, stream: TextIO) -> None:
@@ -79,6 +132,6 @@ def show(outcome: Outcome, format_: str, stream: TextIO) -> None:
         return
     if format_ == "default" and outcome.show is not None and stream.isatty():
         outcome.show(stream)
-    elif text := FORMATS[format_](outcome.data):
+    elif text := formatter(format_).format(outcome.data):
         print(text, file=stream)
     stream.flush()

@@ -1,11 +1,13 @@
 """Packet filter of a private hypervisor's network namespace.
 
 Here libvirt's own rules, a dozen programs run per network, would only cost time: nobody else is in the namespace.
-Guests of one net reach each other over its bridge, nets don't reach each other, and all reach the outside, masqueraded.
+Guests of one net reach each other over its bridge, nets don't reach each other, and all reach the outside, masqueraded,
+but for those of isolated nets.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import Final
@@ -13,11 +15,15 @@ from typing import Final
 DEVICE: Final = "tap0"
 """The way out."""
 
+ISOLATED: Final = "lagi-"
+"""How the devices of isolated nets begin, see `lago.topology.bridge_name`."""
+
 _RULES: Final = f"""\
 *filter
 :INPUT ACCEPT
 :FORWARD DROP
 :OUTPUT ACCEPT
+-A FORWARD -i {ISOLATED}+ -j DROP
 -A FORWARD -o {DEVICE} -j ACCEPT
 -A FORWARD -i {DEVICE} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
 COMMIT
@@ -33,26 +39,40 @@ _FILL_CHECKSUMS: Final = """\
 COMMIT
 """
 
-_BRIDGED_PACKETS: Final = "/proc/sys/net/bridge/bridge-nf-call-iptables"
+# Nothing of IPv6 leaves its net.
+_RULES_6: Final = """\
+*filter
+:INPUT ACCEPT
+:FORWARD DROP
+:OUTPUT ACCEPT
+COMMIT
+"""
+
+_BRIDGED_PACKETS: Final = (
+    "/proc/sys/net/bridge/bridge-nf-call-iptables",
+    "/proc/sys/net/bridge/bridge-nf-call-ip6tables",
+)
 
 
 def set_up() -> None:
     """Install the rules. Raises RuntimeError if they can't be."""
-    try:
-        with open(_BRIDGED_PACKETS, "w", encoding="ascii") as file:
+    for path in _BRIDGED_PACKETS:
+        with contextlib.suppress(FileNotFoundError), open(path, "w", encoding="ascii") as file:
             file.write("0")
-    except FileNotFoundError:
-        pass
     if _restore(_RULES) != 0:
         raise RuntimeError("iptables-restore failed")
+    if _restore(_RULES_6, "ip6tables-restore") != 0:
+        print("packets of IPv6 are not filtered", file=sys.stderr, flush=True)
     if _restore(_FILL_CHECKSUMS) != 0:
         print("the checksums of DHCP answers are not filled in", file=sys.stderr, flush=True)
 
 
-def _restore(rules: str) -> int:
+def _restore(rules: str, program: str = "iptables-restore") -> int:
     path = "/run/.lago-rules"
     with open(path, "w", encoding="ascii") as file:
         file.write(rules)
-    program = "iptables-restore"
-    pid = os.posix_spawnp(program, [program, "--noflush", path], os.environ)
+    try:
+        pid = os.posix_spawnp(program, [program, "--noflush", path], os.environ)
+    except FileNotFoundError:
+        return 127
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

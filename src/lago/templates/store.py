@@ -82,11 +82,19 @@ class TemplateStore:
 
     def get_image(self, version: TemplateVersion) -> TemplateImage:
         """The image, for use in a topology."""
-        path = self.get_path(version)
-        metadata = self.get_stored_metadata(version)
+        return self._image(version.name, self.get_path(version), self.get_stored_metadata(version))
+
+    def image_at(self, path: str) -> TemplateImage | None:
+        """The image of the store that is at `path`, if one is."""
+        if os.path.dirname(path) != os.path.realpath(self._root) or not os.path.exists(f"{path}.metadata"):
+            return None
+        with open(f"{path}.metadata", encoding="utf-8") as file:
+            return self._image(os.path.basename(path), path, json.load(file))
+
+    def _image(self, name: str, path: str, metadata: dict[str, Any]) -> TemplateImage:
         format = metadata.get("format") or _format(path)
         metadata.update({extra: f"{path}.{extra}" for extra in EXTRAS if os.path.exists(f"{path}.{extra}")})
-        return TemplateImage(id=version.name, path=path, format=format, metadata=metadata)
+        return TemplateImage(id=name, path=path, format=format, metadata=metadata)
 
     def ensure(self, version: TemplateVersion) -> TemplateImage:
         """The image, which is fetched or built first if it is not there.

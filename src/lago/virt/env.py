@@ -18,6 +18,7 @@ from ..paths import Paths
 from ..topology import Domain, Net
 from ..utils import in_parallel, near
 from . import network
+from .auth import connect
 from .events import Ends, start_loop
 from .network import Network
 from .readiness import Phase
@@ -59,7 +60,7 @@ class VirtEnv:
         self.uuid = prefix.uuid
         self.hypervisor: Hypervisor = prefix.hypervisor
         self._vms = {name: VM(self, spec) for name, spec in vm_specs.items()}
-        self._nets = {name: Network(self, spec) for name, spec in net_specs.items()}
+        self._nets = {name: network.make(self, spec) for name, spec in net_specs.items()}
         self._connection: libvirt.virConnect | None = None
         self._ends: Ends | None = None
         self._lock = threading.Lock()
@@ -76,15 +77,7 @@ class VirtEnv:
 
     def _open(self) -> libvirt.virConnect:
         start_loop()
-        # libvirt would print every error, also those that are answers.
-        libvirt.registerErrorHandler(lambda _context, error: LOG.debug("libvirt: %s", error[2]), None)
-        try:
-            return libvirt.open(self.hypervisor.uri)
-        except libvirt.libvirtError as error:
-            raise HypervisorError(
-                f"no connection to libvirt at {self.hypervisor.uri}: {error}",
-                hint="is libvirtd running, and may you use it? --libvirt_url private, the default, needs neither",
-            ) from error
+        return connect(self.hypervisor.uri)
 
     @property
     def ends(self) -> Ends:
@@ -155,8 +148,8 @@ class VirtEnv:
         known: dict[str, str] = {}
         if self.live:
             with refusals("the state of machines can't be asked"):
-                for domain in self.libvirt_con.listAllDomains():
-                    known[domain.name()] = STATES.get(domain.state()[0], "unknown")
+                for domain, stats in self.libvirt_con.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE):
+                    known[domain.name()] = STATES.get(stats.get("state.state", -1), "unknown")
         return {name: known.get(vm.libvirt_name(), "down") for name, vm in self._vms.items()}
 
     def nets_up(self) -> set[str]:
@@ -181,7 +174,8 @@ class VirtEnv:
         vms = self._select(names)
         nets = [self._nets[name] for name in dict.fromkeys(nic.net for vm in vms for nic in vm.nics())]
         with task("Start hypervisor"):
-            self.hypervisor.ensure([net.gw() for net in self._nets.values() if net.is_management()])
+            answering = [gw for net in self._nets.values() if net.is_management() and (gw := net.gw())]
+            self.hypervisor.ensure(answering)
             fresh = {name for name, state in self.states().items() if state != "running"}
             up = self.nets_up()
             LOG.debug("machines run under %s: %s", self.accel.kind, self.accel.reason)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import xml.etree.ElementTree as ET
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import libvirt
 
-from ..errors import LagoError
+from .. import state
+from ..errors import HypervisorError, LagoError
 from ..topology import Net, bridge_name, libvirt_net_name
-from . import xml as formats
+from . import netxml, xml
 from .refusals import create, refusals
 
 if TYPE_CHECKING:
@@ -17,10 +20,12 @@ if TYPE_CHECKING:
 
 
 def subnets(connection: libvirt.virConnect) -> set[str]:
-    """All networks that libvirt knows, as `address/mask`."""
+    """All IPv4 networks that libvirt knows, as `address/mask`."""
     described = (ET.fromstring(net.XMLDesc()) for net in connection.listAllNetworks())  # noqa: S314 - libvirt's own
     ips = (ip.attrib for root in described for ip in root.iter("ip") if "address" in ip.attrib)
-    return {f"{ip['address']}/{ip.get('prefix') or ip.get('netmask', '24')}" for ip in ips}
+    return {
+        f"{ip['address']}/{ip.get('prefix') or ip.get('netmask', '24')}" for ip in ips if ip.get("family") != "ipv6"
+    }
 
 
 class Network:
@@ -34,8 +39,8 @@ class Network:
         """Its name in the init file."""
         return self.spec.name
 
-    def gw(self) -> str:
-        """Its gateway's address, which is also the host's on it."""
+    def gw(self) -> str | None:
+        """Its gateway's address, which is also the host's on it; a bridge net has none."""
         return self.spec.gw
 
     def is_management(self) -> bool:
@@ -44,16 +49,39 @@ class Network:
 
     def resolve(self, name: str) -> str:
         """The address of a name on this net. Raises LagoError if it has none."""
+        known = {**self.spec.dns_records, **self.spec.mapping}
         try:
-            return self.spec.mapping[name]
+            return known[name]
         except KeyError:
-            raise LagoError(
-                f"net {self.name()} has no name {name}", hint=f"known: {', '.join(self.spec.mapping)}"
-            ) from None
+            raise LagoError(f"net {self.name()} has no name {name}", hint=f"known: {', '.join(known)}") from None
+
+    def mapping(self) -> Mapping[str, str]:
+        """Addresses by name."""
+        return self.spec.mapping
+
+    def add_mapping(self, name: str, ip: str, save: bool = True) -> None:
+        """Let `name` stand for `ip` on this net; DNS knows it when the net is started next."""
+        self.spec = dataclasses.replace(self.spec, mapping={**self.spec.mapping, name: ip})
+        if save:
+            self.save()
+
+    def add_mappings(self, mappings: Mapping[str, str]) -> None:
+        """Let every name stand for its address, and save that."""
+        for name, ip in mappings.items():
+            self.add_mapping(name, ip, save=False)
+        self.save()
+
+    def save(self) -> None:
+        """Write it to the prefix."""
+        state.save_net(self._env.paths, self.spec)
 
     def libvirt_name(self) -> str:
         """What libvirt calls it."""
         return libvirt_net_name(self._env.uuid, self.name())
+
+    def bridge_name(self) -> str:
+        """Its device on the host."""
+        return bridge_name(self._env.uuid, self.name(), isolated=self.spec.type == "isolated")
 
     def _find(self) -> libvirt.virNetwork | None:
         try:
@@ -69,34 +97,58 @@ class Network:
 
     def start(self) -> None:
         """Bring it up, unless it is."""
-        with refusals(f"net {self.name()} does not start"):
-            found = self._find() or self._env.libvirt_con.networkDefineXML(self._xml())
-            if not found.isActive():
-                create(found)
+        try:
+            with refusals(f"net {self.name()} does not start"):
+                found = self._find() or self._env.libvirt_con.networkDefineXML(self._xml())
+                if not found.isActive():
+                    create(found)
+        except HypervisorError as error:
+            raise self._explained(error) from error.__cause__
+
+    def _explained(self, error: HypervisorError) -> HypervisorError:
+        if "accept_ra" not in error.what:
+            return error
+        # The host has its own IPv6 route from a router, and forgets it when it becomes a router itself.
+        return HypervisorError(
+            error.what,
+            details="the host got its IPv6 route from a router, and would lose it when it forwards IPv6 packets itself",
+            hint=f"write ipv6: false for the net {self.name()}, or sysctl -w net.ipv6.conf.DEVICE.accept_ra=2 for the "
+            "host's device",
+        )
 
     def _xml(self) -> str:
-        macs = {
-            nic.ip: nic.mac
-            for vm in self._env.get_vms().values()
-            for nic in vm.spec.nics
-            if nic.net == self.name() and nic.ip
-        }
-        # A management net answers for the names of all nets; its own come first.
-        nets = [self, *(net for net in self._env.get_nets().values() if net is not self)]
-        records: dict[str, str] = {}
-        for net in nets:
-            for name, address in net.spec.mapping.items():
-                records.setdefault(name, address)
-        return formats.network_xml(
+        env = self._env
+        nics = [nic for vm in env.get_vms().values() for nic in vm.nics() if nic.net == self.name()]
+        way = netxml.Way(
+            filtered=env.hypervisor.shared, forwarders=tuple(env.forwarders), own_bridge=self._has_own_bridge()
+        )
+        return netxml.network_xml(
             self.spec,
             name=self.libvirt_name(),
-            uuid=formats.object_uuid(self._env.uuid, self.libvirt_name()),
-            bridge=bridge_name(self._env.uuid, self.name()),
-            macs=macs,
-            records=records,
-            forwarders=self._env.forwarders,
-            filtered=self._env.hypervisor.shared,
+            uuid=xml.object_uuid(env.uuid, self.libvirt_name()),
+            bridge=self.bridge_name(),
+            nics=nics,
+            records=self._records() if self.is_management() else {},
+            way=way,
         )
+
+    def _has_own_bridge(self) -> bool:
+        return False
+
+    def _records(self) -> dict[str, list[str]]:
+        """Names by address. A management net answers for the names of all nets; its own come first."""
+        nets = [self, *(net for net in self._env.get_nets().values() if net is not self)]
+        addresses: dict[str, str] = {}
+        for net in nets:
+            for name, address in [*net.spec.mapping.items(), *net.spec.dns_records.items()]:
+                addresses.setdefault(name, address)
+        ip6 = {nic.ip: nic.ip6 for vm in self._env.get_vms().values() for nic in vm.nics() if nic.ip and nic.ip6}
+        records: dict[str, list[str]] = {}
+        for name, address in addresses.items():
+            for one in (address, ip6.get(address)):
+                if one:
+                    records.setdefault(one, []).append(name)
+        return records
 
     def stop(self) -> None:
         """Take it down and forget it, if it is there."""
@@ -112,3 +164,56 @@ class Network:
         with refusals(f"the leases of net {self.name()} can't be asked"):
             found = self._find()
             return {lease["ipaddr"] for lease in found.DHCPLeases()} if found is not None else set()
+
+
+class NATNetwork(Network):
+    """A network whose guests reach the world."""
+
+
+class IsolatedNetwork(Network):
+    """A network whose guests reach each other and nobody else; it has addresses and names all the same."""
+
+
+class BridgeNetwork(Network):
+    """A bare switch: no addresses, no names.
+
+    On the shared libvirt of this host it is a Linux bridge of ours, so that other things can be plugged in; elsewhere
+    libvirt makes it.
+    """
+
+    def _has_own_bridge(self) -> bool:
+        return self._env.hypervisor.shared and self._env.hypervisor.local
+
+    def start(self) -> None:
+        """Bring it up, unless it is."""
+        if not self._has_own_bridge():
+            super().start()
+            return
+        from .. import brctl
+
+        made = not brctl.exists(self.bridge_name())
+        if made:
+            brctl.create(self.bridge_name(), False)
+        try:
+            super().start()
+        except BaseException:
+            if made:
+                brctl.destroy(self.bridge_name())
+            raise
+
+    def stop(self) -> None:
+        """Take it down and forget it, if it is there."""
+        super().stop()
+        if self._has_own_bridge():
+            from .. import brctl
+
+            if brctl.exists(self.bridge_name()):
+                brctl.destroy(self.bridge_name())
+
+
+_CLASSES = {"nat": NATNetwork, "isolated": IsolatedNetwork, "bridge": BridgeNetwork}
+
+
+def make(env: VirtEnv, spec: Net) -> Network:
+    """A network of the class for its type."""
+    return _CLASSES[spec.type](env, spec)

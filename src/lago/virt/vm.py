@@ -14,7 +14,7 @@ from .. import bootstrap, config, ssh
 from ..errors import VMError, VMNotRunning
 from ..topology import Domain, Nic, libvirt_domain_name
 from ..utils import CommandStatus
-from . import readiness, xml
+from . import cpu, needs, readiness, xml
 from .refusals import create, refusals
 
 if TYPE_CHECKING:
@@ -60,8 +60,12 @@ class VM:
         return self.spec.metadata
 
     def distro(self) -> str | None:
-        """What its template says it runs."""
-        return self.spec.template.metadata.get("distro") if self.spec.template else None
+        """What it runs, by its init file or its template."""
+        return self.spec.distro or self.spec.image.get("distro")
+
+    def root_password(self) -> str | None:
+        """Password of its root, by its init file or its template."""
+        return self.spec.root_password or self.spec.image.get("root-password")
 
     def libvirt_name(self) -> str:
         """What libvirt calls it."""
@@ -101,6 +105,7 @@ class VM:
             found = self._find()
             if found is not None and found.isActive():
                 return
+            needs.check(self.spec, self.env.hypervisor)
             with contextlib.suppress(FileNotFoundError):
                 os.rename(self.console_log(), f"{self.console_log()}.old")
             self.env.ends.forget(self.libvirt_name())
@@ -116,14 +121,18 @@ class VM:
             console_log=self.console_log(),
             oem_strings=additions.oem_strings,
         )
-        nets = {name: net.libvirt_name() for name, net in self.env.get_nets().items()}
+        nets = self.env.get_nets()
+        kvm = self.env.accel.kind == "kvm"
+        here = kvm and self.env.hypervisor.local
         return xml.domain_xml(
             self.spec,
             name=self.libvirt_name(),
             uuid=xml.object_uuid(self.env.uuid, self.libvirt_name()),
             files=files,
-            kvm=self.env.accel.kind == "kvm",
-            nets=nets,
+            kvm=kvm,
+            nets={name: net.libvirt_name() for name, net in nets.items()},
+            specs={name: net.spec for name, net in nets.items()},
+            nested=cpu.nested_flag(self.spec.cpu_model) if here and self.spec.cpu_model else None,
         )
 
     def stop(self) -> None:
@@ -140,7 +149,10 @@ class VM:
                 except libvirt.libvirtError:
                     found.destroy()
             if defined:
-                found.undefine()
+                # Libvirt refuses flags it has no use for.
+                nvram = libvirt.VIR_DOMAIN_UNDEFINE_NVRAM if self.spec.firmware == "uefi" else 0
+                tpm = libvirt.VIR_DOMAIN_UNDEFINE_TPM if self.spec.tpm else 0
+                found.undefineFlags(nvram | tpm)
 
     def console_log(self) -> str:
         """File with what it wrote on its serial console since we started it; `.old` is that of the time before."""
@@ -171,9 +183,14 @@ class VM:
         """Return when it runs commands over ssh.
 
         Raises:
-            VMNotReady: it did not within config `boot_timeout`; says how far it came.
+            VMNotReady: it did not within `boot_time_sec` or config `boot_timeout`; says how far it came.
         """
-        readiness.wait_for_ssh(self, config.get("boot_timeout") * self.env.accel.time_factor, on_phase)
+        seconds = self.spec.boot_time_sec or config.get("boot_timeout")
+        readiness.wait_for_ssh(self, seconds * self.env.accel.time_factor, on_phase)
+        if (rest := bootstrap.after_boot(self.spec)) is not None:
+            command, data = rest
+            if status := self.guest.run(command, data=data):
+                raise VMError(f"{self.name()}: {command[0]} failed", details=status.err.decode(errors="replace"))
 
     def ssh(self, command: str | Sequence[str], data: bytes | None = None) -> CommandStatus:
         """Run a command and return how it ended; a list is quoted, a string is for the guest's shell.

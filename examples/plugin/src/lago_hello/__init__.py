@@ -1,0 +1,1 @@
+"""An example of plugins for Lago; see `lago.plugins` for the contracts."""

@@ -1,0 +1,87 @@
+"""Completion of words in a shell, by argcomplete: verbs and options, and names of prefixes, machines and templates."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from .. import config
+from ..errors import LagoError
+
+
+def complete() -> None:
+    """Answer the shell, and end."""
+    import argcomplete
+
+    from . import build_parser
+
+    parser, verbs = build_parser(plugins=None)
+    attach(parser)
+    for one in verbs.choices.values():
+        attach(one)
+    argcomplete.autocomplete(parser)
+
+
+def attach(parser: argparse.ArgumentParser) -> None:
+    """Give the arguments of a parser, and of those below it, what completes them."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for one in action.choices.values():
+                attach(one)
+        elif action.dest in _COMPLETERS and not hasattr(action, "completer"):
+            action.completer = _COMPLETERS[action.dest]  # type: ignore[attr-defined]
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    # Where there is no environment there is nothing to complete, and nobody to tell.
+    with contextlib.suppress(LagoError, OSError):
+        yield
+
+
+def _setting(args: argparse.Namespace, name: str) -> Any:
+    given = getattr(args, name, None)
+    return config.get(name) if given is None else given
+
+
+def machines(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+    """Names of the environment's machines."""
+    from ..workdir import find_prefix
+
+    with _quietly():
+        prefix_path, workdir_path, name = (
+            _setting(parsed_args, key) for key in ("prefix_path", "workdir_path", "prefix_name")
+        )
+        return list(find_prefix(prefix_path, workdir_path, name).topology.domains)
+    return []
+
+
+def prefixes(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+    """Names of the workdir's prefixes."""
+    from ..workdir import find_workdir
+
+    with _quietly():
+        return find_workdir(_setting(parsed_args, "workdir_path") or os.getcwd()).prefixes()
+    return []
+
+
+def templates(**_: Any) -> list[str]:
+    """Names of the repository's templates."""
+    from ..templates import default_repository
+
+    with _quietly():
+        return list(default_repository().names())
+    return []
+
+
+_COMPLETERS: Final[dict[str, Callable[..., list[str]]]] = {
+    "vm_names": machines,
+    "host": machines,
+    "prefix_name": prefixes,
+    "current_name": prefixes,
+    "name": templates,
+}
+"""What completes an argument, by the name it has in the parsed command line."""

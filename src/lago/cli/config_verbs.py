@@ -1,0 +1,34 @@
+"""The verb `generate-config`."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from .environment import Verbs
+from .outcome import Outcome
+
+
+def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    """Add the verb to the command line."""
+    parser = verbs.add_parser(
+        "generate-config",
+        help="print a configuration file with all defaults",
+        description="Print a configuration file with all defaults, to be edited and put at ~/.config/lago/lago.conf.",
+    )
+    parser.add_argument("--verbose", action="store_true", help="options without a default too, as comments")
+    parser.set_defaults(run=_generate)
+
+
+def _generate(args: argparse.Namespace) -> Outcome:
+    from .. import config
+    from . import build_parser
+    from .settings import options_of
+
+    sections = [("lago", [(name, option.default, option.help) for name, option in config.OPTIONS.items()])]
+    _, verbs = build_parser(plugins=None)
+    for name, parser in verbs.choices.items():
+        options = [(action.dest, action.default, action.help or "") for action in options_of(parser)]
+        sections.append((name, options))
+    text = config.ini(sections, verbose=args.verbose, date=time.strftime("%Y-%m-%d"))
+    return Outcome(text)

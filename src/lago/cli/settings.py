@@ -1,0 +1,60 @@
+"""Where options of verbs meet the configuration: a section named after a verb has defaults of its options."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from .. import config
+
+
+class Verbs(argparse._SubParsersAction):  # type: ignore[type-arg]
+    """The verbs; the one that is called gets its defaults from its section of the configuration."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        if values and values[0] in self.choices:
+            apply(self.choices[values[0]], values[0])
+        super().__call__(parser, namespace, values, option_string)
+
+
+def options_of(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
+    """Its options, without those that only print something."""
+    for action in parser._actions:
+        if action.option_strings and action.dest not in ("help", "version") and action.dest != argparse.SUPPRESS:
+            yield action
+
+
+def apply(parser: argparse.ArgumentParser, section: str) -> None:
+    """Take the defaults of options from a section of the configuration. Raises ConfigError."""
+    for action in options_of(parser):
+        found = config.find(action.dest, section)
+        if found is not None:
+            value = config.read(found, action.dest, functools.partial(_read, action), action.help or "")
+            parser.set_defaults(**{action.dest: value})
+            action.required = False
+
+
+def _read(action: argparse.Action, text: str) -> Any:
+    if action.nargs == 0:
+        return config.boolean(text)
+    if action.nargs in ("*", "+") or isinstance(action.nargs, int):
+        return [_one(action, word) for word in text.replace(",", " ").split()]
+    return _one(action, text)
+
+
+def _one(action: argparse.Action, text: str) -> Any:
+    try:
+        value = action.type(text) if callable(action.type) else text
+    except (argparse.ArgumentTypeError, TypeError) as error:
+        raise ValueError(str(error)) from None
+    if action.choices is not None and value not in action.choices:
+        raise ValueError(f"expected one of {', '.join(map(str, action.choices))}")
+    return value

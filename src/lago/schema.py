@@ -1,0 +1,85 @@
+"""The sections of an init file as JSON Schema (2020-12), which editors check and complete files by."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .fields import Address, Choice, DnsLabel, Field, Flag, Free, ListOf, MappingOf, Names, Reader, Section, Size, Text
+from .fields import Whole as WholeNumber
+from .readers import HostName, Markup, Path, Root, Target, Truthy
+from .sections import ENVIRONMENT
+
+_VERSION = "https://json-schema.org/draft/2020-12/schema"
+
+
+def schema() -> dict[str, Any]:
+    """The schema of a whole init file."""
+    whole = of(ENVIRONMENT)
+    return {
+        "$schema": _VERSION,
+        "title": "Lago init file",
+        **whole,
+        # Such keys hold what the file repeats by anchors.
+        "patternProperties": {"^x-": {}},
+    }
+
+
+def of(reader: Reader) -> dict[str, Any]:
+    """The schema of what a reader takes."""
+    match reader:
+        case Section():
+            required = [key for key, field in reader.fields.items() if field.required]
+            return {
+                "type": "object",
+                "properties": {key: _property(field) for key, field in reader.fields.items()},
+                "additionalProperties": False,
+                **({"required": required} if required else {}),
+            }
+        case ListOf():
+            return {"type": ["array", "null"], "items": of(reader.item)}
+        case MappingOf():
+            names = _pattern(reader.name)
+            # A mapping with nothing in it is an empty one, as in `nets: {lab: }`.
+            item = of(reader.item)
+            item = {**item, "type": ["object", "null"]} if item.get("type") == "object" else item
+            return {
+                "type": ["object", "null"],
+                **({"propertyNames": names} if names else {}),
+                "additionalProperties": item,
+            }
+        case Names():
+            return {"oneOf": [of(reader.item), {"type": "array", "items": of(reader.item)}]}
+        case Choice():
+            return {"enum": [*reader.words, *reader.aliases]}
+        case Flag():
+            return {"type": "boolean"}
+        case Truthy():
+            return {"type": ["boolean", "integer", "string", "null"]}
+        case WholeNumber():
+            return {"type": "integer", "minimum": reader.low, "maximum": reader.high}
+        case Size():
+            return {"type": ["string", "integer"], "pattern": r"^[0-9]+(\.[0-9]+)?[kKMmGgTtPpEe]?$", "minimum": 0}
+        case Free():
+            return {"type": ["object", "null"]}
+        case Root() | Markup():
+            return {"type": "object", "minProperties": 1}
+        case Address():
+            return {"type": "string", "format": "ipv4"}
+        case Text() | DnsLabel() | HostName():
+            return {"type": "string", **_pattern(reader)}
+        case Path() | Target():
+            return {"type": "string", "minLength": 1}
+    raise TypeError(f"{type(reader).__name__} has no schema")
+
+
+def _property(field: Field) -> dict[str, Any]:
+    found = {"description": field.doc, **of(field.reader)}
+    if isinstance(field.default, str | int | bool):
+        found["default"] = field.default
+    return found
+
+
+def _pattern(reader: Reader) -> dict[str, Any]:
+    if isinstance(reader, DnsLabel):
+        return {"pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"}
+    return {"pattern": f"^(?:{reader.pattern})$"} if isinstance(reader, Text) else {}

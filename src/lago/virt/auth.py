@@ -1,0 +1,40 @@
+"""Connections to libvirt, also to one that asks who we are."""
+
+from __future__ import annotations
+
+import libvirt
+
+from .. import config
+from ..errors import HypervisorError
+from ..log import LOG
+
+_NAMES = (libvirt.VIR_CRED_AUTHNAME, libvirt.VIR_CRED_USERNAME)
+_SECRETS = (libvirt.VIR_CRED_PASSPHRASE, libvirt.VIR_CRED_NOECHOPROMPT)
+
+
+def connect(uri: str) -> libvirt.virConnect:
+    """A connection; config `libvirt_user` and `libvirt_password` answer what libvirt asks. Raises HypervisorError."""
+    user, password = config.get("libvirt_user"), config.get("libvirt_password")
+    asked: list[str] = []
+
+    def answer(questions: list[list[object]], _data: object) -> int:
+        for question in questions:
+            kind = question[0]
+            value = user if kind in _NAMES else password if kind in _SECRETS else None
+            if value is None:
+                asked.append("a user name" if kind in _NAMES else "a password")
+                return -1
+            question[4] = value
+        return 0
+
+    # libvirt would print every error, also those that are answers.
+    libvirt.registerErrorHandler(lambda _context, error: LOG.debug("libvirt: %s", error[2]), None)
+    try:
+        return libvirt.openAuth(uri, [[*_NAMES, *_SECRETS], answer, None], 0)
+    except libvirt.libvirtError as error:
+        hint = "is libvirtd running, and may you use it? --libvirt_url private, the default, needs neither"
+        if asked:
+            hint = f"it asks for {' and '.join(asked)}: set --libvirt-user and --libvirt-password"
+        elif user and error.get_error_code() in (libvirt.VIR_ERR_AUTH_FAILED, libvirt.VIR_ERR_AUTH_CANCELLED):
+            hint = "it refuses --libvirt-user and --libvirt-password"
+        raise HypervisorError(f"no connection to libvirt at {uri}: {error}", hint=hint) from error
