@@ -6,12 +6,11 @@ more than that is growth faster than linear.
 
 from __future__ import annotations
 
-import sys
 import time
 from functools import partial
 from itertools import pairwise
 
-from common import PYTHON, compare, options, report, timed
+from common import PYTHON, compare, finish, options, report, timed
 
 from lago import initfile, spec, topology
 
@@ -72,4 +71,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    finish(main)

@@ -5,7 +5,6 @@ The floor is the same with one machine. How often libvirt is asked for the state
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import libvirt
-from common import LAGO, compare, options, report, room, timed
+from common import LAGO, compare, finish, options, report, room, timed
 
 from lago import state
 from lago.paths import Paths
@@ -94,4 +93,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    finish(main)

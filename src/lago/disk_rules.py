@@ -49,7 +49,7 @@ def _type(at: At, disk: Table) -> Any:
     if kind is None:
         return at.fault("say what is on it: template_name: mini, path: IMAGE, or size: 10G for an empty disk")
     for key, kinds in _FOR.items():
-        if at[key].value is not None and kind not in kinds:
+        if kind not in kinds and at[key].value is not None:
             what = {"template": "a template disk", "empty": "an empty disk", "file": "a file"}[kind]
             has = "template" if key.startswith("template_") else key
             at[key].fault(f"{what} has no {has}, remove it or write type: {' or '.join(kinds)}", of_key=True)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -53,8 +54,8 @@ class Node:
     anchor: str | None = None
     text: str = ""
     plain: bool = False
-    items: list[Node] = field(default_factory=list)
-    pairs: list[tuple[Node, Node]] = field(default_factory=list)
+    items: Sequence[Node] = ()
+    pairs: Sequence[tuple[Node, Node]] = ()
 
     @property
     def scalar(self) -> str | int | float | bool | None:
@@ -160,18 +161,18 @@ class _Composer:
             node.plain = event.implicit[0] or tag not in ("", "!", "str")
         elif isinstance(event, yaml.SequenceStartEvent):
             node.kind = list
-            while not self.loader.check_event(yaml.SequenceEndEvent):
-                node.items.append(self.node(self.loader.get_event(), depth + 1))
-            self.loader.get_event()
+            node.items = list(self._until(yaml.SequenceEndEvent, depth + 1))
         else:
             node.kind = dict
-            while not self.loader.check_event(yaml.MappingEndEvent):
-                key = self.node(self.loader.get_event(), depth + 1)
-                node.pairs.append((key, self.node(self.loader.get_event(), depth + 1)))
-            self.loader.get_event()
+            nodes = self._until(yaml.MappingEndEvent, depth + 1)
+            node.pairs = list(zip(nodes, nodes, strict=True))
         if node.anchor:
             self.anchors[node.anchor] = node
         return node
+
+    def _until(self, end: type[Any], depth: int) -> Iterator[Node]:
+        while type(event := self.loader.get_event()) is not end:
+            yield self.node(event, depth)
 
 
 def _explained(error: yaml.MarkedYAMLError, text: str) -> SyntaxFault:
