@@ -113,6 +113,7 @@ class Prefix:
             variables: what may stand in paths as `$NAME`.
         """
         from . import bootstrap, disks, templates, topology
+        from .plugins import machines
         from .templates import layered
 
         variables = _variables(self._prefix, "LagoInitFile") if variables is None else variables
@@ -129,8 +130,15 @@ class Prefix:
             subnets=subnets,
             layered=plain,
             variables=variables,
-            root_password=config.get("default_root_password", None),
+            defaults={
+                "root_password": config.get("default_root_password", None),
+                "vm_type": config.get("default_vm_type"),
+                "vm_provider": config.get("default_vm_provider"),
+            },
         )
+        for domain in resolved.domains.values():
+            machines.kind(domain.vm_type, domain.name)
+            machines.provider(domain.vm_provider, domain.name)
         with open(self.paths.ssh_id_rsa_pub(), encoding="utf-8") as file:
             public_key = file.read().strip()
         with task("Create disks"):
@@ -221,7 +229,7 @@ class Prefix:
         return Guest(
             name=name,
             user=domain.ssh_user or config.get("ssh_user", None) or domain.image.get("ssh-user") or "root",
-            password=domain.ssh_password,
+            password=domain.ssh_password or config.get("ssh_password"),
             address=domain.ip or "",
             key=self.paths.ssh_id_rsa(),
             control=os.path.join(self.hypervisor.socket_dir(), f"ssh-{number}"),

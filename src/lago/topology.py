@@ -170,7 +170,7 @@ def resolve(
     subnets: Mapping[str, str] | None = None,
     layered: Mapping[str, TemplateImage] | None = None,
     variables: Mapping[str, str] | None = None,
-    root_password: str | None = None,
+    defaults: Mapping[str, str | None] | None = None,
 ) -> Topology:
     """Decide everything that the init file leaves open.
 
@@ -186,7 +186,8 @@ def resolve(
         subnets: gateways by net, for nets that lease their subnet.
         layered: the image for every path in `spec.layered()`.
         variables: what may stand in paths as `$NAME`.
-        root_password: of machines for which neither the init file nor the template has one.
+        defaults: attributes of machines (`root_password`, `vm_type`, ...) that neither the init file nor, for the root
+            password, the template has.
 
     Raises:
         LagoError: there are not enough subnets or addresses, two nets get the same name, a variable is not there, or
@@ -214,14 +215,16 @@ def resolve(
         )
         for name, net in spec.nets.items()
     }
-    if root_password is not None:
-        domains = {name: _with_password(domain, root_password) for name, domain in domains.items()}
+    if defaults:
+        domains = {name: _with_defaults(domain, defaults) for name, domain in domains.items()}
     return Topology(domains=domains, nets=nets)
 
 
-def _with_password(domain: Domain, password: str) -> Domain:
-    known = domain.root_password or domain.image.get("root-password")
-    return domain if known else replace(domain, root_password=password)
+def _with_defaults(domain: Domain, defaults: Mapping[str, Any]) -> Domain:
+    missing = {key: value for key, value in defaults.items() if getattr(domain, key) is None}
+    if domain.image.get("root-password"):
+        missing.pop("root_password", None)
+    return replace(domain, **missing)
 
 
 def _check_names(uuid: str, spec: EnvSpec) -> None:

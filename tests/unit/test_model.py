@@ -228,8 +228,11 @@ def test_an_isolated_net_forwards_nothing_and_asks_nobody() -> None:
 
 def test_a_password_of_the_configuration_is_for_those_that_have_none() -> None:
     text = "domains: {vm0: {root-password: own}, vm1: {disks: [{template_name: mini}]}, vm2: {}}"
-    found = resolved(text, root_password="general", metadata={"root-password": "template"}).domains
+    found = resolved(
+        text, defaults={"root_password": "general", "vm_type": "other"}, metadata={"root-password": "template"}
+    ).domains
     assert [vm.root_password for vm in found.values()] == ["own", None, "general"]
+    assert {vm.vm_type for vm in found.values()} == {"other"}
 
 
 def test_spellings_of_earlier_releases() -> None:

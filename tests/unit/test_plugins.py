@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 import os
@@ -14,7 +15,11 @@ from pathlib import Path
 import pytest
 
 from lago import config, plugins
+from lago.errors import LagoError
 from lago.plugins.cli import CLIPlugin, CLIPluginFuncWrapper, cli_plugin, cli_plugin_add_argument, cli_plugin_add_help
+from lago.prefix import Prefix
+from lago.topology import Topology
+from lago.virt import VM
 
 from .conftest import Lago, make_prefix
 
@@ -111,6 +116,82 @@ class TestLoading:
         _, err = lago.both("-f", "odd", "list", code=2)
         assert "plugin odd of package broken is left out: TypeError: it has no format" in err
         assert "there is no output format odd" in err
+
+
+KINDS = """
+import lago.virt
+
+
+class Web(lago.virt.VM):
+    def ip(self):
+        return f"{super().ip()} of a web server"
+
+
+class Cloud:
+    def __init__(self, vm):
+        self.vm, self.said = vm, "down"
+
+    def start(self):
+        self.said = "running"
+
+    def stop(self):
+        self.said = "down"
+
+    def state(self):
+        return self.said
+
+    def running(self):
+        return self.said == "running"
+
+    shutdown = reboot = bootstrap = create_snapshot = revert_snapshot = stop
+"""
+
+
+class TestMachines:
+    @pytest.fixture
+    def prefix(self, site: Path, tmp_path: Path) -> Prefix:
+        package(
+            site,
+            "kinds",
+            "[lago.plugins.vm]\nweb = kinds:Web\n[lago.plugins.vm_provider]\ncloud = kinds:Cloud\n",
+            KINDS,
+        )
+        return Prefix(str(make_prefix(tmp_path / "prefix")))
+
+    def of(self, prefix: Prefix, **more: str) -> VM:
+        """The machine vm0, with some attributes."""
+        domain = dataclasses.replace(prefix.topology.domains["vm0"], **more)  # type: ignore[arg-type]
+        return prefix.virt_env_of(Topology(domains={"vm0": domain}, nets=prefix.topology.nets)).get_vm("vm0")
+
+    def test_a_type_is_a_class_of_a_plugin(self, prefix: Prefix) -> None:
+        assert self.of(prefix, vm_type="web").ip().endswith(" of a web server")
+        assert type(self.of(prefix, vm_type="default", vm_provider="local-libvirt")) is VM
+
+    def test_a_provider_runs_the_machine(self, prefix: Prefix) -> None:
+        vm = self.of(prefix, vm_type="web", vm_provider="cloud")
+        assert (vm.state(), vm.alive(), vm.env.states()) == ("down", False, {"vm0": "down"})
+        vm.start()
+        assert (vm.state(), vm.alive(), vm.env.states()) == ("running", True, {"vm0": "running"})
+        vm.stop()
+        assert vm.state() == "down"
+        assert vm.ip().endswith(" of a web server")
+
+    def test_a_type_or_provider_that_is_not_there_is_told_with_those_that_are(self, prefix: Prefix) -> None:
+        for more, what, hint in (
+            ({"vm_type": "wob"}, "vm0: the vm-type wob is not installed", "did you mean web?"),
+            ({"vm_provider": "x"}, "vm0: the vm-provider x is not installed", "there are: local-libvirt, cloud"),
+        ):
+            with pytest.raises(LagoError) as raised:
+                self.of(prefix, **more)
+            assert (raised.value.what, raised.value.hint) == (what, hint)
+
+    @pytest.mark.programs
+    @pytest.mark.usefixtures("site")
+    def test_init_refuses_a_type_that_is_not_there(self, lago: Lago, tmp_path: Path) -> None:
+        (tmp_path / "LagoInitFile").write_text("domains: {vm0: {nics: [{net: lan}], disks: []}}\nnets: {lan: {}}\n")
+        _, err = lago.both("--default_vm_type", "wob", "init", code=2)
+        assert "lago: vm0: the vm-type wob is not installed\nhint: there are: default\n" in err
+        assert not (tmp_path / ".lago").exists()
 
 
 class TestCache:

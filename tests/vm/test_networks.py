@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lago.errors import SSHError
+from lago.errors import SSHError, VMNotReady
 from lago.prefix import Prefix
 from lago.virt import VirtEnv
 
@@ -108,6 +108,22 @@ def test_a_guest_is_logged_in_to_by_password_where_it_knows_no_key(env: VirtEnv)
                 other.close()
     finally:
         said(env, "vm0", "mv /root/keys /root/.ssh/authorized_keys")
+
+
+def test_d41_logins_are_tried_as_often_and_with_the_password_that_the_settings_say(
+    env: VirtEnv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vm = env.get_vm("vm0")
+    said(env, "vm0", "mv /root/.ssh/authorized_keys /root/keys")
+    vm.guest.close()
+    monkeypatch.setenv("LAGO_SSH_TRIES", "1")
+    with pytest.raises(VMNotReady, match="can't be logged in to") as raised:
+        vm.connect()
+    assert "within" not in raised.value.what
+    monkeypatch.setenv("LAGO_SSH_PASSWORD", "s3cret")
+    guest = env.guest("vm0")
+    guest.open(60)
+    assert guest.run("mv /root/keys /root/.ssh/authorized_keys").code == 0
 
 
 def test_the_password_and_the_processor_are_those_of_the_init_file(env: VirtEnv) -> None:

@@ -72,7 +72,9 @@ def prepared(mini: Path, system: System, tmp_path_factory: pytest.TempPathFactor
     place = tmp_path_factory.mktemp("box")
     env = {"LAGO_LEASE_DIR": str(place / "leases")}
     made = Box(place, env=env, wrap=[*system.wrap, "env", f"--chdir={place}"])
-    made.write(TWO)
+    made.write(
+        TWO.replace("{net: lan}", "{net: lan}, {net: wire}").replace("{lan: {}}", "{lan: {}, wire: {type: bridge}}")
+    )
     made.lago("--libvirt_url", system.uri, "init")
     yield made
     made.close()
@@ -101,11 +103,34 @@ def test_a_second_environment_gets_another_subnet_and_gives_it_back(prepared: Bo
 def test_machines_start_find_each_other_and_answer(prepared: Box, system: System) -> None:
     prepared.lago("start")
     assert prepared.states() == {"vm0": "running", "vm1": "running"}
-    assert len(system.names()) == 4
+    assert len(system.names()) == 5
     assert prepared.shell("vm0", "hostname") == "vm0\n"
     assert "PING vm1 (192.168.201.3)" in prepared.shell("vm0", "ping -4 -c 1 -W 5 vm1")
     done = prepared.lago("shell", "vm1", data="[[ 1 ]] && exit 7\n", code=7)
     assert done.err == ""
+
+
+def bridges(system: System) -> list[str]:
+    """The bridge devices of the host that are named as ours are."""
+    argv = [*system.wrap, "ip", "-o", "link", "show", "type", "bridge"]
+    said = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+    return [name for line in said.splitlines() if (name := line.split(": ")[1]).startswith("lago-")]
+
+
+def test_d39_a_bridge_of_the_host_connects_machines_and_comes_back_when_libvirt_forgot_it(
+    prepared: Box, system: System
+) -> None:
+    assert len(bridges(system)) == 2
+    for vm, octet in (("vm0", 1), ("vm1", 2)):
+        prepared.shell(vm, f"ip address add 10.99.0.{octet}/24 dev eth1 && ip link set eth1 up")
+    assert "1 packets received" in prepared.shell("vm0", "ping -c 1 -W 5 10.99.0.2")
+    # The device is there, but libvirt does not know the net any more.
+    wire = next(name for name in system.names() if name.endswith("-wire"))
+    system.virsh("net-destroy", wire)
+    system.virsh("net-undefine", wire)
+    prepared.lago("start")
+    assert wire in system.names()
+    assert "1 packets received" in prepared.shell("vm0", "ping -c 1 -W 5 10.99.0.2")
 
 
 def test_programs_need_no_namespace(prepared: Box) -> None:
@@ -118,6 +143,7 @@ def test_stop_takes_away_what_is_ours_alone(prepared: Box, system: System) -> No
     assert prepared.states() == {"vm0": "down", "vm1": "running"}
     prepared.lago("stop")
     assert system.names() == {"somebodys"}
+    assert bridges(system) == []
     assert not [command for _, command in processes() if str(prepared.prefix) in command]
     assert _leases(prepared) == {"201.lease"}
 

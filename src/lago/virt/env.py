@@ -17,7 +17,7 @@ from ..log import LOG, task
 from ..paths import Paths
 from ..topology import Domain, Net
 from ..utils import in_parallel, near
-from . import network
+from . import kinds, network
 from .auth import connect
 from .events import Ends, start_loop
 from .network import Network
@@ -59,7 +59,7 @@ class VirtEnv:
         self.paths = prefix.paths
         self.uuid = prefix.uuid
         self.hypervisor: Hypervisor = prefix.hypervisor
-        self._vms = {name: VM(self, spec) for name, spec in vm_specs.items()}
+        self._vms = {name: kinds.make(self, spec) for name, spec in vm_specs.items()}
         self._nets = {name: network.make(self, spec) for name, spec in net_specs.items()}
         self._connection: libvirt.virConnect | None = None
         self._ends: Ends | None = None
@@ -150,7 +150,9 @@ class VirtEnv:
             with refusals("the state of machines can't be asked"):
                 for domain, stats in self.libvirt_con.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE):
                     known[domain.name()] = STATES.get(stats.get("state.state", -1), "unknown")
-        return {name: known.get(vm.libvirt_name(), "down") for name, vm in self._vms.items()}
+        return {
+            name: vm.state() if vm.provider else known.get(vm.libvirt_name(), "down") for name, vm in self._vms.items()
+        }
 
     def nets_up(self) -> set[str]:
         """Names of the networks that are up, by one question to libvirt."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import libvirt
 
+from .. import config
 from ..errors import SSHError, VMNotReady
 from ..log import LOG
 
@@ -43,6 +45,9 @@ def wait_for_ssh(vm: VM, timeout: float, on_phase: Phase) -> None:
     cancelled = vm.env.cancelled
     if vm.libvirt_state() == _HALTED_BY_IO:
         raise explain(vm, None, None)
+    tries = config.get("ssh_tries") or math.inf
+    each = (config.get("ssh_timeout") or math.inf) * vm.env.accel.time_factor
+    failed = 0
     while not ended.is_set() and not cancelled.is_set() and (left := deadline - time.monotonic()) > 0:
         console = vm.console_text()
         if _HALTED in console:
@@ -54,7 +59,7 @@ def wait_for_ssh(vm: VM, timeout: float, on_phase: Phase) -> None:
         try:
             if not isinstance(last, SSHError):
                 vm.env.hypervisor.connect(vm.ip(), _SSH_PORT, min(1.0, left)).close()
-            vm.guest.open(left, lambda: ended.is_set() or cancelled.is_set())
+            vm.guest.open(min(left, each), lambda: ended.is_set() or cancelled.is_set())
             if vm.guest.run("true"):
                 raise SSHError("it logs us in, but does not run a command")
             return
@@ -62,6 +67,9 @@ def wait_for_ssh(vm: VM, timeout: float, on_phase: Phase) -> None:
             LOG.debug("%s", error.render())
             vm.guest.close()
             last = error
+            failed += 1
+            if failed >= tries:
+                break
             ended.wait(0.5)
         except OSError as error:
             last = error

@@ -34,11 +34,12 @@ STATES: dict[int, str] = {
 
 
 class VM:
-    """A virtual machine; `spec` is its resolved value."""
+    """A virtual machine; `spec` is its resolved value, `provider` what a plugin runs it by, if libvirt does not."""
 
     def __init__(self, env: VirtEnv, spec: Domain) -> None:
         self.env = env
         self.spec = spec
+        self.provider: Any = None
 
     def name(self) -> str:
         """Its name in the init file, and its host name."""
