@@ -118,7 +118,7 @@ def test_a_machine_starts_and_stops_however_often_it_is_told(env: VirtEnv, conne
     assert connection.lookupByName(vm.libvirt_name()).UUIDString() == identity
 
 
-def test_a_machine_that_ended_by_itself_is_started_again(env: VirtEnv, connection: libvirt.virConnect) -> None:
+def test_d53_a_machine_that_ended_by_itself_is_started_again(env: VirtEnv, connection: libvirt.virConnect) -> None:
     env.start(["web"])
     connection.lookupByName(env.get_vm("web").libvirt_name()).destroy()
     assert env.states()["web"] == "shut off"

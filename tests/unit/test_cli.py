@@ -172,7 +172,7 @@ def test_shell_needs_a_machine_that_is_there_and_runs(prefix: Path, capsys: Capt
     assert capsys.readouterr().err == "lago: vm0 is not running, it is down\nhint: lago start vm0\n"
 
 
-def test_init_says_all_that_is_wrong_with_the_file(tmp_path: Path, capsys: Captured) -> None:
+def test_d02_init_says_all_that_is_wrong_with_the_file_and_leaves_nothing(tmp_path: Path, capsys: Captured) -> None:
     (tmp_path / "LagoInitFile").write_text(
         "domains: {vm0: {memry: 1, nics: [{net: lan}], disks: []}}\nnet: {lan: {}}\n"
     )

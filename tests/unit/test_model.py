@@ -239,3 +239,38 @@ def test_spellings_of_earlier_releases() -> None:
     text = "domains: {a: {bootstrap: false}, b: {bootstrap: true}, c: {service_class: systemdcontainer, groups: web}}"
     a, b, c = parsed(text).domains.values()
     assert (a.bootstrap, b.bootstrap, c.service_provider, c.groups) == ("none", None, "systemd_container", ("web",))
+
+
+def test_d06_an_address_that_is_given_twice_is_told_where_it_stands() -> None:
+    text = """
+nets: {lab: {gw: 192.168.200.1}}
+domains:
+  a: {nics: [{net: lab, ip: 192.168.200.7}]}
+  b: {nics: [{net: lab, ip: 192.168.200.7}]}
+"""
+    (line,) = faults(text)
+    assert line.startswith("LagoInitFile:5:")
+    assert "192.168.200.7" in line
+    assert "%" not in line
+
+
+def test_d38_without_kvm_the_domain_is_emulated_on_a_machine_of_today() -> None:
+    text = "domains: {vm0: {disks: [{path: /a.iso}, {size: 1G}]}}"
+    emulated, accelerated = element(text), element(text, kvm=True)
+    assert (emulated.get("type"), accelerated.get("type")) == ("qemu", "kvm")
+    for found in (emulated, accelerated):
+        assert str(found.find("os/type").get("machine")).startswith("q35")  # type: ignore[union-attr]
+        assert found.find("devices/emulator") is None
+        assert {disk.get("bus") for disk in found.iterfind("devices/disk/target")} == {"scsi", "virtio"}
+
+
+def test_d45_a_group_may_be_a_text() -> None:
+    a, b = parsed("domains: {a: {groups: web}, b: {groups: [web, db]}}").domains.values()
+    assert (a.groups, b.groups) == (("web",), ("web", "db"))
+
+
+def test_d52_names_are_whole_names() -> None:
+    found = resolved("domains: {vm: {nics: [{net: lab}]}, vm-0: {nics: [{net: lab}]}}\nnets: {lab: {}}")
+    mapping = found.nets["lab"].mapping
+    assert mapping["vm"] != mapping["vm-0"]
+    assert {name for name, ip in mapping.items() if ip == mapping["vm"]} == {"vm", "vm-eth0", "vm-lab", "vm-lab-0"}

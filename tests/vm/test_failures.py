@@ -123,7 +123,7 @@ def _small(place: Path, kilobytes: int) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("kilobytes", [4, 16, 40, 100, 200])
-def test_init_on_a_full_disk_leaves_nothing(mini: Path, tmp_path: Path, kilobytes: int) -> None:
+def test_d07_init_on_a_full_disk_leaves_nothing(mini: Path, tmp_path: Path, kilobytes: int) -> None:
     with _small(tmp_path, kilobytes):
         box = Box(tmp_path)
         box.write(TWO)
