@@ -19,3 +19,6 @@ PRIVATE: Final = "private"
 
 TCG_TIME_FACTOR: Final = 5
 """Time-outs are multiplied by this when guests are emulated rather than virtualised."""
+
+URL_SCHEMES: Final = ("http", "https", "file")
+"""What an address may begin with."""

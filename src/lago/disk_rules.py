@@ -14,6 +14,7 @@ _FOR = {
     "template_version": ("template",),
     "template_type": ("template",),
     "path": ("template", "file"),
+    "url": ("file",),
     "make_a_copy": ("file",),
     "size": ("template", "empty"),
 }
@@ -55,8 +56,10 @@ def _type(at: At, disk: Table) -> Any:
             at[key].fault(f"{what} has no {has}, remove it or write type: {' or '.join(kinds)}", of_key=True)
     if kind == "empty" and disk["size"] is None:
         at.fault("an empty disk needs a size, write size: 10G")
-    elif kind == "file" and disk["path"] is None:
+    elif kind == "file" and disk["path"] is None and disk["url"] is None:
         at.fault("path is missing, write path: IMAGE")
+    elif kind == "file" and disk["path"] is not None and disk["url"] is not None:
+        at["path"].fault("what url names is fetched into the environment, remove path", of_key=True)
     elif kind == "template":
         _template(at, disk)
     return kind
@@ -65,7 +68,7 @@ def _type(at: At, disk: Table) -> Any:
 def _guess(disk: Table) -> str | None:
     if disk["template_name"] is not None or disk["template_type"] is not None:
         return "template"
-    if disk["path"] is not None:
+    if disk["path"] is not None or disk["url"] is not None:
         return "file"
     return None if disk["size"] is None else "empty"
 
@@ -91,7 +94,7 @@ def _format(at: At, disk: Table) -> Any:
         at["format"].fault("an empty disk can't be a CD, write qcow2 or raw")
     if wanted or kind != "file":
         return wanted or "qcow2"
-    return {"iso": "iso", "raw": "raw"}.get(str(disk["path"]).rpartition(".")[2].lower(), "qcow2")
+    return {"iso": "iso", "raw": "raw"}.get(str(disk["path"] or disk["url"]).rpartition(".")[2].lower(), "qcow2")
 
 
 def _devices(bus: str) -> Iterator[str]:

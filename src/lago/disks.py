@@ -31,6 +31,9 @@ def create(disk: Disk, prefix: str) -> None:
             )
         create_overlay(path, disk.template.path, disk.template.format, disk.size)
     elif disk.type == "file":
+        if disk.source is not None and "://" in disk.source:
+            download(disk, disk.source, path)
+            return
         check_file(disk, disk.source or path)
         if disk.source is not None:
             copy(disk.source, path)
@@ -44,11 +47,24 @@ def check_file(disk: Disk, path: str) -> None:
     """Raise DiskError unless the image at `path` is there and in the format of the disk."""
     if not os.path.exists(path):
         raise DiskError(f"the image {path} of the disk {disk.name} is not there", hint="correct its path")
+    _check_format(disk, path, path)
+
+
+def _check_format(disk: Disk, name: str, path: str) -> None:
     found = info(path)["format"]
     if found != ("raw" if disk.format == "iso" else disk.format):
         raise DiskError(
-            f"the image {path} of the disk {disk.name} is {found}, not {disk.format}", hint=f"write format: {found}"
+            f"the image {name} of the disk {disk.name} is {found}, not {disk.format}", hint=f"write format: {found}"
         )
+
+
+def download(disk: Disk, url: str, path: str) -> None:
+    """Fetch the image of a disk. Raises LagoError if it can't be had or is none of the disk's format."""
+    from .fetch import fetch
+
+    with _beside(path) as temporary:
+        fetch(url, temporary)
+        _check_format(disk, url, temporary)
 
 
 def copy(source: str, path: str) -> None:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from .constants import URL_SCHEMES
 from .fields import At, octets, quoted
 
 
@@ -18,6 +19,18 @@ class Path:
     def read(self, at: At) -> Any:
         if not isinstance(at.value, str) or not at.value:
             return at.wrong(f"a path such as {quoted(self.example)}")
+        return at.value
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """An address; variables such as `$LAGO_INITFILE_PATH` stand in it as they are."""
+
+    example: str
+
+    def read(self, at: At) -> Any:
+        if not isinstance(at.value, str) or not at.value.startswith(("$", *(f"{scheme}://" for scheme in URL_SCHEMES))):
+            return at.wrong(f"an address such as {self.example}; {', '.join(URL_SCHEMES)} are known")
         return at.value
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from .fields import Address, Choice, DnsLabel, Field, Flag, Free, ListOf, MappingOf, Names, Reader, Section, Size, Text
 from .fields import Whole as WholeNumber
-from .readers import HostName, Markup, Path, Root, Target, Truthy
+from .readers import HostName, Markup, Path, Root, Target, Truthy, Url
 from .sections import ENVIRONMENT
 
 _VERSION = "https://json-schema.org/draft/2020-12/schema"
@@ -67,7 +67,7 @@ def of(reader: Reader) -> dict[str, Any]:
             return {"type": "string", "format": "ipv4"}
         case Text() | DnsLabel() | HostName():
             return {"type": "string", **_pattern(reader)}
-        case Path() | Target():
+        case Path() | Target() | Url():
             return {"type": "string", "minLength": 1}
     raise TypeError(f"{type(reader).__name__} has no schema")
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from .constants import DEFAULT_MEMORY_MIB, DEFAULT_VCPU
 from .fields import Address, Choice, DnsLabel, Field, Flag, Free, ListOf, MappingOf, Names, Section, Size, Text, Whole
-from .readers import HostName, Markup, Path, Root, Target, Truthy
+from .readers import HostName, Markup, Path, Root, Target, Truthy, Url
 
 _NAME_RULE: Final = "a name is up to 63 letters, digits and . _ -, but first a letter or digit"
 _NAME_PATTERN: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
@@ -52,12 +52,15 @@ DISK: Final = Section(
             "the image of a file, or of template_type: qcow2; variables and ~ are expanded, what is relative is so to "
             "the init file",
         ),
+        "url": Field(
+            Url("https://example.org/data.qcow2"), "where the image of a file is fetched from; variables are expanded"
+        ),
         "make_a_copy": Field(Truthy(), "copy the file into the environment instead of using it in place", False),
         "size": Field(Size("", "1M", "1024P", "10G"), "its size, as qemu-img writes it; makes a template's disk grow"),
         "metadata": Field(Free(), "what a template would say about it, such as distro or bootstrap"),
         "skip-export": Field(Flag(), "leave it out of exports", False),
     },
-    later=frozenset({"url", "build"}),
+    later=frozenset({"build"}),
     gone={
         "root-partition": "write it into metadata: {root-partition: ...}",
         "template": "write template_name",

@@ -35,7 +35,7 @@ class NicSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskSpec:
-    """One disk. `size` is in bytes; `path` may hold variables."""
+    """One disk. `size` is in bytes; `path` and `url` may hold variables."""
 
     name: str
     type: Literal["template", "empty", "file"]
@@ -44,6 +44,7 @@ class DiskSpec:
     template_name: str | None = None
     template_version: str | None = None
     path: str | None = None
+    url: str | None = None
     make_a_copy: bool = False
     size: int | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)

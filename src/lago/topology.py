@@ -58,7 +58,7 @@ class Disk:
         path: relative to the prefix, or absolute if it is not the prefix's own.
         serial: its 1-based position.
         size: in bytes.
-        source: the image that it is a copy of; absolute.
+        source: the image that it is a copy of; an absolute path, or an address.
         metadata: what the init file says about it.
     """
 
@@ -282,7 +282,9 @@ class _Images:
     def disk(self, vm: str, spec: DiskSpec, position: int) -> Disk:
         path = f"images/{vm}_{spec.name}.{spec.format}"
         source = template = None
-        if spec.type == "file" and spec.path:
+        if spec.url:
+            source = filled_in(spec.url, self._variables)
+        elif spec.type == "file" and spec.path:
             source = self.absolute(spec.path)
             if not spec.make_a_copy:
                 path, source = source, None
@@ -316,17 +318,21 @@ def expand(path: str, variables: Mapping[str, str]) -> str:
     Raises:
         LagoError: a variable is not there.
     """
+    if path == "~" or path.startswith("~/"):
+        path = f"$HOME{path[1:]}"
+    return posixpath.normpath(posixpath.join(variables.get(INITFILE_VARIABLE, "/"), filled_in(path, variables)))
+
+
+def filled_in(text: str, variables: Mapping[str, str]) -> str:
+    """A path or address of an init file with its variables filled in. Raises LagoError if one is not there."""
 
     def value(found: re.Match[str]) -> str:
         name = found[1] or found[2]
         if name not in variables:
-            raise LagoError(f"the variable {name} in the path {path} is not set", hint=f"export {name}=...")
+            raise LagoError(f"the variable {name} in {text} is not set", hint=f"export {name}=...")
         return variables[name]
 
-    if path == "~" or path.startswith("~/"):
-        path = f"$HOME{path[1:]}"
-    full = re.sub(r"\$(?:\{(\w+)\}|([A-Za-z_]\w*))", value, path)
-    return posixpath.normpath(posixpath.join(variables.get(INITFILE_VARIABLE, "/"), full))
+    return re.sub(r"\$(?:\{(\w+)\}|([A-Za-z_]\w*))", value, text)
 
 
 def _mappings(domains: Mapping[str, Domain]) -> dict[str, dict[str, str]]:

@@ -32,6 +32,7 @@ LAYERS = """
     initfile
     yamltext
     plugins
+    fetch
     utils
     _channels
     _run _threads

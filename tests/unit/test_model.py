@@ -131,7 +131,7 @@ def test_a_kernel_that_is_not_there_is_told() -> None:
 def test_d29_variables_in_paths_are_filled_in_by_us_and_must_be_there() -> None:
     text = "domains: {vm0: {disks: [{path: '$A/${B}.qcow2'}]}}"
     assert resolved(text, variables={"A": "/a b", "B": "c$d"}).domains["vm0"].disks[0].path == "/a b/c$d.qcow2"
-    with pytest.raises(LagoError, match=r"the variable B in the path \$A/\$\{B\}.qcow2 is not set"):
+    with pytest.raises(LagoError, match=r"the variable B in \$A/\$\{B\}.qcow2 is not set"):
         resolved(text, variables={"A": "/a"})
 
 

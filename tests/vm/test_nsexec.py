@@ -45,7 +45,7 @@ def test_it_sees_the_networks_of_the_environment_alone(three: Box) -> None:
 
 
 def test_it_reaches_machines_by_name(three: Box) -> None:
-    assert three.lago("nsexec", "--", "getent", "hosts", "app").out.split()[0] == "192.168.200.3"
+    assert three.lago("nsexec", "--", "getent", "ahostsv4", "app").out.split()[0] == "192.168.200.3"
     assert three.lago("nsexec", "--", "bash", "-c", "exec 3<>/dev/tcp/web/22; head -c 4 <&3").out == "SSH-"
 
 

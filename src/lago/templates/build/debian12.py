@@ -37,6 +37,7 @@ Name=en* eth*
 [Network]
 DHCP=ipv4
 LinkLocalAddressing=ipv6
+IPv6DuplicateAddressDetection=0
 
 [DHCPv4]
 ClientIdentifier=mac
