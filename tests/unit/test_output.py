@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import yaml
 
 from lago.cli import output
 from lago.cli.outcome import Outcome
+from lago.errors import ConfigError
 
 STATUS: dict[str, Any] = {
     "Prefix": {
@@ -108,12 +110,12 @@ def test_flat_has_one_line_per_leaf_and_drops_the_prefix() -> None:
     assert not [line for line in lines if line.startswith("Prefix") or "metadata" in line]
 
 
-def test_flat_numbers_the_elements_of_lists() -> None:
+def test_d46_flat_numbers_the_elements_of_lists() -> None:
     assert shown({"a": ["x", "y"], "b": ["z"]}, "flat") == "a/0: x\na/1: y\nb/0: z\n"
-    assert shown({"a": [{"k": 1}, {"k": 2}]}, "flat") == "a/0/k: 1\na/1/k: 2\n"
+    assert shown({"a": [{"k": 1}, "x"]}, "flat") == "a/0/k: 1\na/1: x\n"
 
 
-def test_flat_shows_a_list_at_the_top() -> None:
+def test_d47_flat_shows_a_list_at_the_top() -> None:
     assert shown(["one", "two"], "flat") == "0: one\n1: two\n"
 
 
@@ -129,6 +131,21 @@ def test_yaml_is_in_block_style_with_strings_that_look_like_numbers_quoted() -> 
     assert YAML in text
     assert shown({"name": "ü"}, "yaml") == "name: ü\n"
     assert shown("word", "yaml") == "word\n"
+
+
+def test_yaml_knows_no_aliases_and_any_mapping() -> None:
+    same = MappingProxyType({"key": ("ä", 1)})
+    assert shown({"a": same, "b": same}, "yaml") == "a:\n  key:\n  - ä\n  - 1\nb:\n  key:\n  - ä\n  - 1\n"
+
+
+def test_keys_may_be_numbers_beside_text() -> None:
+    assert shown({1: "x", "k": "y"}, "default") == "1: x\nk: y\n"
+
+
+def test_a_format_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(ConfigError) as raised:
+        output.formatter("jason")
+    assert raised.value.hint == "did you mean json?"
 
 
 @pytest.mark.parametrize("format_", output.FORMATS)

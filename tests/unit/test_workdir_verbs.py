@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -80,13 +79,6 @@ class TestFinding:
             with pytest.raises(PrefixError, match="is malformed: current is no link") as raised:
                 find_workdir(str(start))
             assert raised.value.hint == f"move {workdir}/current away; lago set-current makes the link"
-
-    def test_when_current_names_no_prefix_default_or_the_last_is_meant(self, workdir: Path) -> None:
-        workdir.joinpath("current").unlink()
-        workdir.joinpath("current").symlink_to("gone")
-        assert Workdir(str(workdir)).current() == "default"
-        shutil.rmtree(workdir / "default")
-        assert Workdir(str(workdir)).current() == "other"
 
     def test_d48_looking_changes_nothing(self, workdir: Path) -> None:
         workdir.joinpath("current").unlink()

@@ -151,16 +151,10 @@ class TestGenerateConfig:
 
 
 class TestWrongUse:
-    def test_without_a_verb_the_help_is_shown(self, lago: Lago) -> None:
-        assert "usage: lago" in lago(code=1)
-
     def test_every_verb_but_shell_has_help(self, lago: Lago) -> None:
         for verb in build_parser()[1].choices:
             if verb != "shell":
                 assert "usage:" in lago(verb, "-h")
-
-    def test_an_option_that_is_not_there_is_an_error(self, lago: Lago) -> None:
-        assert "usage:" in lago.both("list", "--no-such-option", code=2)[1]
 
 
 @pytest.mark.programs
