@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 
-class LagoError(Exception):
+class LagoError(RuntimeError):
     """An error the user can mend.
 
     Args:

@@ -26,6 +26,8 @@ from .utils import in_parallel, json_text, lock_file, near, run, synced_together
 
 if TYPE_CHECKING:
     from .spec import EnvSpec
+    from .templates.repository import TemplateRepository
+    from .templates.store import TemplateStore
     from .virt import VirtEnv
     from .virt.readiness import Phase
 
@@ -84,8 +86,7 @@ class Prefix:
                 with synced_together():
                     prefix.initialize()
                     with log.to_file(prefix.paths.logs("lago.log")), task("Initialize and populate prefix"):
-                        prefix.virt_conf(wanted, _variables(path, init_file))
-                    write_atomically(prefix.paths.prefix_lagofile(), "")
+                        prefix._populate(wanted, _variables(path, init_file))
                 try:
                     os.rename(staging, path)
                 except OSError as error:
@@ -99,26 +100,64 @@ class Prefix:
         return made
 
     def initialize(self) -> None:
-        """Make the directories, the uuid and the ssh keys."""
-        for directory in (self.paths.images(), self.paths.logs(), self.paths.virt()):
-            os.makedirs(directory)
-        write_atomically(self.paths.uuid(), os.urandom(16).hex())
-        self._save_metadata({"libvirt_url": config.get("libvirt_url")})
-        run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lago", "-f", self.paths.ssh_id_rsa()])
+        """Make the directory with the uuid, the ssh keys and the marker; `virt_conf` fills it.
 
-    def virt_conf(self, wanted: EnvSpec, variables: Mapping[str, str] | None = None) -> None:
-        """Decide everything that the init file leaves open, and make the disks.
+        If something fails nothing is left.
+
+        Raises:
+            PrefixError: there is something already.
+        """
+        new = not os.path.isdir(self._prefix)
+        if not new and set(os.listdir(self._prefix)) - {os.path.basename(self.paths.lock())}:
+            raise PrefixError(f"{self._prefix} exists already", hint="choose another name, or lago destroy it first")
+        try:
+            for directory in (self.paths.images(), self.paths.logs(), self.paths.virt()):
+                os.makedirs(directory)
+            write_atomically(self.paths.uuid(), os.urandom(16).hex())
+            self._save_metadata({"libvirt_url": config.get("libvirt_url")})
+            run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lago", "-f", self.paths.ssh_id_rsa()])
+            write_atomically(self.paths.prefix_lagofile(), "")
+        except BaseException:
+            if new:
+                shutil.rmtree(self._prefix, ignore_errors=True)
+            raise
+
+    def virt_conf(
+        self,
+        conf: Mapping[str, Any],
+        template_repo: TemplateRepository | None = None,
+        template_store: TemplateStore | None = None,
+    ) -> None:
+        """Fill an initialised prefix: decide everything that is left open, lease subnets, make the disks.
 
         Args:
-            variables: what may stand in paths as `$NAME`.
+            conf: what an init file would say; relative paths begin at the working directory.
+            template_repo: where templates come from, in place of the one of the configuration.
+            template_store: where their images are kept, in place of the one of the configuration.
+
+        Raises:
+            InitFileError: all faults of `conf`.
+            LagoError: an image can't be had, a disk not be made.
         """
+        from . import initfile, spec
+
+        wanted = spec.parse(initfile.loads(json.dumps(conf), "the configuration"))
+        with log.to_file(self.paths.logs("lago.log")), task("Populate prefix"):
+            self._populate(wanted, _variables(self._prefix, "LagoInitFile"), template_repo, template_store)
+
+    def _populate(
+        self,
+        wanted: EnvSpec,
+        variables: Mapping[str, str],
+        repository: TemplateRepository | None = None,
+        store: TemplateStore | None = None,
+    ) -> None:
         from . import bootstrap, disks, templates, topology
         from .plugins import machines
         from .templates import layered
 
-        variables = _variables(self._prefix, "LagoInitFile") if variables is None else variables
         with task("Fetch images"):
-            repository, store = templates.default_repository(), templates.default_store()
+            repository, store = repository or templates.default_repository(), store or templates.default_store()
             versions = [(n, v, repository.get_by_name(n).get_version(v)) for n, v in wanted.templates()]
             images = {(name, version): store.ensure(found) for name, version, found in versions}
             plain = {p: layered.image(topology.expand(p, variables), repository, store) for p in wanted.layered()}
@@ -196,6 +235,11 @@ class Prefix:
         except FileNotFoundError:
             return {}
 
+    def save(self) -> None:
+        """Write the environment to disk, with what was changed in `virt_env`."""
+        self._save_metadata(self.metadata)
+        self.virt_env.save()
+
     def _save_metadata(self, data: Mapping[str, Any]) -> None:
         write_atomically(self.paths.metadata(), json_text(data))
 
@@ -212,7 +256,9 @@ class Prefix:
     @cached_property
     def virt_env(self) -> VirtEnv:
         """Its machines and networks."""
-        return self.virt_env_of(self.topology)
+        from .virt import VirtEnv
+
+        return VirtEnv.from_prefix(self)
 
     def virt_env_of(self, topology: Topology) -> VirtEnv:
         """`topology` as machines and networks of this prefix."""

@@ -76,6 +76,11 @@ def _names(raw: Any) -> tuple[str, ...]:
     return tuple(_typed(name, str) for name in _typed(raw, list))
 
 
+def save_vm(paths: Paths, vm: Domain, path: str | None = None) -> None:
+    """Write one machine again, or to a `path` of its own."""
+    write_atomically(path or paths.virt(f"vm-{vm.name}"), json_text(_vm_to_json(vm)))
+
+
 def save_net(paths: Paths, net: Net) -> None:
     """Write one network again."""
     write_atomically(paths.virt(f"net-{net.name}"), json_text(_net_to_json(net)))

@@ -1,7 +1,8 @@
 """Machines and networks on libvirt."""
 
+from ..plugins.contracts import ServiceState
 from .env import VirtEnv
 from .network import BridgeNetwork, IsolatedNetwork, NATNetwork, Network
 from .vm import VM
 
-__all__ = ["VM", "BridgeNetwork", "IsolatedNetwork", "NATNetwork", "Network", "VirtEnv"]
+__all__ = ["VM", "BridgeNetwork", "IsolatedNetwork", "NATNetwork", "Network", "ServiceState", "VirtEnv"]

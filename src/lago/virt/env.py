@@ -10,12 +10,12 @@ from typing import Protocol
 
 import libvirt
 
-from .. import config, ssh
+from .. import config, ssh, state
 from ..errors import HypervisorError, LagoError, VMNotFound
 from ..hypervisor import Hypervisor, accel, egress
 from ..log import LOG, task
 from ..paths import Paths
-from ..topology import Domain, Net
+from ..topology import Domain, Net, Topology, libvirt_domain_name
 from ..utils import in_parallel, near
 from . import kinds, network
 from .auth import connect
@@ -47,6 +47,14 @@ class Home(Protocol):
         """How to log in to a machine."""
 
 
+class Stored(Home, Protocol):
+    """A prefix with an environment on disk."""
+
+    @property
+    def topology(self) -> Topology:
+        """The environment."""
+
+
 def _no_phase(_vm: str, _phase: str) -> None:
     pass
 
@@ -65,6 +73,28 @@ class VirtEnv:
         self._ends: Ends | None = None
         self._lock = threading.Lock()
         self.cancelled = threading.Event()
+
+    @classmethod
+    def from_prefix(cls, prefix: Stored) -> VirtEnv:
+        """The machines and networks that a prefix has on disk."""
+        return cls(prefix, prefix.topology.domains, prefix.topology.nets)
+
+    def prefixed_name(self, unprefixed_name: str) -> str:
+        """What libvirt calls a machine."""
+        return libvirt_domain_name(self.uuid, unprefixed_name)
+
+    def virt_path(self, *args: str) -> str:
+        """A path in the directory of the prefix where machines and networks are described."""
+        return self.paths.virt(*args)
+
+    def save(self) -> None:
+        """Write all machines and networks to disk."""
+        domains = {name: vm.spec for name, vm in self._vms.items()}
+        state.save(self.paths, Topology(domains=domains, nets={name: net.spec for name, net in self._nets.items()}))
+
+    def bootstrap(self) -> None:
+        """Prepare all machines for their first start, side by side."""
+        in_parallel(lambda vm: vm.bootstrap(), self._vms.values(), what="bootstrap VMs")
 
     @property
     def libvirt_con(self) -> libvirt.virConnect:

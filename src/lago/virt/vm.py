@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import libvirt
 
-from .. import bootstrap, config, ssh
+from .. import bootstrap, config, ssh, state
 from ..errors import VMError, VMNotRunning
 from ..topology import Domain, Nic, libvirt_domain_name
 from ..utils import CommandStatus
@@ -68,6 +68,26 @@ class VM:
         """Password of its root, by its init file or its template."""
         return self.spec.root_password or self.spec.image.get("root-password")
 
+    def virt_env(self) -> VirtEnv:
+        """The environment that it is in."""
+        return self.env
+
+    def iscsi_name(self) -> str:
+        """Its name as an iSCSI initiator."""
+        return f"iqn.2014-07.org.lago:{self.name()}"
+
+    def save(self, path: str | None = None) -> None:
+        """Write its description as JSON, to `path` or where the prefix has it."""
+        state.save_vm(self.env.paths, self.spec, path)
+
+    def bootstrap(self) -> None:
+        """Prepare it for its first start."""
+        bootstrap.prepare(self.spec, self.env.paths, self._public_key())
+
+    def _public_key(self) -> str:
+        with open(self.env.paths.ssh_id_rsa_pub(), encoding="utf-8") as file:
+            return file.read().strip()
+
     def libvirt_name(self) -> str:
         """What libvirt calls it."""
         return libvirt_domain_name(self.env.uuid, self.name())
@@ -114,8 +134,7 @@ class VM:
 
     def _xml(self) -> str:
         paths = self.env.paths
-        with open(paths.ssh_id_rsa_pub(), encoding="utf-8") as file:
-            additions = bootstrap.additions(self.spec, paths, file.read().strip())
+        additions = bootstrap.additions(self.spec, paths, self._public_key())
         files = xml.DomainFiles(
             disks=tuple(os.path.join(paths.prefix(), disk.path) for disk in self.spec.disks),
             seeds=tuple(disk.path for disk in additions.disks),
