@@ -54,6 +54,10 @@ class Paths:
         """Logs: `lago.log`, `libvirtd.log`, and `<vm>.console.log` per machine (`.old` is that of the time before)."""
         return self._prefixed("logs", *path)
 
+    def scripts(self, *path: str) -> str:
+        """Copies of the deploy scripts, each under its whole path with `_` in place of `/`."""
+        return self._prefixed("scripts", *path)
+
     def console_log(self, vm: str) -> str:
         """What the machine wrote on its serial console since it was started."""
         return self.logs(f"{vm}.console.log")

@@ -152,7 +152,7 @@ class Prefix:
         repository: TemplateRepository | None = None,
         store: TemplateStore | None = None,
     ) -> None:
-        from . import bootstrap, disks, templates, topology
+        from . import bootstrap, deploy, disks, templates, topology
         from .plugins import machines
         from .templates import layered
 
@@ -175,6 +175,7 @@ class Prefix:
                 "vm_provider": config.get("default_vm_provider"),
             },
         )
+        resolved = deploy.gather(resolved, self.paths, variables)
         for domain in resolved.domains.values():
             machines.kind(domain.vm_type, domain.name)
             machines.provider(domain.vm_provider, domain.name)
@@ -297,6 +298,16 @@ class Prefix:
             self._hold_leases()
             try:
                 self.virt_env.start(names, on_phase)
+            finally:
+                self.virt_env.close()
+
+    def deploy(self, on_phase: Phase = _no_phase) -> None:
+        """Run the deploy scripts of all machines; see `lago.deploy.run`."""
+        from . import deploy
+
+        with self.operation("Deploy environment"):
+            try:
+                deploy.run(self.virt_env, on_phase)
             finally:
                 self.virt_env.close()
 

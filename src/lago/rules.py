@@ -54,12 +54,28 @@ def _machine(at: At, domain: Table) -> None:
         at["machine"].fault("secure_boot needs the machine q35, remove it")
     if domain["service_class"] and domain["service_provider"]:
         at["service_class"].fault("service_provider is given too, remove this", of_key=True)
+    _scripts(at["metadata"], domain["metadata"])
     tags: set[str] = set()
     for index, share in enumerate(domain["shares"]):
         tag = share and share["tag"]
         if tag and tag in tags:
             at["shares"][index]["tag"].fault(f"{quoted(tag)} is the tag of another share, choose another")
         tags.add(tag)
+
+
+def _scripts(at: At, metadata: Table | None) -> None:
+    metadata = metadata or {}
+    if "ovirt-scripts" in metadata:
+        at["ovirt-scripts"].fault("write deploy-scripts", of_key=True)
+    scripts = metadata.get("deploy-scripts")
+    if scripts is None:
+        return
+    if not isinstance(scripts, list):
+        at["deploy-scripts"].wrong("a list of scripts such as [setup.sh]")
+        return
+    for index, script in enumerate(scripts):
+        if not isinstance(script, str) or not script:
+            at["deploy-scripts"][index].wrong("the path of a script")
 
 
 def _bridge(at: At, net: Table) -> None:

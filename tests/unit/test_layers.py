@@ -16,7 +16,7 @@ LAYERS = """
     cli pytest_plugin ovirtlago
     lago sdk workdir
     prefix
-    collect export graph inventory
+    collect deploy export graph inventory
     virt
     doctor
     hypervisor bootstrap templates service guestfs

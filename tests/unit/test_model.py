@@ -274,3 +274,12 @@ def test_d52_names_are_whole_names() -> None:
     mapping = found.nets["lab"].mapping
     assert mapping["vm"] != mapping["vm-0"]
     assert {name for name, ip in mapping.items() if ip == mapping["vm"]} == {"vm", "vm-eth0", "vm-lab", "vm-lab-0"}
+
+
+def test_deploy_scripts_are_a_list_of_paths() -> None:
+    text = "domains: {a: {metadata: {deploy-scripts: one.sh}}, b: {metadata: {deploy-scripts: [1], ovirt-scripts: []}}}"
+    assert [line.partition(": ")[2] for line in faults(text)] == [
+        'domains.a.metadata.deploy-scripts: expected a list of scripts such as [setup.sh], found text "one.sh"',
+        "domains.b.metadata.deploy-scripts[0]: expected the path of a script, found the number 1",
+        "domains.b.metadata.ovirt-scripts: write deploy-scripts",
+    ]

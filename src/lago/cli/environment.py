@@ -1,4 +1,4 @@
-"""The verbs for an environment's life: init, start, status, list, set-current, stop, cleanup, destroy."""
+"""The verbs for an environment's life: init, start, deploy, status, list, set-current, stop, cleanup, destroy."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
     start = verbs.add_parser("start", help="start machines and wait until they answer")
     start.add_argument("vm_names", nargs="*", metavar="VM_NAME", help="machines (all)")
     start.set_defaults(run=_start)
+    verbs.add_parser("deploy", help="run the deploy scripts of all machines").set_defaults(run=_deploy)
     stop = verbs.add_parser("stop", help="stop machines as by pulling the plug")
     stop.add_argument("vm_names", nargs="*", metavar="VM_NAME", help="machines (all)")
     stop.set_defaults(run=_stop)
@@ -85,6 +86,16 @@ def _start(args: argparse.Namespace) -> None:
     prefix = the_prefix(args)
     with shown(args.vm_names or list(prefix.topology.domains), sys.stderr) as on_phase:
         prefix.start(args.vm_names, on_phase)
+
+
+def _deploy(args: argparse.Namespace) -> None:
+    from .progress import shown
+
+    prefix = the_prefix(args)
+    with shown(
+        [name for name, vm in prefix.topology.domains.items() if vm.metadata.get("deploy-scripts")], sys.stderr
+    ) as on_phase:
+        prefix.deploy(on_phase)
 
 
 def _stop(args: argparse.Namespace) -> None:

@@ -1,0 +1,102 @@
+"""Deploy scripts: `deploy-scripts` in the metadata of a machine, run on it by `lago deploy`.
+
+When an environment is made its scripts are copied into it, so that it can be moved, and deployed again, as it was.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from .errors import LagoError, VMError
+from .log import LOG, task
+from .paths import Paths
+from .state import PREFIX_VARIABLE
+from .topology import Domain, Topology, expand
+from .utils import in_parallel
+
+if TYPE_CHECKING:
+    from .virt import VM, VirtEnv
+
+KEY: Final = "deploy-scripts"
+_SHOWN: Final = 20
+"""Lines of a script's last words in an error."""
+
+
+def gather(topology: Topology, paths: Paths, variables: Mapping[str, str]) -> Topology:
+    """Copy all scripts into the prefix; the topology with the places where they are now.
+
+    Args:
+        variables: what may stand in paths as `$NAME`.
+
+    Raises:
+        LagoError: a script is not there.
+    """
+    domains = {name: _gathered(domain, paths, variables) for name, domain in topology.domains.items()}
+    return replace(topology, domains=domains)
+
+
+def _gathered(domain: Domain, paths: Paths, variables: Mapping[str, str]) -> Domain:
+    if not domain.metadata.get(KEY):
+        return domain
+    stored = []
+    for script in domain.metadata[KEY]:
+        source = expand(script, variables)
+        if not os.path.isfile(source):
+            raise LagoError(
+                f"the deploy script {source} of {domain.name} is not there",
+                hint="correct the path; what is relative begins where the init file is",
+            )
+        # Its whole path, as scripts of one name may come from several places.
+        name = source.replace(os.sep, "_")
+        os.makedirs(paths.scripts(), exist_ok=True)
+        shutil.copyfile(source, paths.scripts(name))
+        stored.append(f"{PREFIX_VARIABLE}/{os.path.relpath(paths.scripts(name), paths.prefix())}")
+    return replace(domain, metadata={**domain.metadata, KEY: stored})
+
+
+def scripts(domain: Domain, paths: Paths) -> list[str]:
+    """The scripts of a machine, in order."""
+    return [script.replace(PREFIX_VARIABLE, paths.prefix(), 1) for script in domain.metadata.get(KEY) or ()]
+
+
+def run(env: VirtEnv, on_phase: Callable[[str, str], None]) -> None:
+    """Run the scripts of all machines, side by side, those of one machine in order.
+
+    Raises:
+        VMNotRunning, VMNotReady: a machine with scripts is down or does not answer.
+        VMError: a script failed.
+    """
+    todo = [vm for vm in env.get_vms().values() if scripts(vm.spec, env.paths)]
+    in_parallel(lambda vm: _deploy(vm, on_phase), todo, what="deploy", cancel=env.cancelled.set)
+
+
+def _deploy(vm: VM, on_phase: Callable[[str, str], None]) -> None:
+    try:
+        vm.connect()
+        for path in scripts(vm.spec, vm.env.paths):
+            on_phase(vm.name(), os.path.basename(path).rpartition("_")[2])
+            _run(vm, path)
+    except BaseException:
+        on_phase(vm.name(), "failed")
+        raise
+    on_phase(vm.name(), "up")
+
+
+def _run(vm: VM, path: str) -> None:
+    with open(path, "rb") as file, task(f"Run {os.path.basename(path)} on {vm.name()}"):
+        status = vm.ssh(["bash", "-s"], data=file.read())
+    out, err = (text.decode(errors="replace") for text in (status.out, status.err))
+    LOG.debug("%s: %s printed:\n%s", vm.name(), path, out)
+    if not status:
+        LOG.debug("%s: %s complained:\n%s", vm.name(), path, err)
+        return
+    LOG.error("%s: %s:\n%s", vm.name(), path, err)
+    raise VMError(
+        f"{vm.name()}: the deploy script {path} ended with status {status.code}",
+        details="\n".join((err or out).rstrip().splitlines()[-_SHOWN:]),
+        hint="its whole output is in the prefix's lago.log; lago deploy runs all scripts again",
+    )
