@@ -16,7 +16,7 @@ LAYERS = """
     cli pytest_plugin ovirtlago
     lago sdk workdir
     prefix
-    collect deploy export graph inventory
+    collect deploy export graph inventory snapshots
     virt
     doctor
     hypervisor bootstrap templates service guestfs
