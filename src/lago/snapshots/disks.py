@@ -12,6 +12,7 @@ from ..paths import Paths
 from ..topology import Disk, Domain
 from ..utils import in_parallel
 from .book import Book, Layer
+from .tops import domain_with_tops
 
 
 class NewTop(NamedTuple):
@@ -95,10 +96,11 @@ def collect(paths: Paths, book: Book, domains: Iterable[Domain], in_use: Iterabl
     """Remove the files that no machine and no snapshot needs, and forget them.
 
     Args:
-        domains: with their tops as the book has them.
+        domains: all machines.
         in_use: images that machines run on, whatever the book says.
     """
-    needed = book.needed([*(disk.path for domain in domains for disk in domain.disks), *in_use])
+    domains = list(domains)
+    needed = book.needed([*_tops(book, domains), *in_use])
     for path in [path for path in book.layers if path not in needed]:
         del book.layers[path]
     candidates = [f"images/{name}" for name in os.listdir(paths.images()) if _is_layer(name, domains)]
@@ -109,6 +111,10 @@ def collect(paths: Paths, book: Book, domains: Iterable[Domain], in_use: Iterabl
     for path in gone:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(full(paths, path))
+
+
+def _tops(book: Book, domains: Iterable[Domain]) -> set[str]:
+    return {disk.path for domain in domains for disk in domain_with_tops(domain, book).disks}
 
 
 def _is_layer(name: str, domains: Iterable[Domain]) -> bool:
@@ -123,7 +129,7 @@ def shorten(paths: Paths, book: Book, domains: Iterable[Domain]) -> None:
     A file that another prefix shares, as a fork does, is left as it is.
     """
     frozen = {path for one in book.snapshots.values() for vm in one.vms.values() for path in vm.disks.values()}
-    tops = {disk.path for domain in domains for disk in domain.disks}
+    tops = _tops(book, domains)
     for path in list(book.layers):
         layer = book.layers.get(path)
         while layer is not None and layer.backing in book.layers:

@@ -223,9 +223,9 @@ class VM:
         seconds = self.spec.boot_time_sec or config.get("boot_timeout")
         readiness.wait_for_ssh(self, seconds * self.env.accel.time_factor, on_phase, command)
         if (rest := bootstrap.after_boot(self.spec)) is not None:
-            command, data = rest
-            if status := self.guest.run(command, data=data):
-                raise VMError(f"{self.name()}: {command[0]} failed", details=status.err.decode(errors="replace"))
+            words, data = rest
+            if status := self.guest.run(words, data=data):
+                raise VMError(f"{self.name()}: {words[0]} failed", details=status.err.decode(errors="replace"))
 
     def ssh(self, command: str | Sequence[str], data: bytes | None = None) -> CommandStatus:
         """Run a command and return how it ended; a list is quoted, a string is for the guest's shell.
