@@ -15,7 +15,7 @@ from ..errors import VMError, VMNotRunning
 from ..topology import Domain, Nic, libvirt_domain_name
 from ..utils import CommandStatus
 from . import cpu, needs, readiness, xml
-from .refusals import create, refusals
+from .refusals import create, look_up, refusals
 
 if TYPE_CHECKING:
     from .env import VirtEnv
@@ -95,12 +95,7 @@ class VM:
     def _find(self) -> libvirt.virDomain | None:
         if not self.env.live:
             return None
-        try:
-            return self.env.libvirt_con.lookupByName(self.libvirt_name())
-        except libvirt.libvirtError as error:
-            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
-                return None
-            raise
+        return look_up(self.env.libvirt_con.lookupByName, self.libvirt_name(), libvirt.VIR_ERR_NO_DOMAIN)
 
     def libvirt_state(self) -> tuple[int | None, int]:
         """libvirt's state and reason numbers; no state if libvirt does not know it."""
