@@ -21,7 +21,16 @@ _PROGRAMS = re.compile(
 _TMP = re.compile(r"\.?lago|lt-|libvirt|\.?qemu|mmdebstrap|pytest|tmp[a-z0-9_]{8}$")
 _RUN = re.compile(r"lago|libvirt|qemu|dnsmasq|slirp|pasta|passt|netns|virt")
 _HOME = re.compile(r"\.?(lago|libvirt|qemu|virt)")
-_DEEP = ("/var/lib/libvirt", "/var/cache/libvirt", "/var/log/libvirt", "/etc/libvirt", "/var/lib/lago", "/run/netns")
+_DEEP = (
+    "/var/lib/libvirt",
+    "/var/cache/libvirt",
+    "/var/log/libvirt",
+    "/etc/libvirt",
+    "/var/lib/lago",
+    "/run/netns",
+    "/var/lib/swtpm-localca",
+    "/var/log/swtpm",
+)
 _CACHES = {".cache", ".mypy_cache", ".ruff_cache", ".pytest_cache", "__pycache__"}
 _NAMESPACES = ("net", "pid", "user")
 

@@ -50,6 +50,18 @@ class Paths:
         """Disk images."""
         return self._prefixed("images", *path)
 
+    def nvram(self, vm: str) -> str:
+        """What the UEFI firmware of the machine keeps while it is off: boot entries and keys."""
+        return self.images(f"{vm}_nvram.fd")
+
+    def tpm(self, *path: str) -> str:
+        """TPMs of machines: their contents below `state`, and the authority that certifies them in `ca`."""
+        return self._prefixed("tpm", *path)
+
+    def tpm_log(self, libvirt_name: str = "") -> str:
+        """Log of the program that is a machine's TPM; without a name the directory of these."""
+        return self.logs("swtpm", *([f"{libvirt_name}-swtpm.log"] if libvirt_name else []))
+
     def logs(self, *path: str) -> str:
         """Logs: `lago.log`, `libvirtd.log`, and `<vm>.console.log` per machine (`.old` is that of the time before)."""
         return self._prefixed("logs", *path)

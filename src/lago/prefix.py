@@ -459,7 +459,7 @@ class Prefix:
             self.hypervisor.end(0)
             return
         try:
-            self.virt_env.stop()
+            self.virt_env.discard()
         finally:
             self.virt_env.close()
             self.hypervisor.end(0)

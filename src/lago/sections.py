@@ -114,7 +114,7 @@ DOMAIN: Final = Section(
             "q35",
         ),
         "firmware": Field(Choice(("bios", "uefi")), "what the machine starts with", "bios"),
-        "secure_boot": Field(Flag(), "start signed systems only; needs firmware: uefi", False),
+        "secure_boot": Field(Flag(), "start signed boot loaders only; needs firmware: uefi", False),
         "tpm": Field(Flag(), "give it an emulated TPM 2.0", False),
         "boot": Field(
             Choice(("kernel", "disk")),

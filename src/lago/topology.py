@@ -25,8 +25,8 @@ class TemplateImage:
         id: `<repository>:<template>:<version>`.
         path: absolute path of the image.
         format: what qemu-img calls it, `qcow2` or `raw`.
-        metadata: what the repository says about it, such as `distro`, `kernel`, `initrd` (absolute paths), `cmdline`,
-            `bootstrap`, `root-password`.
+        metadata: what the repository says about it, such as `distro`, `kernel`, `kernel-efi`, `initrd` (absolute
+            paths), `cmdline`, `bootstrap`, `root-password`.
     """
 
     id: str

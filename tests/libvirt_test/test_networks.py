@@ -13,8 +13,8 @@ from lago import brctl, state
 from lago.errors import HostError, HypervisorError, LagoError, VMError
 from lago.hypervisor.shared import Shared
 from lago.paths import Paths
-from lago.topology import Domain, Net, Topology
-from lago.virt import BridgeNetwork, IsolatedNetwork, NATNetwork, VirtEnv, needs
+from lago.topology import Disk, Domain, Net, TemplateImage, Topology
+from lago.virt import BridgeNetwork, IsolatedNetwork, NATNetwork, VirtEnv, needs, readiness
 
 UUID = "fedcba9876543210" * 2
 
@@ -144,6 +144,32 @@ def test_what_the_host_lacks_is_told_with_its_package(
     with pytest.raises(HostError, match=message) as caught:
         needs.check(replace(MACHINE, **more), hypervisor)
     assert hint in caught.value.hint
+
+
+def test_uefi_firmware_needs_a_kernel_that_is_its_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "kernel"
+    template = TemplateImage(id="r:t:1", path="/t", format="qcow2", metadata={"kernel": str(path)})
+    disk = Disk(
+        name="root", type="template", dev="vda", format="qcow2", path="d", serial="1", size=None, template=template
+    )
+    machine = replace(MACHINE, disks=(disk,), firmware="uefi")
+    monkeypatch.setattr(needs, "_any", lambda _patterns: True)
+    path.write_bytes(b"\x7fELF")
+    with pytest.raises(VMError, match="vm0 has firmware: uefi, which can't start the kernel"):
+        needs.check(machine, Shared("qemu:///system", UUID))
+    needs.check(replace(machine, boot="disk"), Shared("qemu:///system", UUID))
+    needs.check(replace(machine, firmware="bios"), Shared("qemu:///system", UUID))
+    needs.check(machine, Shared("qemu+ssh://host/system", UUID))
+    path.write_bytes(b"MZ")
+    needs.check(machine, Shared("qemu:///system", UUID))
+
+
+def test_firmware_that_starts_nothing_is_understood() -> None:
+    assert readiness.firmware_gave_up("BdsDxe: starting Boot0001\n") is None
+    end = "BdsDxe: No bootable option or device was found.\n"
+    assert readiness.firmware_gave_up(end) == "its UEFI firmware finds nothing to start"
+    refused = "BdsDxe: failed to load Boot0001 from PciRoot(0x0): Access Denied\n"
+    assert "secure_boot" in str(readiness.firmware_gave_up(refused + end))
 
 
 def test_shares_need_a_directory_and_virtiofsd_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

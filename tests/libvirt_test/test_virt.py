@@ -17,6 +17,7 @@ from lago.hypervisor.shared import Shared
 from lago.paths import Paths
 from lago.topology import Domain, Net, Nic
 from lago.virt import VirtEnv
+from lago.virt.refusals import look_up
 
 UUID = "0123456789abcdef0123456789abcdef"
 GOLDEN = Path(__file__).parents[1] / "golden" / "xml"
@@ -247,3 +248,22 @@ def test_machines_are_as_libvirts_schema_says(connection: libvirt.virConnect, pa
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("network-*.xml")), ids=lambda path: path.stem)
 def test_networks_are_as_libvirts_schema_says(connection: libvirt.virConnect, path: Path) -> None:
     connection.networkDefineXMLFlags(path.read_text(), libvirt.VIR_NETWORK_DEFINE_VALIDATE).undefine()
+
+
+def test_a_reason_that_libvirt_lost_is_asked_for_again(connection: libvirt.virConnect) -> None:
+    asked = []
+
+    def find(name: str) -> libvirt.virDomain:
+        asked.append(name)
+        try:
+            return connection.lookupByName(name)
+        except libvirt.libvirtError as error:
+            if len(asked) == 1:
+                error.err = None
+            raise
+
+    assert look_up(find, "nobody", libvirt.VIR_ERR_NO_DOMAIN) is None
+    assert asked == ["nobody", "nobody"]
+    assert look_up(find, "test", libvirt.VIR_ERR_NO_DOMAIN) is not None
+    with pytest.raises(libvirt.libvirtError):
+        look_up(find, "nobody", libvirt.VIR_ERR_NO_NETWORK)

@@ -19,7 +19,7 @@ def element(text: str, *, kvm: bool = False, **more: Any) -> ET.Element:
     """The domain element of vm0."""
     found = resolved(text, **more)
     vm = found.domains["vm0"]
-    files = xml.DomainFiles(disks=tuple(disk.path for disk in vm.disks), console_log="/log")
+    files = xml.DomainFiles(disks=tuple(disk.path for disk in vm.disks), console_log="/log", nvram="/nvram")
     nets = {name: f"lib-{name}" for name in found.nets}
     return ET.fromstring(xml.domain_xml(vm, name="x", uuid=UUID, files=files, kvm=kvm, nets=nets, specs=found.nets))
 
@@ -111,6 +111,7 @@ def test_firmware_tpm_and_shares() -> None:
     text = "domains: {vm0: {firmware: uefi, secure_boot: true, tpm: true, shares: [{path: ~/src, tag: src}]}}"
     found = element(text, variables={"HOME": "/home/x"})
     assert found.find("os[@firmware='efi']/firmware/feature[@name='secure-boot'][@enabled='yes']") is not None
+    assert found.findtext("os/nvram") == "/nvram"
     assert found.find("features/smm[@state='on']") is not None
     assert found.find("devices/tpm/backend[@type='emulator']") is not None
     assert found.find("memoryBacking/access[@mode='shared']") is not None
@@ -121,6 +122,20 @@ def test_firmware_tpm_and_shares() -> None:
 def test_a_machine_boots_from_the_kernel_of_its_template_or_from_its_disk(boot: str, direct: bool) -> None:
     text = f"domains: {{vm0: {{{boot}disks: [{{template_name: mini}}]}}}}"
     assert (element(text, metadata={"kernel": "/k"}).findtext("os/kernel") == "/k") is direct
+
+
+@pytest.mark.parametrize(
+    ("firmware", "metadata", "kernel"),
+    [
+        ("bios", {"kernel": "/k", "kernel-efi": "/e"}, "/k"),
+        ("uefi", {"kernel": "/k", "kernel-efi": "/e"}, "/e"),
+        ("uefi", {"kernel": "/k"}, "/k"),
+        ("uefi", {}, None),
+    ],
+)
+def test_uefi_firmware_gets_a_kernel_of_its_own(firmware: str, metadata: dict[str, str], kernel: str | None) -> None:
+    text = f"domains: {{vm0: {{firmware: {firmware}, disks: [{{template_name: mini}}]}}}}"
+    assert element(text, metadata=metadata).findtext("os/kernel") == kernel
 
 
 def test_a_kernel_that_is_not_there_is_told() -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from lago.spec import DhcpRange
+from lago.spec import DhcpRange, Share
 from lago.topology import Disk, Domain, Net, Nic, TemplateImage
 from lago.virt import netxml, xml
 
@@ -46,6 +47,7 @@ def domain_xml(of: Domain, *, kvm: bool = False, seeds: tuple[str, ...] = (), oe
         seeds=seeds,
         console_log="/prefix/logs/vm0.console.log",
         oem_strings=oem_strings,
+        nvram="/prefix/images/vm0_nvram.fd",
     )
     return xml.domain_xml(of, name="01234567-vm0", uuid=UUID, files=files, kvm=kvm, nets=NETS)
 
@@ -82,6 +84,15 @@ CASES = {
         domain((disk(0, image(kernel="/store/kernel")),)), oem_strings=("io.systemd.credential:a=<&>", "two")
     ),
     "domain-bare": lambda: domain_xml(domain((), ())),
+    "domain-firmware": lambda: domain_xml(
+        replace(
+            domain((disk(0, image(kernel="/store/kernel", **{"kernel-efi": "/store/kernel-efi"})),)),
+            firmware="uefi",
+            secure_boot=True,
+            tpm=True,
+            shares=(Share(path="/src", tag="src"),),
+        )
+    ),
     "network-management": lambda: management(None, netxml.Way(filtered=False, forwarders=("100.64.77.3",))),
     "network-dhcp-filtered": lambda: management(DhcpRange(start=100, end=254), netxml.Way()),
     "network-other": other,

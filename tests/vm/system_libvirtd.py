@@ -14,6 +14,8 @@ from lago.hypervisor import namespace
 _QEMU_CONF = """\
 user = "root"
 group = "root"
+swtpm_user = "root"
+swtpm_group = "root"
 dynamic_ownership = 0
 remember_owner = 0
 cgroup_controllers = []
@@ -27,6 +29,8 @@ def main(directory: str) -> None:
     """Set up what libvirtd wants, and run it."""
     namespace.new_network()
     for path in ("/run/libvirt", "/var/lib/libvirt", "/var/cache/libvirt", "/var/log/libvirt", "/etc/libvirt"):
+        namespace.cover(path)
+    for path in ("/var/lib/swtpm-localca", "/var/log/swtpm"):
         namespace.cover(path)
     os.makedirs("/etc/libvirt/qemu/networks")
     namespace.add_users(("libvirt-qemu", "qemu"))

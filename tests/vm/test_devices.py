@@ -1,4 +1,4 @@
-"""Disks on other buses, CDs, several processors and shared directories, in a real guest."""
+"""Disks on other buses, CDs, several processors and a device for a shared directory, in a real guest."""
 
 from __future__ import annotations
 
@@ -65,5 +65,5 @@ def test_processors_are_in_cells(vm: VM) -> None:
 
 
 def test_a_shared_directory_is_offered_to_the_guest(vm: VM) -> None:
-    # 26 is virtio's number of file systems. The guest of this test has no driver for them.
+    # 26 is virtio's number of file systems; `test_firmware` mounts some.
     assert "0x001a" in said(vm, "cat /sys/bus/virtio/devices/*/device")

@@ -34,6 +34,11 @@ class System:
         """All machines and networks."""
         return set(self.virsh("list", "--all", "--name").split() + self.virsh("net-list", "--all", "--name").split())
 
+    def tpms(self) -> list[str]:
+        """Directories with contents of TPMs."""
+        argv = [*self.wrap, "ls", "/var/lib/libvirt/swtpm"]
+        return subprocess.run(argv, check=True, capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout.split()
+
 
 def _child(pid: int) -> int | None:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -152,6 +157,21 @@ def test_destroy_frees_the_lease(prepared: Box, system: System) -> None:
     prepared.lago("destroy", "--yes")
     assert _leases(prepared) == set()
     assert not (prepared.place / ".lago").exists()
+    assert system.names() == {"somebodys"}
+
+
+def test_what_a_tpm_keeps_ends_with_the_environment(prepared: Box, system: System) -> None:
+    text = "domains: {vm0: {memory: 256, vcpu: 1, firmware: uefi, tpm: true, disks: [{template_name: mini}]"
+    prepared.write(f"{text}, nics: [{{net: lan}}]}}}}\nnets: {{lan: {{}}}}\n", "Firmware")
+    prepared.lago("--libvirt_url", system.uri, "init", "Firmware")
+    prepared.lago("start")
+    assert prepared.shell("vm0", "cat /sys/class/tpm/tpm0/tpm_version_major") == "2\n"
+    prepared.lago("stop")
+    assert system.names() == {"somebodys"}
+    assert (prepared.prefix / "images" / "vm0_nvram.fd").is_file()
+    assert len(system.tpms()) == 1
+    prepared.lago("destroy", "--yes")
+    assert system.tpms() == []
     assert system.names() == {"somebodys"}
 
 

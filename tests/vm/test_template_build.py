@@ -36,7 +36,7 @@ def _build(store: Path, name: str) -> subprocess.Popen[bytes]:
 
 
 def _contents(store: Path, identity: str) -> dict[str, bytes]:
-    names = ("hash", "kernel", "initrd", "metadata")
+    names = ("hash", "kernel", "kernel-efi", "initrd", "metadata")
     return {name: (store / f"{identity}.{name}").read_bytes() for name in names}
 
 

@@ -96,12 +96,14 @@ class Private:
         log_path = self._paths.logs("hypervisor.log")
         cache_dir = os.path.join(config.cache_home(), "libvirt-qemu")
         qemu_log_dir = self._paths.logs("qemu")
-        for directory in (cache_dir, qemu_log_dir):
+        tpm = {"state": self._paths.tpm("state"), "ca": self._paths.tpm("ca"), "log": self._paths.tpm_log()}
+        for directory in (cache_dir, qemu_log_dir, *tpm.values()):
             os.makedirs(directory, exist_ok=True)
         settings = {
             "run_dir": self._run_dir,
             "cache_dir": cache_dir,
             "qemu_log_dir": qemu_log_dir,
+            "tpm": tpm,
             "egress": egress.argv(),
             "nameservers": list(nameservers),
         }

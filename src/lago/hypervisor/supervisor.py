@@ -34,12 +34,15 @@ namespaces = []
 stdio_handler = "file"
 """
 _NOTIFY: Final = "/run/lago-notify"
+_TPM_CA: Final = "/var/lib/swtpm-localca"
+_TPM_LOG: Final = "/var/log/swtpm/libvirt/qemu"
 
 
 def main(settings: dict[str, Any], ready_fd: int, lock_fd: int) -> NoReturn:
     """Set everything up, say so on `ready_fd`, and serve until told to end; `lock_fd` is held as long as we live.
 
-    Settings: `run_dir`, `cache_dir` (kept between runs), `qemu_log_dir`, `egress` (argv or none), `nameservers`.
+    Settings: `run_dir`, `cache_dir` (kept between runs), `qemu_log_dir`, `tpm` (directories `state`, `ca` and
+    `log`), `egress` (argv or none), `nameservers`.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
@@ -83,9 +86,16 @@ def _set_up(settings: dict[str, Any]) -> None:
     for ours, theirs in (
         (settings["cache_dir"], "/var/cache/libvirt/qemu"),
         (settings["qemu_log_dir"], "/var/log/libvirt/qemu"),
+        (settings["tpm"]["state"], "/var/lib/libvirt/swtpm"),
     ):
         os.mkdir(theirs)
         namespace.bind(ours, theirs)
+    # The host has this only with swtpm, which would make its authority there, for all environments.
+    if os.path.isdir(_TPM_CA):
+        namespace.bind(settings["tpm"]["ca"], _TPM_CA)
+        namespace.cover("/var/log/swtpm")
+        os.makedirs(_TPM_LOG)
+        namespace.bind(settings["tpm"]["log"], _TPM_LOG)
     namespace.add_users(("libvirt-qemu", "qemu"))
     namespace.replace_file("/etc/resolv.conf", "".join(f"nameserver {a}\n" for a in settings["nameservers"]))
     if egress is not None:

@@ -25,11 +25,17 @@ class Saved(NamedTuple):
         running: whether it ran.
         disks: the layer of each of its disks, by the disk's name.
         memory: the file with its memory, if it was taken.
+        nvram: the file with what its firmware keeps, if it has such.
     """
 
     running: bool
     disks: dict[str, str]
     memory: str | None = None
+    nvram: str | None = None
+
+    def files(self) -> list[str]:
+        """All files."""
+        return [path for path in (*self.disks.values(), self.memory, self.nvram) if path]
 
 
 class Snapshot(NamedTuple):
@@ -143,17 +149,9 @@ class Book:
         Args:
             tops: what the machines write to.
         """
-        roots = [
-            *tops,
-            *(path for one in self.snapshots.values() for vm in one.vms.values() for path in vm.disks.values()),
-        ]
-        images = {path for root in roots for path in self.chain(root)}
-        return images | {vm.memory for one in self.snapshots.values() for vm in one.vms.values() if vm.memory}
-
-    def depth(self, name: str) -> int:
-        """How many snapshots a snapshot came from."""
-        parent = self.snapshots[name].parent
-        return 0 if parent is None or parent not in self.snapshots else 1 + self.depth(parent)
+        saved = [vm for one in self.snapshots.values() for vm in one.vms.values()]
+        roots = [*tops, *(path for vm in saved for path in vm.files())]
+        return {path for root in roots for path in self.chain(root)}
 
 
 def _snapshot(raw: Mapping[str, Any]) -> Snapshot:
@@ -163,7 +161,7 @@ def _snapshot(raw: Mapping[str, Any]) -> Snapshot:
 
 def size(paths: Paths, snapshot: Snapshot) -> int:
     """Bytes on disk of the files with memory of a snapshot, and of the layers that it froze."""
-    files = {path for vm in snapshot.vms.values() for path in (*vm.disks.values(), vm.memory) if path}
+    files = {path for vm in snapshot.vms.values() for path in vm.files()}
     total = 0
     for path in files:
         if not os.path.isabs(path):

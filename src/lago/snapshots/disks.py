@@ -100,7 +100,7 @@ def collect(paths: Paths, book: Book, domains: Iterable[Domain], in_use: Iterabl
         in_use: images that machines run on, whatever the book says.
     """
     domains = list(domains)
-    needed = book.needed([*_tops(book, domains), *in_use])
+    needed = book.needed([*tops_of(book, domains), *in_use])
     for path in [path for path in book.layers if path not in needed]:
         del book.layers[path]
     candidates = [f"images/{name}" for name in os.listdir(paths.images()) if _is_layer(name, domains)]
@@ -113,7 +113,8 @@ def collect(paths: Paths, book: Book, domains: Iterable[Domain], in_use: Iterabl
             os.unlink(full(paths, path))
 
 
-def _tops(book: Book, domains: Iterable[Domain]) -> set[str]:
+def tops_of(book: Book, domains: Iterable[Domain]) -> set[str]:
+    """The images that disks are written to."""
     return {disk.path for domain in domains for disk in domain_with_tops(domain, book).disks}
 
 
@@ -123,24 +124,45 @@ def _is_layer(name: str, domains: Iterable[Domain]) -> bool:
     return any(name.startswith(stem) and name.endswith((".qcow2", ".raw")) for stem in stems)
 
 
-def shorten(paths: Paths, book: Book, domains: Iterable[Domain]) -> None:
-    """Merge layers that only one other needs into that one. No machine may run.
+class Merge(NamedTuple):
+    """Layers that only the image over them needs, and what that lies over when they are gone."""
 
-    A file that another prefix shares, as a fork does, is left as it is.
+    path: str
+    lower: tuple[str, ...]
+    below: Layer
+
+
+def merges(paths: Paths, book: Book, tops: Iterable[str]) -> list[Merge]:
+    """What can be merged so that chains of disks stay short.
+
+    A file that another prefix shares, as forks do, is left as it is.
     """
     frozen = {path for one in book.snapshots.values() for vm in one.vms.values() for path in vm.disks.values()}
-    tops = _tops(book, domains)
-    for path in list(book.layers):
-        layer = book.layers.get(path)
-        while layer is not None and layer.backing in book.layers:
-            lower = layer.backing
-            users = [other for other, one in book.layers.items() if one.backing == lower]
-            if lower in frozen or lower in tops or users != [path] or os.stat(full(paths, path)).st_nlink > 1:
-                break
-            beneath = book.layers[lower]
-            disks.rebase(full(paths, path), _named(paths, beneath.backing), beneath.format)
-            layer = book.layers[path] = beneath
-            del book.layers[lower]
-            book.save(paths)
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(full(paths, lower))
+    kept = frozen | set(tops)
+    backings = [layer.backing for layer in book.layers.values()]
+    found = []
+    for path, layer in book.layers.items():
+        lower: list[str] = []
+        while layer.backing in book.layers and layer.backing not in kept and backings.count(layer.backing) == 1:
+            lower.append(layer.backing)
+            layer = book.layers[layer.backing]
+        if lower and path in kept and os.stat(full(paths, path)).st_nlink == 1:
+            found.append(Merge(path, tuple(lower), layer))
+    return found
+
+
+def merge(paths: Paths, book: Book, one: Merge) -> None:
+    """Merge layers of a disk that nobody uses now."""
+    disks.rebase(full(paths, one.path), _named(paths, one.below.backing), one.below.format)
+    merged(paths, book, one)
+
+
+def merged(paths: Paths, book: Book, one: Merge) -> None:
+    """Enter in the book that layers were merged, and remove them."""
+    book.layers[one.path] = one.below
+    for path in one.lower:
+        del book.layers[path]
+    book.save(paths)
+    for path in one.lower:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(full(paths, path))

@@ -1,7 +1,8 @@
-"""Removing a snapshot."""
+"""Removing a snapshot, and what nothing needs any more."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from ..virt import checkpoint
@@ -9,7 +10,7 @@ from . import disks
 from .book import Book
 
 if TYPE_CHECKING:
-    from ..virt import VirtEnv
+    from ..virt import VM, VirtEnv
 
 
 def remove(env: VirtEnv, name: str) -> None:
@@ -21,11 +22,27 @@ def remove(env: VirtEnv, name: str) -> None:
 
 
 def tidy(env: VirtEnv, book: Book) -> None:
-    """Remove files that nothing needs; and shorten the chains of disks, if nothing runs."""
-    vms = list(env.get_vms().values())
-    running = [vm for vm in vms if env.live and vm.alive()]
-    prefix = f"{env.paths.prefix()}/"
-    in_use = {path.removeprefix(prefix) for vm in running for path in checkpoint.live_tops(vm).values()}
-    disks.collect(env.paths, book, [vm.spec for vm in vms], in_use)
-    if not running:
-        disks.shorten(env.paths, book, [vm.spec for vm in vms])
+    """Remove files that nothing needs, and merge layers that only one other needs."""
+    paths = env.paths
+    domains = [vm.spec for vm in env.get_vms().values()]
+    live = _live(env)
+    disks.collect(paths, book, domains, live)
+    used = {path for top in live for path in book.chain(top)}
+    for one in disks.merges(paths, book, disks.tops_of(book, domains)):
+        if one.path in live:
+            vm, dev = live[one.path]
+            checkpoint.pull(vm, dev, disks.full(paths, one.below.backing))
+            disks.merged(paths, book, one)
+        elif one.path not in used:
+            disks.merge(paths, book, one)
+
+
+def _live(env: VirtEnv) -> dict[str, tuple[VM, str]]:
+    """The images that running machines write to, with machine and device."""
+    prefix = env.paths.prefix()
+    running = [vm for vm in env.get_vms().values() if env.live and vm.alive()]
+    return {
+        os.path.relpath(path, prefix) if path.startswith(f"{prefix}/") else path: (vm, dev)
+        for vm in running
+        for dev, path in checkpoint.live_tops(vm).items()
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from ..log import task
 from ..utils import in_parallel
 from . import disks
 from .book import Book, Snapshot
+from .remove import tidy
 from .tops import domain_with_tops
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ def revert(env: VirtEnv, name: str, names: Iterable[str], on_phase: Phase) -> No
             env.ensure()
         with task("Stop machines"):
             ending = [vm for vm in vms if env.live and vm.alive()]
-            in_parallel(checkpoint.kill, ending, what="stop VMs")
+            in_parallel(lambda vm: vm.stop(), ending, what="stop VMs")
     except BaseException:
         disks.drop(paths, tops)
         raise
@@ -53,6 +55,9 @@ def revert(env: VirtEnv, name: str, names: Iterable[str], on_phase: Phase) -> No
     book.save(paths)
     for vm in vms:
         vm.spec = domain_with_tops(vm.spec, book)
+    for vm in vms:
+        if nvram := snapshot.vms[vm.name()].nvram:
+            shutil.copyfile(disks.full(paths, nvram), paths.nvram(vm.name()))
     with task("Bring machines back"):
         nets = {nic.net for vm in running for nic in vm.nics()}
         in_parallel(lambda net: env.get_net(net).start(), nets, what="start nets")
@@ -61,15 +66,13 @@ def revert(env: VirtEnv, name: str, names: Iterable[str], on_phase: Phase) -> No
         in_parallel(checkpoint.resume, running, what="go on")
     with task("Wait for ssh"):
         in_parallel(lambda vm: _ready(vm, on_phase), running, what="wait for ssh", cancel=env.cancelled.set)
-    alive = {vm.name() for vm in env.get_vms().values() if env.live and vm.alive()}
-    disks.collect(paths, book, [vm.spec for vm in env.get_vms().values()])
-    if not alive:
-        disks.shorten(paths, book, [vm.spec for vm in env.get_vms().values()])
+    tidy(env, book)
+    if env.live:
         env.end_if_idle()
 
 
 def _check(env: VirtEnv, snapshot: Snapshot) -> None:
-    files = [path for vm in snapshot.vms.values() for path in (*vm.disks.values(), vm.memory) if path]
+    files = [path for vm in snapshot.vms.values() for path in vm.files()]
     missing = [path for path in files if not os.path.exists(disks.full(env.paths, path))]
     if missing:
         raise LagoError(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from ..errors import LagoError
@@ -50,9 +51,8 @@ def take(
     if name in book.snapshots and not replace:
         raise LagoError(f"there is a snapshot {name} already", hint="choose another name, or --replace it")
     running = [vm for vm in vms if vm.alive()]
-    if not disk_only:
-        for vm in running:
-            checkpoint.check(vm)
+    for vm in vms:
+        checkpoint.check(vm, memory=vm in running and not disk_only)
     live = {vm.name(): checkpoint.live_tops(vm) for vm in running}
     below = {
         (vm.name(), disk.name): _in_book(paths.prefix(), live[vm.name()][disk.dev])
@@ -60,11 +60,11 @@ def take(
         for disk in disks.writable(vm.spec)
     }
     tops = disks.plan(book, [vm.spec for vm in vms], below)
-    memory = {}
-    if not disk_only:
-        os.makedirs(paths.snapshots(), exist_ok=True)
-        number = book.number()
-        memory = {vm.name(): f"snapshots/{number}.{vm.name()}.mem" for vm in running}
+    os.makedirs(paths.snapshots(), exist_ok=True)
+    number = book.number()
+    memory = {vm.name(): f"snapshots/{number}.{vm.name()}.mem" for vm in running if not disk_only}
+    firmware = [vm for vm in vms if os.path.exists(paths.nvram(vm.name()))]
+    nvram = {vm.name(): f"snapshots/{number}.{vm.name()}.nvram" for vm in firmware}
     before = {vm: dict(disks_) for vm, disks_ in book.tops.items()}
     book.busy = True
     disks.enter(book, tops, disks.build(paths, tops))
@@ -72,12 +72,12 @@ def take(
     began = time.monotonic()
     try:
         with task("Save machines"):
-            pause = _save(env, running, tops, memory, disk_only=disk_only)
+            pause = _save(env, running, tops, memory, nvram, disk_only=disk_only)
             began = time.monotonic() - pause
     except BaseException:
-        _undo(env, book, running, tops, before, list(memory.values()))
+        _undo(env, book, running, tops, before, [*memory.values(), *nvram.values()])
         raise
-    in_parallel(sync, [disks.full(paths, path) for path in memory.values()], what="write to disk")
+    in_parallel(sync, [disks.full(paths, path) for path in (*memory.values(), *nvram.values())], what="write to disk")
     taken = Snapshot(
         name=name,
         created=time.time() - (time.monotonic() - began),
@@ -86,6 +86,7 @@ def take(
                 running=vm in running and not disk_only,
                 disks={top.disk.name: top.backing for top in tops if top.vm == vm.name()},
                 memory=memory.get(vm.name()),
+                nvram=nvram.get(vm.name()),
             )
             for vm in vms
         },
@@ -105,7 +106,13 @@ def _in_book(prefix: str, path: str) -> str:
 
 
 def _save(
-    env: VirtEnv, running: Sequence[VM], tops: Sequence[NewTop], memory: dict[str, str], *, disk_only: bool
+    env: VirtEnv,
+    running: Sequence[VM],
+    tops: Sequence[NewTop],
+    memory: Mapping[str, str],
+    nvram: Mapping[str, str],
+    *,
+    disk_only: bool,
 ) -> float:
     """Save what runs; the seconds for which it stood still."""
     from ..virt import checkpoint
@@ -117,6 +124,8 @@ def _save(
 
     with _quiet(running) if disk_only else _paused(running) as standing:
         in_parallel(one, running, what="save machines")
+        for vm, path in nvram.items():
+            shutil.copyfile(env.paths.nvram(vm), disks.full(env.paths, path))
     return standing[0]
 
 

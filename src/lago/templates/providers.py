@@ -10,8 +10,10 @@ from typing import Any, Final, Protocol
 
 from ..errors import TemplateError
 
-EXTRAS: Final = ("kernel", "initrd")
-"""Files that may lie beside an image, as `<image>.kernel` and so on, for machines that boot without a boot loader."""
+EXTRAS: Final = ("kernel", "kernel-efi", "initrd")
+"""Files that may lie beside an image, as `<image>.kernel` and so on, for machines that boot without a boot loader.
+
+`kernel-efi` is for UEFI firmware, where that can't start `kernel`."""
 
 
 class Provider(Protocol):
@@ -37,7 +39,7 @@ class FileSystemTemplateProvider:
         self._root = _expanded(root)
 
     def download_image(self, handle: str, dest: str) -> None:
-        """Copy the image to `dest`, and its kernel and initrd beside it."""
+        """Copy the image to `dest`, and its kernels and initrd beside it."""
         source = self._path(handle)
         try:
             shutil.copyfile(source, dest)

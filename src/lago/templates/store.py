@@ -1,8 +1,8 @@
 """The store: images on this host, each complete or not there at all.
 
 Of a version `<repository>:<template>:<version>` there are the image, which has just that name, and beside it `.hash`,
-`.metadata`, `.lock` and, for machines that boot without a boot loader, `.kernel` and `.initrd`. The image comes last,
-by a rename; before that everything is in a directory whose name begins with a dot.
+`.metadata`, `.lock` and, for machines that boot without a boot loader, `.kernel`, `.kernel-efi` and `.initrd`. The
+image comes last, by a rename; before that everything is in a directory whose name begins with a dot.
 """
 
 from __future__ import annotations

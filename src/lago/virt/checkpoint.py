@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
@@ -18,9 +19,18 @@ if TYPE_CHECKING:
     from .vm import VM
 
 
-def check(vm: VM) -> None:
-    """Raise VMError if the memory of a machine can't be saved."""
-    if vm.spec.shares:
+def check(vm: VM, *, memory: bool) -> None:
+    """Raise VMError if the state of a machine can't be saved.
+
+    Args:
+        memory: whether its memory is to be saved too, with which go the contents of a TPM.
+    """
+    if vm.spec.tpm and not memory:
+        raise VMError(
+            f"{vm.name()} has a TPM, whose contents can only be saved while it runs, with its memory",
+            hint=f"lago start {vm.name()}, and take the snapshot without --disk-only",
+        )
+    if memory and vm.spec.shares:
         raise VMError(
             f"{vm.name()} shares directories with the host, whose state can't be saved",
             hint="stop it, take the snapshot with --disk-only, or remove its shares",
@@ -124,14 +134,26 @@ def _relocate(vm: VM, root: ET.Element, tops: Mapping[str, str]) -> None:
         log.set("file", vm.console_log())
 
 
-def kill(vm: VM) -> None:
-    """End a machine at once: nothing of what it does counts any more."""
-    vm.guest.close()
+def pull(vm: VM, dev: str, base: str) -> None:
+    """Copy into the image that a disk of a running machine is written to what lies between it and another.
+
+    Args:
+        dev: the disk.
+        base: the image that it lies over from then on.
+    """
+    done = threading.Event()
+    connection = vm.env.libvirt_con
+    watch = connection.domainEventRegisterAny(
+        vm.domain(), libvirt.VIR_DOMAIN_EVENT_ID_BLOCK_JOB_2, lambda *_: done.set(), None
+    )
     try:
-        vm.domain().destroyFlags(libvirt.VIR_DOMAIN_DESTROY_DEFAULT)
-    except libvirt.libvirtError as error:
-        if error.get_error_code() not in (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID):
-            raise HypervisorError(f"{vm.name()} does not stop: {error.get_error_message()}") from error
+        with refusals(f"the layers of {vm.name()} can't be merged"):
+            vm.domain().blockRebase(dev, base, 0, libvirt.VIR_DOMAIN_BLOCK_REBASE_RELATIVE)
+            # The event may have come before we listened, or be that of a machine that ended.
+            while vm.alive() and vm.domain().blockJobInfo(dev):
+                done.wait(0.2)
+    finally:
+        connection.domainEventDeregisterAny(watch)
 
 
 def clock_command() -> str:

@@ -274,6 +274,12 @@ class VirtEnv:
         in_parallel(lambda net: net.stop(), [n for n in self._nets.values() if n.name() not in used], what="stop nets")
         self.end_if_idle()
 
+    def discard(self) -> None:
+        """Stop everything, for good: remove also what a libvirt that is not ours keeps of machines that are off."""
+        self.stop()
+        if self.hypervisor.shared:
+            in_parallel(lambda vm: vm.discard(), self._vms.values(), what="discard VMs")
+
     def end_if_idle(self) -> None:
         """End a hypervisor of ours under which nothing runs."""
         if not self.hypervisor.shared and "running" not in self.states().values():

@@ -13,7 +13,7 @@ from .. import state
 from ..errors import HypervisorError, LagoError
 from ..topology import Net, bridge_name, libvirt_net_name
 from . import netxml, xml
-from .refusals import create, refusals
+from .refusals import create, look_up, refusals
 
 if TYPE_CHECKING:
     from .env import VirtEnv
@@ -84,12 +84,7 @@ class Network:
         return bridge_name(self._env.uuid, self.name(), isolated=self.spec.type == "isolated")
 
     def _find(self) -> libvirt.virNetwork | None:
-        try:
-            return self._env.libvirt_con.networkLookupByName(self.libvirt_name())
-        except libvirt.libvirtError as error:
-            if error.get_error_code() == libvirt.VIR_ERR_NO_NETWORK:
-                return None
-            raise
+        return look_up(self._env.libvirt_con.networkLookupByName, self.libvirt_name(), libvirt.VIR_ERR_NO_NETWORK)
 
     def alive(self) -> bool:
         """Whether it is up."""

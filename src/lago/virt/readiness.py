@@ -113,9 +113,20 @@ def _how_far(vm: VM, console: str, last: Exception | None) -> tuple[str, str]:
         return "there was no kernel output", _qemu_said(vm)
     if isinstance(last, SSHError):
         return f"ssh: {last.what}", last.details
+    if (refused := firmware_gave_up(console)) is not None:
+        return refused, ""
     if not vm.has_lease():
         return "its kernel runs, but it got no address (no DHCP lease)", ""
     return f"it has its address {vm.ip()}, but port {_SSH_PORT} is closed: {last}", ""
+
+
+def firmware_gave_up(console: str) -> str | None:
+    """Why UEFI firmware starts nothing, if it says on the console that it does not."""
+    if "BdsDxe: No bootable option" not in console:
+        return None
+    if "Access Denied" in console or "Security Violation" in console:
+        return "its UEFI firmware refuses what it could start, which has no signature that it trusts (secure_boot)"
+    return "its UEFI firmware finds nothing to start"
 
 
 def _qemu_said(vm: VM) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import libvirt
 
 from ..errors import HypervisorError
+
+T = TypeVar("T")
 
 
 @contextlib.contextmanager
@@ -17,6 +20,25 @@ def refusals(what: str, hint: str = "lago doctor tells what the host lacks") -> 
         yield
     except libvirt.libvirtError as error:
         raise HypervisorError(f"{what}: {error.get_error_message() or error}", hint=hint) from error
+
+
+def look_up(find: Callable[[str], T], name: str, missing: int) -> T | None:
+    """What libvirt has of that name, if it has it.
+
+    Args:
+        find: a method of a connection, such as `lookupByName`.
+        missing: the code of libvirt's error that says that there is nothing.
+    """
+    for _ in range(3):
+        try:
+            return find(name)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == missing:
+                return None
+            # The reason gets lost when another of libvirt's objects is freed just then.
+            if error.get_error_code() is not None:
+                raise
+    return find(name)
 
 
 def create(thing: libvirt.virDomain | libvirt.virNetwork) -> None:

@@ -15,7 +15,7 @@ from ..errors import VMError, VMNotRunning
 from ..topology import Domain, Nic, libvirt_domain_name
 from ..utils import CommandStatus
 from . import cpu, needs, readiness, xml
-from .refusals import create, refusals
+from .refusals import create, look_up, refusals
 
 if TYPE_CHECKING:
     from .env import VirtEnv
@@ -95,12 +95,7 @@ class VM:
     def _find(self) -> libvirt.virDomain | None:
         if not self.env.live:
             return None
-        try:
-            return self.env.libvirt_con.lookupByName(self.libvirt_name())
-        except libvirt.libvirtError as error:
-            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
-                return None
-            raise
+        return look_up(self.env.libvirt_con.lookupByName, self.libvirt_name(), libvirt.VIR_ERR_NO_DOMAIN)
 
     def domain(self) -> libvirt.virDomain:
         """What libvirt has of it. Raises VMNotRunning if that is nothing."""
@@ -129,7 +124,7 @@ class VM:
 
     def start(self) -> None:
         """Start it, unless it runs. Its nets must be up."""
-        with refusals(f"{self.name()} does not start", f"QEMU's own log: {self.qemu_log()}" if self.qemu_log() else ""):
+        with refusals(f"{self.name()} does not start", self._logs()):
             found = self._find()
             if found is not None and found.isActive():
                 return
@@ -139,6 +134,12 @@ class VM:
             self.env.ends.forget(self.libvirt_name())
             create(self.env.libvirt_con.defineXML(self._xml()))
 
+    def _logs(self) -> str:
+        if (qemu := self.qemu_log()) is None:
+            return ""
+        tpm = f"; that of its TPM: {self.env.paths.tpm_log(self.libvirt_name())}" if self.spec.tpm else ""
+        return f"QEMU's own log: {qemu}{tpm}"
+
     def _xml(self) -> str:
         paths = self.env.paths
         additions = bootstrap.additions(self.spec, paths, self._public_key())
@@ -147,6 +148,7 @@ class VM:
             seeds=tuple(disk.path for disk in additions.disks),
             console_log=self.console_log(),
             oem_strings=additions.oem_strings,
+            nvram=paths.nvram(self.name()),
         )
         nets = self.env.get_nets()
         kvm = self.env.accel.kind == "kvm"
@@ -177,8 +179,8 @@ class VM:
                     found.destroy()
             if defined:
                 # Libvirt refuses flags it has no use for.
-                nvram = libvirt.VIR_DOMAIN_UNDEFINE_NVRAM if self.spec.firmware == "uefi" else 0
-                tpm = libvirt.VIR_DOMAIN_UNDEFINE_TPM if self.spec.tpm else 0
+                nvram = libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM if self.spec.firmware == "uefi" else 0
+                tpm = libvirt.VIR_DOMAIN_UNDEFINE_KEEP_TPM if self.spec.tpm else 0
                 found.undefineFlags(nvram | tpm)
 
     def create_snapshot(self, name: str) -> None:
@@ -188,6 +190,16 @@ class VM:
     def revert_snapshot(self, name: str) -> None:
         """Go back to a snapshot with it alone; see `lago.Prefix.revert_snapshots`."""
         self.env.home.revert_snapshots(name, vms=[self.name()])
+
+    def discard(self) -> None:
+        """Remove what libvirt keeps of a machine that was stopped for good: the contents of its TPM."""
+        if not self.spec.tpm:
+            return
+        with refusals(f"the TPM of {self.name()} can't be removed"):
+            # Libvirt removes it with the machine, of which it must know.
+            uuid = xml.object_uuid(self.env.uuid, self.libvirt_name())
+            known = self.env.libvirt_con.defineXML(xml.tpm_owner_xml(name=self.libvirt_name(), uuid=uuid))
+            known.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_TPM)
 
     def console_log(self) -> str:
         """File with what it wrote on its serial console since we started it; `.old` is that of the time before."""

@@ -15,12 +15,16 @@ DEFAULT_MTU: Final = 1500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DomainFiles:
-    """Absolute paths that a domain needs: of its disks in order, of read-only seed disks, and of its console log."""
+    """Absolute paths that a domain needs: of its disks in order, of read-only seed disks, and of its console log.
+
+    `nvram` is where UEFI firmware keeps its variables; libvirt makes the file.
+    """
 
     disks: tuple[str, ...]
     seeds: tuple[str, ...] = ()
     console_log: str
     oem_strings: tuple[str, ...] = field(default=())
+    nvram: str = ""
 
 
 def _add(parent: ET.Element, tag: str, text: str | None = None, /, **attributes: str) -> ET.Element:
@@ -75,7 +79,7 @@ def domain_xml(
         strings = _add(_add(root, "sysinfo", type="smbios"), "oemStrings")
         for text in files.oem_strings:
             _add(strings, "entry", text)
-    _os(root, domain, smbios=bool(files.oem_strings))
+    _os(root, domain, files)
     features = _add(root, "features")
     _add(features, "acpi")
     _add(features, "apic")
@@ -87,7 +91,31 @@ def domain_xml(
     return ET.tostring(root, encoding="unicode")
 
 
-def _os(root: ET.Element, domain: Domain, *, smbios: bool) -> None:
+def tpm_owner_xml(*, name: str, uuid: str) -> str:
+    """As little of a machine as libvirt needs to know whose TPM is meant; arguments as for `domain_xml`."""
+    root = ET.Element("domain", type="qemu")
+    for tag, text in (("name", name), ("uuid", uuid), ("memory", "1024")):
+        _add(root, tag, text)
+    _add(_add(root, "os"), "type", "hvm", arch="x86_64", machine="q35")
+    _tpm(_add(root, "devices"))
+    return ET.tostring(root, encoding="unicode")
+
+
+def _tpm(devices: ET.Element) -> None:
+    _add(_add(devices, "tpm", model="tpm-crb"), "backend", type="emulator", version="2.0")
+
+
+def kernel(domain: Domain) -> str | None:
+    """The kernel that the machine starts at once, without a boot loader, if it does."""
+    if domain.boot == "disk":
+        return None
+    # BIOS starts an unpacked kernel sooner, UEFI only one that is a program of its own.
+    if domain.firmware == "uefi" and "kernel-efi" in domain.image:
+        return str(domain.image["kernel-efi"])
+    return domain.image.get("kernel")
+
+
+def _os(root: ET.Element, domain: Domain, files: DomainFiles) -> None:
     uefi = domain.firmware == "uefi"
     os_ = _add(root, "os", **({"firmware": "efi"} if uefi else {}))
     _add(os_, "type", "hvm", arch="x86_64", machine=domain.machine)
@@ -96,9 +124,9 @@ def _os(root: ET.Element, domain: Domain, *, smbios: bool) -> None:
         answer = "yes" if domain.secure_boot else "no"
         _add(firmware, "feature", enabled=answer, name="secure-boot")
         _add(firmware, "feature", enabled=answer, name="enrolled-keys")
-        _add(os_, "loader", secure=answer)
-    if "kernel" in domain.image and domain.boot != "disk":
-        _add(os_, "kernel", domain.image["kernel"])
+        _add(os_, "nvram", files.nvram)
+    if (path := kernel(domain)) is not None:
+        _add(os_, "kernel", path)
         if "initrd" in domain.image:
             _add(os_, "initrd", domain.image["initrd"])
         _add(os_, "cmdline", domain.image.get("cmdline", "root=/dev/vda rw console=ttyS0"))
@@ -106,7 +134,7 @@ def _os(root: ET.Element, domain: Domain, *, smbios: bool) -> None:
         cd_first = bool(domain.disks) and domain.disks[0].format == "iso"
         for dev in ("cdrom", "hd") if cd_first else ("hd", "cdrom") if _has_cd(domain) else ("hd",):
             _add(os_, "boot", dev=dev)
-    if smbios:
+    if files.oem_strings:
         _add(os_, "smbios", mode="sysinfo")
 
 
@@ -146,7 +174,7 @@ def _devices(
         channel = _add(devices, "channel", type="unix")
         _add(channel, "target", type="virtio", name="org.qemu.guest_agent.0")
     if domain.tpm:
-        _add(_add(devices, "tpm", model="tpm-crb"), "backend", type="emulator", version="2.0")
+        _tpm(devices)
     _add(_add(devices, "rng", model="virtio"), "backend", "/dev/urandom", model="random")
     _add(devices, "controller", type="usb", model="none")
     _add(devices, "memballoon", model="none")

@@ -29,7 +29,8 @@ def get_recipe(name: str) -> Recipe:
 def build(name: str, image: str, work: str) -> dict[str, Any]:
     """Build a template.
 
-    The kernel and the initrd are written beside the image, as `<image>.kernel` and `<image>.initrd`.
+    The kernel and the initrd are written beside the image, as `<image>.kernel`, `<image>.kernel-efi` (the same as the
+    distribution signed it) and `<image>.initrd`.
 
     Args:
         name: of the recipe.
@@ -66,6 +67,7 @@ def _build(recipe: Recipe, image: str, work: str) -> dict[str, Any]:
     with task("Prepare kernel and initrd"):
         unpacked = kernel.Kernel(work, packages, kernel_package)
         _write(f"{image}.kernel", unpacked.image())
+        _write(f"{image}.kernel-efi", unpacked.signed())
         _write(f"{image}.initrd", unpacked.initrd(data_file("initrd-init")))
     with task("Unpack packages" if recipe.base == "unpack" else "Install packages"):
         if recipe.base == "unpack":

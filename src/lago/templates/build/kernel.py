@@ -1,7 +1,7 @@
 """What both templates boot with: Debian's cloud kernel, its modules, and a small initrd.
 
 The kernel is kept uncompressed: QEMU loads such a one directly, which saves an emulated guest half a second of
-unpacking and relocating itself.
+unpacking and relocating itself. UEFI firmware wants it as it was packaged, so it is kept that way too.
 """
 
 from __future__ import annotations
@@ -66,10 +66,14 @@ class Kernel:
                 with open(path, "rb") as file:
                     tree.file(f"usr/{os.path.relpath(path, self._root)}", file.read())
 
+    def signed(self) -> bytes:
+        """The kernel as it is in the package: packed, signed, and a program for UEFI firmware too."""
+        with open(os.path.join(self._root, "boot", f"vmlinuz-{self.version}"), "rb") as file:
+            return file.read()
+
     def image(self) -> bytes:
         """The uncompressed kernel, an ELF file."""
-        with open(os.path.join(self._root, "boot", f"vmlinuz-{self.version}"), "rb") as file:
-            payload = boot_payload(file.read())
+        payload = boot_payload(self.signed())
         packed = os.path.join(self._root, "payload.lz4")
         with open(packed, "wb") as file:
             file.write(payload)

@@ -44,6 +44,8 @@ RECIPE = Recipe(
     links={
         "etc/mtab": "/proc/self/mounts",
         "var/run": "/run",
+        # The kernel looks for it here, to load what a mount asks for.
+        "usr/sbin/modprobe": "../bin/modprobe",
     },
     size=8 << 30,
     metadata={"distro": "mini", "arch": "x86_64", "bootstrap": "cloud-init", "ssh-user": "root"},

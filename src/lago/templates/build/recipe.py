@@ -12,7 +12,7 @@ from typing import Any, Literal
 from .ext4 import EPOCH
 from .kernel import INITRD_MODULES, META_PACKAGE
 
-_REVISION = 1
+_REVISION = 2
 """Counts changes of the building code that change its results."""
 
 CMDLINE = "console=ttyS0 root=/dev/vda net.ifnames=0 cryptomgr.notests no_timer_check quiet"
