@@ -164,6 +164,9 @@ def test_an_ordinary_user_has_all_of_it_on_an_old_pc(module_box: Box, throwaway_
         assert "PIIX" in guest.said("cat /sys/class/dmi/id/product_name")
         guest.exchange(place / "src")
         assert (place / "src" / "from-vm0").stat().st_uid == throwaway_user.uid
+        guest.said("touch /tmp/src/theirs && chown 1000 /tmp/src/theirs")
+        # A subordinate id of the user: neither the user's own nor that of somebody on the host.
+        assert (place / "src" / "theirs").stat().st_uid >= 100_000
         assert guest.variable(SECURE_BOOT) == b"\0"
         assert guest.tpm_resets() > 0
     finally:
