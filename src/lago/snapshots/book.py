@@ -70,7 +70,7 @@ class Book:
         current: the snapshot that the machines come from.
         tops: the top of each disk by machine and disk; those that are not here are as the machine's description says.
         layers: the images that lie over others of ours.
-        busy: whether an operation on snapshots is under way, or was when it was killed.
+        busy: whether machines are made to stand still just now, or were when Lago was killed.
     """
 
     def __init__(self) -> None:

@@ -51,7 +51,8 @@ def revert(env: VirtEnv, name: str, names: Iterable[str], on_phase: Phase) -> No
         disks.drop(paths, tops)
         raise
     disks.enter(book, tops, layers)
-    book.current = name
+    # Machines stand still when they are brought back; who finds us killed lets them go on.
+    book.current, book.busy = name, bool(running)
     book.save(paths)
     for vm in vms:
         vm.spec = domain_with_tops(vm.spec, book)
@@ -64,6 +65,8 @@ def revert(env: VirtEnv, name: str, names: Iterable[str], on_phase: Phase) -> No
         in_parallel(lambda vm: _restore(vm, snapshot, on_phase), running, what="bring VMs back")
         # All are there before any goes on, so that none talks to one that is not.
         in_parallel(checkpoint.resume, running, what="go on")
+    book.busy = False
+    book.save(paths)
     with task("Wait for ssh"):
         in_parallel(lambda vm: _ready(vm, on_phase), running, what="wait for ssh", cancel=env.cancelled.set)
     tidy(env, book)
