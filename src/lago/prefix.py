@@ -359,11 +359,14 @@ class Prefix:
         with self._machines("Delete snapshot") as env:
             remove(env, name)
 
-    def fork(self, path: str, snapshot: str | None = None, on_phase: Phase = _no_phase) -> Prefix:
+    def fork(
+        self, path: str, snapshot: str | None = None, on_phase: Phase = _no_phase, *, start: bool = True
+    ) -> Prefix:
         """A new prefix at `path` whose machines go on from an instant of ours, with the same names and addresses.
 
         Args:
             snapshot: which instant; without it now.
+            start: let them go on at once; otherwise they do when somebody reverts to the snapshot.
 
         Raises:
             PrefixError: there is something at `path`.
@@ -386,7 +389,8 @@ class Prefix:
             shutil.rmtree(staging, ignore_errors=True)
             raise
         made = Prefix(path)
-        made.revert_snapshots(name, on_phase=on_phase)
+        if start:
+            made.revert_snapshots(name, on_phase=on_phase)
         return made
 
     def _fork(self, made: Prefix, snapshot: str | None) -> str:

@@ -14,7 +14,7 @@ SRC = Path(__file__).parents[2] / "src"
 LAYERS = """
     __main__
     cli pytest_plugin ovirtlago
-    lago sdk workdir
+    lago sdk workdir warm
     prefix
     collect deploy export graph inventory snapshots
     virt
