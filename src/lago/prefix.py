@@ -338,12 +338,21 @@ class Prefix:
         disk_only: bool = False,
         description: str = "",
         replace: bool = False,
+        compress: bool = False,
     ) -> Snapshot:
         """Take a snapshot of machines (all, if none is named) at one instant; see `lago.snapshots.take`."""
         from .snapshots.take import take
 
         with self._machines("Create snapshot") as env:
-            return take(env, name, env.select(vms), disk_only=disk_only, description=description, replace=replace)
+            return take(
+                env,
+                name,
+                env.select(vms),
+                disk_only=disk_only,
+                description=description,
+                replace=replace,
+                compress=compress,
+            )
 
     def revert_snapshots(self, name: str, *, vms: Iterable[str] = (), on_phase: Phase = _no_phase) -> None:
         """Go back to a snapshot with all of its machines, or some; see `lago.snapshots.revert`."""

@@ -30,6 +30,7 @@ def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
     do.add_argument("--delete", metavar="NAME", help="remove a snapshot")
     snapshot.add_argument("--disk-only", action="store_true", help="leave out memory; a revert then stops machines")
     snapshot.add_argument("--description", default="", metavar="TEXT", help="a note for people")
+    snapshot.add_argument("--compress", action="store_true", help="pack memory: a third of the space, a slower revert")
     snapshot.add_argument("--replace", action="store_true", help="take the place of a snapshot of the same name")
     snapshot.set_defaults(run=_snapshot)
     revert = verbs.add_parser("revert", help="go back to a snapshot, with machines running if they did")
@@ -59,7 +60,11 @@ def _snapshot(args: argparse.Namespace) -> Any:
     if not args.snapshot_name:
         raise LagoError("snapshot needs a name", hint="lago snapshot NAME, or lago snapshot --list")
     taken = prefix.create_snapshots(
-        args.snapshot_name, disk_only=args.disk_only, description=args.description, replace=args.replace
+        args.snapshot_name,
+        disk_only=args.disk_only,
+        description=args.description,
+        replace=args.replace,
+        compress=args.compress,
     )
     said = f"{taken.name}: machines stood still for {taken.pause} s"
     return Outcome({"name": taken.name, "pause": taken.pause}, show=lambda stream: print(said, file=stream))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import LagoError
 from ..log import task
 from ..utils import in_parallel
-from . import disks
+from . import disks, memories
 from .book import Book, Snapshot
 from .remove import tidy
 from .tops import domain_with_tops
@@ -89,7 +89,8 @@ def _restore(vm: VM, snapshot: Snapshot, on_phase: Phase) -> None:
 
     on_phase(vm.name(), "coming back")
     tops = {disk.dev: disks.full(vm.env.paths, disk.path) for disk in disks.writable(vm.spec)}
-    checkpoint.restore(vm, disks.full(vm.env.paths, str(snapshot.vms[vm.name()].memory)), tops)
+    with memories.unpacked(vm.env.paths, str(snapshot.vms[vm.name()].memory)) as memory:
+        checkpoint.restore(vm, memory, tops)
 
 
 def _ready(vm: VM, on_phase: Phase) -> None:

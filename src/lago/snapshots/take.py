@@ -8,12 +8,13 @@ import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from ..errors import LagoError
 from ..log import LOG, task
 from ..utils import in_parallel, sync
-from . import disks
+from . import disks, memories
 from .book import Book, Saved, Snapshot
 from .disks import NewTop
 
@@ -31,12 +32,14 @@ def take(
     disk_only: bool = False,
     description: str = "",
     replace: bool = False,
+    compress: bool = False,
 ) -> Snapshot:
     """Take a snapshot of machines. If it fails, all go on as before and nothing of it is kept.
 
     Args:
         disk_only: leave out the memory of those that run, which then only hold what they write for a moment.
         replace: let it take the place of another of the same name.
+        compress: pack memory, when machines run again; a revert has to unpack it.
 
     Raises:
         LagoError: the name is taken or can't be one.
@@ -74,6 +77,10 @@ def take(
         with task("Save machines"):
             pause = _save(env, running, tops, memory, nvram, disk_only=disk_only)
             began = time.monotonic() - pause
+        if compress:
+            with task("Compress memory"):
+                in_parallel(partial(memories.pack, paths), memory.values(), what="compress memory")
+            memory = {vm: memories.packed(path) for vm, path in memory.items()}
     except BaseException:
         _undo(env, book, running, tops, before, [*memory.values(), *nvram.values()])
         raise
