@@ -92,8 +92,8 @@ def fork(one: Environment, number: int) -> float:
 
 
 def own_disk(path: Path) -> int:
-    """Bytes that only this directory holds."""
-    files = [file.stat() for file in path.rglob("*") if file.is_file() and not file.is_symlink()]
+    """Bytes that only this directory holds, memory images aside."""
+    files = [file.stat() for file in path.rglob("*") if file.is_file() and file.suffix != ".mem"]
     return sum(file.st_blocks * 512 for file in files if file.st_nlink == 1)
 
 

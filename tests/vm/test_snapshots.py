@@ -166,11 +166,11 @@ def test_killed_at_any_time_the_environment_is_usable_and_no_snapshot_lost(box: 
     words = {"snapshot": ["snapshot", "new", "--replace"], "revert": ["revert", "base"]}
     box.shell("vm0", "echo 1 >/root/mark; sync")
     box.lago("snapshot", "old", "--replace")
-    for number in range(4):
+    for number in range(3):
         box.lago("snapshot", "doomed", "--replace")
         process = box.popen(*words.get(verb, ["snapshot", "--delete", "doomed"]))
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(0.3 + 0.4 * number)
+            process.wait(0.3 + 0.5 * number)
         process.kill()
         process.communicate()
         assert {"base", "old"} <= set(box.status()["VMs"]["vm0"]["snapshots"].split(", "))
