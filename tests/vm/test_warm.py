@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -26,12 +25,8 @@ SETUP = "cat /proc/sys/kernel/random/boot_id >/root/deployed; sync\n"
 
 
 @pytest.fixture(scope="module")
-def box(module_box: Box, tmp_path_factory: pytest.TempPathFactory) -> Box:
-    """An init file with a deploy script, and a cache of the tests' own."""
-    cache = tmp_path_factory.mktemp("cache") / "lago"
-    # What is known of this host is of use here too.
-    shutil.copytree(config.cache_home(), cache, ignore=shutil.ignore_patterns("warm"), dirs_exist_ok=True)
-    module_box.env["XDG_CACHE_HOME"] = str(cache.parent)
+def box(module_box: Box) -> Box:
+    """An init file with a deploy script."""
     module_box.write(INIT_FILE)
     module_box.write(SETUP, "setup.sh")
     return module_box
@@ -86,4 +81,4 @@ def test_the_longest_unused_goes_when_there_is_no_room(box: Box) -> None:
     assert kept(box) == [newest]
     box.lago("warm", "prune", "--all")
     assert kept(box) == []
-    assert not list((Path(box.env["XDG_CACHE_HOME"]) / "lago" / "warm").glob("[!.]*"))
+    assert not list((Path(config.cache_home()) / "warm").glob("[!.]*"))
