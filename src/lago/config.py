@@ -101,6 +101,7 @@ OPTIONS: Final[dict[str, Option]] = {
     "template_store": Option(str, "", "directory of template images (default: in the XDG data directory)"),
     "debian_mirror": Option(str, "", "mirror to build templates from (default: those of the host's apt)"),
     "template_repo_path": Option(str, "", "template repository (default: the one that comes with Lago)"),
+    "warm_limit": Option(_positive, 10240, "MiB on disk for environments that lago up --warm keeps"),
     "subnet_range": Option(str, "200-209", "third octets of the first and last 192.168.N.0/24 to lease"),
     "lease_dir": Option(str, "/var/lib/lago/subnets", "directory of subnet leases on shared host networks"),
 }

@@ -87,6 +87,16 @@ def create_overlay(path: str, backing: str, backing_format: str, size: int | Non
     _create(path, "qcow2", ["-o", _OVERLAY_OPTIONS, "-b", backing, "-F", backing_format], size)
 
 
+def create_layer(path: str, backing: str, backing_format: str, size: int) -> None:
+    """Make a qcow2 image of `size` bytes over `backing`, which may be relative to it and in use."""
+    _create(path, "qcow2", ["-u", "-o", _OVERLAY_OPTIONS, "-b", backing, "-F", backing_format], size)
+
+
+def rebase(path: str, backing: str, backing_format: str) -> None:
+    """Let a qcow2 image lie over `backing` and hold whatever it had from others before; relative paths are so to it."""
+    _qemu_img(["rebase", "-q", "-f", "qcow2", "-b", backing, "-F", backing_format, path], f"cannot rebase {path}")
+
+
 def create_empty(path: str, size: int, format: str = "qcow2") -> None:
     """Make an empty image of `size` bytes; it occupies next to nothing."""
     _create(path, format, ["-o", _OVERLAY_OPTIONS] if format == "qcow2" else [], size)

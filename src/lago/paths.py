@@ -78,6 +78,14 @@ class Paths:
         """The resolved environment as JSON: `env`, `net-<name>`, `vm-<name>`."""
         return self._prefixed("virt", *path)
 
+    def snapshot_book(self) -> str:
+        """JSON about all snapshots, and which images disks are made of since the first of them."""
+        return self.virt("snapshots")
+
+    def snapshots(self, *path: str) -> str:
+        """Memory of machines in snapshots."""
+        return self._prefixed("snapshots", *path)
+
     def hypervisor(self) -> str:
         """JSON that says where this prefix's libvirt lives."""
         return self._prefixed("virt", "hypervisor")

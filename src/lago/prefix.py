@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from . import config, log, state
 from .constants import PRIVATE
-from .errors import PrefixError, VMNotFound
+from .errors import LagoError, PrefixError, VMNotFound
 from .hypervisor import Hypervisor, open_hypervisor
 from .log import task
 from .paths import Paths
+from .snapshots.book import Book, Snapshot, size
 from .ssh import Guest
 from .topology import Topology
 from .utils import in_parallel, json_text, lock_file, near, run, synced_together, write_atomically
@@ -226,6 +227,12 @@ class Prefix:
         except FileNotFoundError:
             raise PrefixError(f"{self._prefix} is not a prefix: it has no uuid", hint="lago init") from None
 
+    @property
+    def libvirt_uuid(self) -> str:
+        """What the names of machines and networks at libvirt are made of; a fork has that of its origin."""
+        found: str = self.metadata.get("libvirt_uuid", self.uuid)
+        return found
+
     @cached_property
     def metadata(self) -> Mapping[str, Any]:
         """Facts about the prefix that last."""
@@ -252,7 +259,12 @@ class Prefix:
     @cached_property
     def topology(self) -> Topology:
         """The resolved environment."""
-        return state.load(self.paths)
+        loaded = state.load(self.paths)
+        if not os.path.exists(self.paths.snapshot_book()):
+            return loaded
+        from .snapshots.tops import with_tops
+
+        return with_tops(loaded, Book.load(self.paths))
 
     @cached_property
     def virt_env(self) -> VirtEnv:
@@ -290,7 +302,124 @@ class Prefix:
             if not os.path.exists(self.paths.prefix_lagofile()):
                 raise PrefixError(f"{self._prefix} is gone", hint="somebody else destroyed it meanwhile")
             with log.to_file(self.paths.logs("lago.log")), task(name):
+                self._recover()
                 yield
+
+    def _recover(self) -> None:
+        """Put right what an operation on snapshots left when it was killed."""
+        if os.path.exists(self.paths.snapshot_book()) and Book.load(self.paths).busy:
+            from .snapshots.recover import recover
+
+            recover(self.virt_env)
+            self.virt_env.close()
+
+    @contextlib.contextmanager
+    def _machines(self, name: str) -> Iterator[VirtEnv]:
+        """The machines and networks, for an operation that may change what disks are made of."""
+        with self.operation(name):
+            env = self.virt_env
+            try:
+                yield env
+            finally:
+                self.__dict__.pop("topology", None)
+                for vm in env.get_vms().values():
+                    vm.spec = self.topology.domains[vm.name()]
+                env.close()
+
+    def snapshots(self) -> Mapping[str, Snapshot]:
+        """The snapshots by name, oldest first."""
+        return Book.load(self.paths).snapshots
+
+    def create_snapshots(
+        self,
+        name: str,
+        *,
+        vms: Iterable[str] = (),
+        disk_only: bool = False,
+        description: str = "",
+        replace: bool = False,
+        compress: bool = False,
+    ) -> Snapshot:
+        """Take a snapshot of machines (all, if none is named) at one instant; see `lago.snapshots.take`."""
+        from .snapshots.take import take
+
+        with self._machines("Create snapshot") as env:
+            return take(
+                env,
+                name,
+                env.select(vms),
+                disk_only=disk_only,
+                description=description,
+                replace=replace,
+                compress=compress,
+            )
+
+    def revert_snapshots(self, name: str, *, vms: Iterable[str] = (), on_phase: Phase = _no_phase) -> None:
+        """Go back to a snapshot with all of its machines, or some; see `lago.snapshots.revert`."""
+        from .snapshots.revert import revert
+
+        with self._machines("Revert snapshot") as env:
+            revert(env, name, [vm.name() for vm in env.select(vms)], on_phase)
+
+    def delete_snapshot(self, name: str) -> None:
+        """Remove a snapshot; all others stay valid. Raises LagoError if there is none of that name."""
+        from .snapshots.remove import remove
+
+        with self._machines("Delete snapshot") as env:
+            remove(env, name)
+
+    def fork(
+        self, path: str, snapshot: str | None = None, on_phase: Phase = _no_phase, *, start: bool = True
+    ) -> Prefix:
+        """A new prefix at `path` whose machines go on from an instant of ours, with the same names and addresses.
+
+        Args:
+            snapshot: which instant; without it now.
+            start: let them go on at once; otherwise they do when somebody reverts to the snapshot.
+
+        Raises:
+            PrefixError: there is something at `path`.
+            LagoError: there is no such snapshot, or libvirt is shared with others, where names would clash.
+        """
+        if self.hypervisor.shared:
+            raise LagoError(
+                "an environment on a shared libvirt can't be forked: its names and addresses are taken there",
+                hint="make it with libvirt_url = private, the default",
+            )
+        path = os.path.abspath(path)
+        if os.path.lexists(path):
+            raise PrefixError(f"{path} exists already", hint="choose another name, or lago destroy it first")
+        staging = _unfinished_beside(path)
+        try:
+            with self._machines("Fork"), lock_file(Paths(staging).lock(), what=staging, timeout=0):
+                name = self._fork(Prefix(staging), snapshot)
+                os.rename(staging, path)
+        except BaseException:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+        made = Prefix(path)
+        if start:
+            made.revert_snapshots(name, on_phase=on_phase)
+        return made
+
+    def _fork(self, made: Prefix, snapshot: str | None) -> str:
+        from .snapshots.fork import fork
+        from .snapshots.remove import remove
+        from .snapshots.take import take
+
+        env = self.virt_env
+        name = snapshot or f"origin-{os.urandom(4).hex()}"
+        if snapshot is None:
+            take(env, name, env.select(()))
+        try:
+            fork(self.paths, name, made.paths)
+        finally:
+            if snapshot is None:
+                remove(env, name)
+        write_atomically(made.paths.uuid(), os.urandom(16).hex())
+        made._save_metadata({**self.metadata, "libvirt_uuid": self.libvirt_uuid})
+        write_atomically(made.paths.prefix_lagofile(), "")
+        return name
 
     def start(self, names: Iterable[str] = (), on_phase: Phase = _no_phase) -> None:
         """Start machines (all, if none is named) and wait until they answer ssh; see `VirtEnv.start`."""
@@ -361,6 +490,7 @@ class Prefix:
             net.name: {"gateway": net.gw, "management": net.management, "status": "up" if net.name in up else "down"}
             for net in topology.nets.values()
         }
+        snapshots = self.snapshots()
         vms = {}
         for vm in topology.domains.values():
             vms[vm.name] = {
@@ -368,7 +498,10 @@ class Prefix:
                 "distro": vm.distro or vm.image.get("distro"),
                 "metadata": dict(vm.metadata),
                 "root password": vm.root_password or vm.image.get("root-password"),
-                "snapshots": "",
+                "snapshots": ", ".join(one.name for one in snapshots.values() if vm.name in one.vms),
                 "status": states[vm.name],
             }
-        return {"Prefix": {"Base directory": self._prefix, "Networks": nets, "UUID": self.uuid, "VMs": vms}}
+        data = {"Base directory": self._prefix, "Networks": nets, "UUID": self.uuid, "VMs": vms}
+        if snapshots:
+            data["Snapshots"] = {one.name: {"bytes on disk": size(self.paths, one)} for one in snapshots.values()}
+        return {"Prefix": data}

@@ -104,19 +104,24 @@ class Workdir:
             raise self._unknown(name)
         return Prefix(self.join(name))
 
+    def free(self, name: str) -> str:
+        """Where a new prefix of that name belongs. Raises PrefixError if that can't be the name of one."""
+        if name in (CURRENT, "", ".", "..") or "/" in name or name.startswith("."):
+            raise PrefixError(f"{name!r} can't be the name of a prefix", hint="choose another with --prefix-name")
+        return self.join(name)
+
     def add_prefix(self, name: str, init_file: str) -> Prefix:
         """A new prefix from an init file; the first one becomes the current one.
 
         Raises:
             PrefixError: the name is taken, or can't be one.
         """
-        if name in (CURRENT, "", ".", "..") or "/" in name or name.startswith("."):
-            raise PrefixError(f"{name!r} can't be the name of a prefix", hint="choose another with --prefix-name")
+        path = self.free(name)
         new = not os.path.isdir(self.path)
         os.makedirs(self.path, exist_ok=True)
         try:
             self._sweep()
-            prefix = Prefix.create(self.join(name), init_file)
+            prefix = Prefix.create(path, init_file)
             if (
                 not os.path.islink(self.join(CURRENT))
                 or os.path.basename(os.readlink(self.join(CURRENT))) not in self.prefixes()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import libvirt
 import pytest
@@ -46,11 +47,17 @@ class _Home:
 
     def __init__(self, place: Path, url: str) -> None:
         self.paths = Paths(str(place))
-        self.uuid = UUID
+        self.libvirt_uuid = UUID
         self.hypervisor = Shared(url, UUID)
 
     def guest(self, name: str) -> Guest:
         return Guest(name, "root", "192.0.2.1", "key", os.path.join(self.paths.prefix(), name), list)
+
+    def create_snapshots(self, name: str, *, vms: Any = ()) -> Any:
+        raise NotImplementedError(name)
+
+    def revert_snapshots(self, name: str, *, vms: Any = ()) -> None:
+        raise NotImplementedError(name)
 
 
 def _env(place: Path, url: str = "test:///default") -> VirtEnv:

@@ -22,10 +22,16 @@ UUID = "fedcba9876543210" * 2
 class Home:
     def __init__(self, path: Path) -> None:
         self.paths = Paths(str(path))
-        self.uuid = UUID
+        self.libvirt_uuid = UUID
         self.hypervisor = Shared("test:///default", UUID)
 
     def guest(self, name: str) -> Any:
+        raise NotImplementedError(name)
+
+    def create_snapshots(self, name: str, *, vms: Any = ()) -> Any:
+        raise NotImplementedError(name)
+
+    def revert_snapshots(self, name: str, *, vms: Any = ()) -> None:
         raise NotImplementedError(name)
 
 

@@ -14,9 +14,9 @@ SRC = Path(__file__).parents[2] / "src"
 LAYERS = """
     __main__
     cli pytest_plugin ovirtlago
-    lago sdk workdir
+    lago sdk workdir warm
     prefix
-    collect deploy export graph inventory
+    collect deploy export graph inventory snapshots
     virt
     doctor
     hypervisor bootstrap templates service guestfs

@@ -174,7 +174,7 @@ def test_d08_a_nic_on_a_bridge_has_no_address_but_always_the_same_mac() -> None:
     assert nic.mac == resolved(MIXED).domains["vm0"].nics[1].mac
     assert nic.mac.startswith("52:54:")
     root = net_element(found, "wire")
-    assert [child.tag for child in root] == ["name", "uuid", "bridge"]
+    assert [child.tag for child in root] == ["name", "uuid", "mac", "bridge"]
     assert net_element(found, "wire", own_bridge=True).find("forward[@mode='bridge']") is not None
 
 

@@ -111,7 +111,7 @@ def test_a_machine_that_libvirt_refuses_undoes_the_start(box: Box) -> None:
 
 
 @contextlib.contextmanager
-def _small(place: Path, kilobytes: int) -> Iterator[None]:
+def small(place: Path, kilobytes: int) -> Iterator[None]:
     """A small file system on `place`."""
     if os.geteuid() != 0:
         pytest.skip("only root can mount")
@@ -124,7 +124,7 @@ def _small(place: Path, kilobytes: int) -> Iterator[None]:
 
 @pytest.mark.parametrize("kilobytes", [4, 16, 40, 100, 200])
 def test_d07_init_on_a_full_disk_leaves_nothing(mini: Path, tmp_path: Path, kilobytes: int) -> None:
-    with _small(tmp_path, kilobytes):
+    with small(tmp_path, kilobytes):
         box = Box(tmp_path)
         box.write(TWO)
         done = box.lago("init", code=2)
@@ -133,7 +133,7 @@ def test_d07_init_on_a_full_disk_leaves_nothing(mini: Path, tmp_path: Path, kilo
 
 
 def test_a_machine_that_finds_the_disk_full_is_told(mini: Path, tmp_path: Path) -> None:
-    with _small(tmp_path, 1000), contextlib.closing(Box(tmp_path)) as box:
+    with small(tmp_path, 1000), contextlib.closing(Box(tmp_path)) as box:
         box.write(ONE)
         box.lago("init")
         # What is left takes our logs, but not what a first boot writes.

@@ -40,7 +40,7 @@ def build_parser(
     Args:
         plugins: names of verbs from plugins that are wanted, if there are such; None is all there are.
     """
-    from . import config_verbs, describe, doctor, graph, guests, plugin_verbs, template
+    from . import config_verbs, describe, doctor, graph, guests, plugin_verbs, snapshots, template, up
 
     parser = argparse.ArgumentParser(
         prog="lago", description="Virtual machines and networks from one file: up, reachable and disposable."
@@ -48,7 +48,7 @@ def build_parser(
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     _add_globals(parser)
     verbs = parser.add_subparsers(title="verbs", dest="verb", metavar="VERB", action=settings.Verbs)
-    for family in (environment, describe, guests, template, graph, config_verbs, doctor):
+    for family in (environment, up, describe, guests, snapshots, template, graph, config_verbs, doctor):
         family.add_parsers(verbs)
     plugin_verbs.add_parsers(verbs, plugins)
     return parser, verbs

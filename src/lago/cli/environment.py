@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from ..constants import DEFAULT_INIT_FILE, DEFAULT_PREFIX, DEFAULT_WORKDIR
 from ..errors import PrefixError
@@ -13,6 +13,7 @@ from .outcome import Outcome
 
 if TYPE_CHECKING:
     from ..prefix import Prefix
+    from ..workdir import Workdir
 
 Verbs = argparse._SubParsersAction  # the only name argparse has for it
 
@@ -20,15 +21,7 @@ Verbs = argparse._SubParsersAction  # the only name argparse has for it
 def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
     """Add the verbs to the command line."""
     init = verbs.add_parser("init", help="make an environment from an init file")
-    init.add_argument(
-        "paths",
-        nargs="*",
-        metavar="[WORKDIR] [VIRT_CONFIG]",
-        help=f"where to make it ({DEFAULT_WORKDIR}), and the init file ({DEFAULT_INIT_FILE})",
-    )
-    init.add_argument("--template-store", metavar="PATH", help="directory of template images")
-    init.add_argument("--template-repo-path", metavar="PATH", help="repository of templates")
-    init.add_argument("--set-current", action="store_true", help="make it the workdir's current prefix")
+    add_init_options(init)
     init.set_defaults(run=_init)
     start = verbs.add_parser("start", help="start machines and wait until they answer")
     start.add_argument("vm_names", nargs="*", metavar="VM_NAME", help="machines (all)")
@@ -57,6 +50,19 @@ def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
     destroy.set_defaults(run=_destroy)
 
 
+def add_init_options(parser: argparse.ArgumentParser) -> None:
+    """The arguments that `wanted_prefix` reads."""
+    parser.add_argument(
+        "paths",
+        nargs="*",
+        metavar="[WORKDIR] [VIRT_CONFIG]",
+        help=f"where to make it ({DEFAULT_WORKDIR}), and the init file ({DEFAULT_INIT_FILE})",
+    )
+    parser.add_argument("--template-store", metavar="PATH", help="directory of template images")
+    parser.add_argument("--template-repo-path", metavar="PATH", help="repository of templates")
+    parser.add_argument("--set-current", action="store_true", help="make it the workdir's current prefix")
+
+
 def the_prefix(args: argparse.Namespace) -> Prefix:
     """The prefix that the command line means. Raises PrefixError."""
     from ..workdir import find_prefix
@@ -65,6 +71,22 @@ def the_prefix(args: argparse.Namespace) -> Prefix:
 
 
 def _init(args: argparse.Namespace) -> None:
+    wanted = wanted_prefix(args)
+    wanted.workdir.add_prefix(wanted.name, wanted.init_file)
+    if args.set_current:
+        wanted.workdir.set_current(wanted.name)
+
+
+class Wanted(NamedTuple):
+    """A prefix that is to be made."""
+
+    workdir: Workdir
+    name: str
+    init_file: str
+
+
+def wanted_prefix(args: argparse.Namespace) -> Wanted:
+    """What the arguments of `add_init_options` mean. Raises PrefixError."""
     from .. import config
     from ..workdir import Workdir
 
@@ -74,10 +96,7 @@ def _init(args: argparse.Namespace) -> None:
     init_file = args.paths[-1] if args.paths else DEFAULT_INIT_FILE
     config.add_command_line({"template_store": args.template_store, "template_repo_path": args.template_repo_path})
     name = DEFAULT_PREFIX if args.prefix_name == "current" else args.prefix_name
-    workdir = Workdir(workdir_path)
-    workdir.add_prefix(name, init_file)
-    if args.set_current:
-        workdir.set_current(name)
+    return Wanted(Workdir(workdir_path), name, init_file)
 
 
 def _start(args: argparse.Namespace) -> None:

@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Iterable, Mapping
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import libvirt
 
@@ -36,8 +36,8 @@ class Home(Protocol):
         """Where its files are."""
 
     @property
-    def uuid(self) -> str:
-        """What tells it from all others."""
+    def libvirt_uuid(self) -> str:
+        """What tells its machines and networks from those of others at the same libvirt."""
 
     @property
     def hypervisor(self) -> Hypervisor:
@@ -45,6 +45,12 @@ class Home(Protocol):
 
     def guest(self, name: str) -> ssh.Guest:
         """How to log in to a machine."""
+
+    def create_snapshots(self, name: str, *, vms: Iterable[str] = ()) -> Any:
+        """Take a snapshot of machines; all, if none is named."""
+
+    def revert_snapshots(self, name: str, *, vms: Iterable[str] = ()) -> None:
+        """Go back to a snapshot with machines of it; all, if none is named."""
 
 
 class Stored(Home, Protocol):
@@ -63,9 +69,9 @@ class VirtEnv:
     """The machines `vm_specs` and networks `net_specs` of a prefix, by name."""
 
     def __init__(self, prefix: Home, vm_specs: Mapping[str, Domain], net_specs: Mapping[str, Net]) -> None:
-        self._prefix = prefix
+        self.home = prefix
         self.paths = prefix.paths
-        self.uuid = prefix.uuid
+        self.uuid = prefix.libvirt_uuid
         self.hypervisor: Hypervisor = prefix.hypervisor
         self._vms = {name: kinds.make(self, spec) for name, spec in vm_specs.items()}
         self._nets = {name: network.make(self, spec) for name, spec in net_specs.items()}
@@ -149,7 +155,7 @@ class VirtEnv:
 
     def guest(self, name: str) -> ssh.Guest:
         """How to log in to a machine."""
-        return self._prefix.guest(name)
+        return self.home.guest(name)
 
     def get_vms(self) -> Mapping[str, VM]:
         """All machines by name."""
@@ -203,11 +209,10 @@ class VirtEnv:
             HypervisorError: libvirt refuses.
             VMNotReady: a machine did not come up in time.
         """
-        vms = self._select(names)
+        vms = self.select(names)
         nets = [self._nets[name] for name in dict.fromkeys(nic.net for vm in vms for nic in vm.nics())]
         with task("Start hypervisor"):
-            answering = [gw for net in self._nets.values() if net.is_management() and (gw := net.gw())]
-            self.hypervisor.ensure(answering)
+            self.ensure()
             fresh = {name for name, state in self.states().items() if state != "running"}
             up = self.nets_up()
             LOG.debug("machines run under %s: %s", self.accel.kind, self.accel.reason)
@@ -223,6 +228,18 @@ class VirtEnv:
             reachable = [vm for vm in vms if vm.spec.ip]
             in_parallel(lambda vm: _ready(vm, on_phase), reachable, what="wait for ssh", cancel=self.cancelled.set)
 
+    def create_snapshots(self, name: str) -> None:
+        """Take a snapshot of all machines; see `lago.Prefix.create_snapshots`."""
+        self.home.create_snapshots(name)
+
+    def revert_snapshots(self, name: str) -> None:
+        """Go back to a snapshot; see `lago.Prefix.revert_snapshots`."""
+        self.home.revert_snapshots(name)
+
+    def ensure(self) -> None:
+        """Have a libvirt to ask. Raises HostError or HypervisorError."""
+        self.hypervisor.ensure([gw for net in self._nets.values() if net.is_management() and (gw := net.gw())])
+
     def _undo(self, vms: list[VM], nets: list[Network]) -> None:
         with task("Undo start"):
             todo: list[VM | Network] = [*reversed(vms), *reversed(nets)]
@@ -231,19 +248,20 @@ class VirtEnv:
                     one.stop()
                 except Exception as error:
                     LOG.warning("%s can't be stopped: %s", one.name(), error)
-            self._end_if_idle()
+            self.end_if_idle()
 
     def busy_subnets(self) -> set[str]:
         """The subnets of networks that libvirt has already, whoever made them."""
         return network.subnets(self.libvirt_con)
 
-    def _select(self, names: Iterable[str]) -> list[VM]:
+    def select(self, names: Iterable[str]) -> list[VM]:
+        """Machines by name; all, if none is named. Raises VMNotFound."""
         return [self.get_vm(name) for name in names] or list(self._vms.values())
 
     def stop(self, names: Iterable[str] = ()) -> None:
         """Stop machines (all, if none is named) as by pulling the plug, and the networks nobody uses any more."""
         names = list(names)
-        vms = self._select(names)
+        vms = self.select(names)
         if not self.live:
             self.hypervisor.end(0)
             return
@@ -254,7 +272,7 @@ class VirtEnv:
         running = [self._vms[name] for name, state in self.states().items() if state == "running"]
         used = {nic.net for vm in running for nic in vm.nics()}
         in_parallel(lambda net: net.stop(), [n for n in self._nets.values() if n.name() not in used], what="stop nets")
-        self._end_if_idle()
+        self.end_if_idle()
 
     def discard(self) -> None:
         """Stop everything, for good: remove also what a libvirt that is not ours keeps of machines that are off."""
@@ -262,7 +280,8 @@ class VirtEnv:
         if self.hypervisor.shared:
             in_parallel(lambda vm: vm.discard(), self._vms.values(), what="discard VMs")
 
-    def _end_if_idle(self) -> None:
+    def end_if_idle(self) -> None:
+        """End a hypervisor of ours under which nothing runs."""
         if not self.hypervisor.shared and "running" not in self.states().values():
             self._end()
 

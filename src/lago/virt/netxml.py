@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from ..addressing import mac_of_name
 from ..topology import Net, Nic
 from .xml import DEFAULT_MTU, _add
 
@@ -54,6 +55,9 @@ def network_xml(
     root = ET.Element("network")
     _add(root, "name", name)
     _add(root, "uuid", uuid)
+    if not way.own_bridge:
+        # Guests whose memory is brought back know the gateway by its hardware address of then.
+        _add(root, "mac", address=mac_of_name(uuid))
     if net.gw is None:
         if way.own_bridge:
             _add(root, "forward", mode="bridge")

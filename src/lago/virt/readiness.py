@@ -29,11 +29,12 @@ _HALTED = "end Kernel panic"
 """What a kernel says after a panic unless it is about to reboot."""
 
 
-def wait_for_ssh(vm: VM, timeout: float, on_phase: Phase) -> None:
-    """Return when the machine has run `true` over ssh.
+def wait_for_ssh(vm: VM, timeout: float, on_phase: Phase, command: str) -> None:
+    """Return when the machine has run a command over ssh.
 
     Args:
         timeout: seconds.
+        command: must succeed.
 
     Raises:
         VMNotReady: it has not within `timeout`, or it ended; says how far it came.
@@ -60,7 +61,7 @@ def wait_for_ssh(vm: VM, timeout: float, on_phase: Phase) -> None:
             if not isinstance(last, SSHError):
                 vm.env.hypervisor.connect(vm.ip(), _SSH_PORT, min(1.0, left)).close()
             vm.guest.open(min(left, each), lambda: ended.is_set() or cancelled.is_set())
-            if vm.guest.run("true"):
+            if vm.guest.run(command):
                 raise SSHError("it logs us in, but does not run a command")
             return
         except SSHError as error:

@@ -97,6 +97,13 @@ class VM:
             return None
         return look_up(self.env.libvirt_con.lookupByName, self.libvirt_name(), libvirt.VIR_ERR_NO_DOMAIN)
 
+    def domain(self) -> libvirt.virDomain:
+        """What libvirt has of it. Raises VMNotRunning if that is nothing."""
+        found = self._find()
+        if found is None:
+            raise VMNotRunning(f"{self.name()} is not running, it is down", hint=f"lago start {self.name()}")
+        return found
+
     def libvirt_state(self) -> tuple[int | None, int]:
         """libvirt's state and reason numbers; no state if libvirt does not know it."""
         found = self._find()
@@ -176,6 +183,14 @@ class VM:
                 tpm = libvirt.VIR_DOMAIN_UNDEFINE_KEEP_TPM if self.spec.tpm else 0
                 found.undefineFlags(nvram | tpm)
 
+    def create_snapshot(self, name: str) -> None:
+        """Take a snapshot of it alone; see `lago.Prefix.create_snapshots`."""
+        self.env.home.create_snapshots(name, vms=[self.name()])
+
+    def revert_snapshot(self, name: str) -> None:
+        """Go back to a snapshot with it alone; see `lago.Prefix.revert_snapshots`."""
+        self.env.home.revert_snapshots(name, vms=[self.name()])
+
     def discard(self) -> None:
         """Remove what libvirt keeps of a machine that was stopped for good: the contents of its TPM."""
         if not self.spec.tpm:
@@ -211,18 +226,18 @@ class VM:
         """How to log in to it."""
         return self.env.guest(self.name())
 
-    def wait_for_ssh(self, on_phase: readiness.Phase = lambda _name, _phase: None) -> None:
-        """Return when it runs commands over ssh.
+    def wait_for_ssh(self, on_phase: readiness.Phase = lambda _name, _phase: None, command: str = "true") -> None:
+        """Return when it runs commands over ssh; `command` is the first one.
 
         Raises:
             VMNotReady: it did not within `boot_time_sec` or config `boot_timeout`; says how far it came.
         """
         seconds = self.spec.boot_time_sec or config.get("boot_timeout")
-        readiness.wait_for_ssh(self, seconds * self.env.accel.time_factor, on_phase)
+        readiness.wait_for_ssh(self, seconds * self.env.accel.time_factor, on_phase, command)
         if (rest := bootstrap.after_boot(self.spec)) is not None:
-            command, data = rest
-            if status := self.guest.run(command, data=data):
-                raise VMError(f"{self.name()}: {command[0]} failed", details=status.err.decode(errors="replace"))
+            words, data = rest
+            if status := self.guest.run(words, data=data):
+                raise VMError(f"{self.name()}: {words[0]} failed", details=status.err.decode(errors="replace"))
 
     def ssh(self, command: str | Sequence[str], data: bytes | None = None) -> CommandStatus:
         """Run a command and return how it ended; a list is quoted, a string is for the guest's shell.

@@ -68,6 +68,8 @@ def domain_xml(
     root = ET.Element("domain", type="kvm" if kvm else "qemu")
     _add(root, "name", name)
     _add(root, "uuid", uuid)
+    # A new one whenever memory is brought back, upon which guests stir their random numbers anew.
+    _add(root, "genid")
     _add(root, "memory", str(domain.memory), unit="MiB")
     if domain.shares:
         # virtiofsd reads and writes the guest's memory.

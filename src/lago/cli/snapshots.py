@@ -1,0 +1,144 @@
+"""The verbs that hold an instant fast: snapshot, revert, fork."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from typing import TYPE_CHECKING, Any, TextIO
+
+from ..errors import LagoError
+from .environment import Verbs, the_prefix
+from .outcome import Outcome
+
+if TYPE_CHECKING:
+    from ..prefix import Prefix
+    from ..snapshots.book import Snapshot
+
+
+def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    """Add the verbs to the command line."""
+    snapshot = verbs.add_parser(
+        "snapshot",
+        help="hold the state of all machines at one instant",
+        description="Machines that run stand still for a moment, their memory and disks are saved, and they go on.",
+    )
+    snapshot.add_argument("snapshot_name", nargs="?", metavar="NAME", help="of the new snapshot")
+    do = snapshot.add_mutually_exclusive_group()
+    do.add_argument("-l", "--list", action="store_true", help="list the snapshots")
+    do.add_argument("--tree", action="store_true", help="show which snapshot came from which")
+    do.add_argument("--delete", metavar="NAME", help="remove a snapshot")
+    snapshot.add_argument("--disk-only", action="store_true", help="leave out memory; a revert then stops machines")
+    snapshot.add_argument("--description", default="", metavar="TEXT", help="a note for people")
+    snapshot.add_argument("--compress", action="store_true", help="pack memory: a third of the space, a slower revert")
+    snapshot.add_argument("--replace", action="store_true", help="take the place of a snapshot of the same name")
+    snapshot.set_defaults(run=_snapshot)
+    revert = verbs.add_parser("revert", help="go back to a snapshot, with machines running if they did")
+    revert.add_argument("snapshot_name", metavar="NAME", help="of the snapshot")
+    revert.set_defaults(run=_revert)
+    fork = verbs.add_parser(
+        "fork",
+        help="a copy of the environment that runs beside it",
+        description="A new prefix in the same workdir, whose machines have the same names and addresses and go on from "
+        "the same instant. Neither notices the other.",
+    )
+    fork.add_argument("fork_name", metavar="NEW_PREFIX", help="name of the new prefix")
+    fork.add_argument("--from", dest="from_snapshot", metavar="SNAPSHOT", help="the instant; without it now")
+    fork.set_defaults(run=_fork)
+
+
+def _snapshot(args: argparse.Namespace) -> Any:
+    prefix = the_prefix(args)
+    if args.list:
+        data = _by_machine(prefix)
+        return Outcome(data, show=lambda stream: _table(prefix, stream))
+    if args.tree:
+        return Outcome(_tree(prefix), show=lambda stream: print(_drawn(prefix), end="", file=stream))
+    if args.delete:
+        prefix.delete_snapshot(args.delete)
+        return None
+    if not args.snapshot_name:
+        raise LagoError("snapshot needs a name", hint="lago snapshot NAME, or lago snapshot --list")
+    taken = prefix.create_snapshots(
+        args.snapshot_name,
+        disk_only=args.disk_only,
+        description=args.description,
+        replace=args.replace,
+        compress=args.compress,
+    )
+    said = f"{taken.name}: machines stood still for {taken.pause} s"
+    return Outcome({"name": taken.name, "pause": taken.pause}, show=lambda stream: print(said, file=stream))
+
+
+def _by_machine(prefix: Prefix) -> dict[str, Any]:
+    """Machine -> snapshot -> disks, as earlier releases listed them."""
+    found: dict[str, Any] = {vm: {} for vm in prefix.topology.domains}
+    for one in prefix.snapshots().values():
+        for vm, saved in one.vms.items():
+            found[vm][one.name] = [{"name": disk, "path": path} for disk, path in saved.disks.items()]
+    return found
+
+
+def _tree(prefix: Prefix) -> dict[str, Any]:
+    from ..snapshots.book import size
+
+    return {
+        one.name: {
+            "parent": one.parent,
+            "created": time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(one.created)),
+            "description": one.description,
+            "memory": any(vm.memory for vm in one.vms.values()),
+            "pause": one.pause,
+            "bytes on disk": size(prefix.paths, one),
+        }
+        for one in prefix.snapshots().values()
+    }
+
+
+def _table(prefix: Prefix, stream: TextIO) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("snapshot", "taken", "memory", "MiB", "from", "", box=None, pad_edge=False)
+    for name, one in _tree(prefix).items():
+        memory, mib = "yes" if one["memory"] else "no", f"{one['bytes on disk'] >> 20}"
+        table.add_row(name, one["created"].replace("T", " "), memory, mib, one["parent"] or "", one["description"])
+    Console(file=stream, highlight=False).print(table)
+
+
+def _drawn(prefix: Prefix) -> str:
+    """The tree of snapshots, each below the one that it came from."""
+    snapshots = prefix.snapshots()
+    lines: list[str] = []
+
+    def add(parent: str | None, depth: int) -> None:
+        for one in _children(snapshots.values(), parent, snapshots):
+            lines.append(f"{'  ' * depth}{one.name}{f'  {one.description}' if one.description else ''}")
+            add(one.name, depth + 1)
+
+    add(None, 0)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _children(all_: Any, parent: str | None, known: Any) -> list[Snapshot]:
+    return [one for one in all_ if (one.parent if one.parent in known else None) == parent]
+
+
+def _revert(args: argparse.Namespace) -> None:
+    from .progress import shown
+
+    prefix = the_prefix(args)
+    with shown(list(prefix.topology.domains), sys.stderr) as on_phase:
+        prefix.revert_snapshots(args.snapshot_name, on_phase=on_phase)
+
+
+def _fork(args: argparse.Namespace) -> None:
+    import os
+
+    from ..workdir import Workdir
+    from .progress import shown
+
+    prefix = the_prefix(args)
+    path = Workdir(os.path.dirname(prefix.paths.prefix())).free(args.fork_name)
+    with shown(list(prefix.topology.domains), sys.stderr) as on_phase:
+        prefix.fork(path, args.from_snapshot, on_phase)

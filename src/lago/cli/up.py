@@ -1,0 +1,109 @@
+"""The verbs up and warm: everything in one go, and the second time without boot."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from typing import TYPE_CHECKING, Any, TextIO
+
+from .environment import Verbs, Wanted, add_init_options, wanted_prefix
+from .outcome import Outcome
+
+if TYPE_CHECKING:
+    from ..prefix import Prefix
+    from ..warm import Warm
+
+
+def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    """Add the verbs to the command line."""
+    up = verbs.add_parser(
+        "up",
+        help="make an environment unless it is there, start it, and deploy",
+        description="What init, start and deploy do. An environment that is there already is only started.",
+    )
+    add_init_options(up)
+    up.add_argument(
+        "--warm",
+        action="store_true",
+        help="keep the result, and go on from there the next time: without boot and deploy",
+    )
+    up.set_defaults(run=_up)
+    warm = verbs.add_parser("warm", help="what up --warm has kept")
+    do = warm.add_subparsers(dest="what", required=True, metavar="WHAT")
+    do.add_parser("list", help="list it").set_defaults(run=_list)
+    prune = do.add_parser("prune", help="remove what warm_limit has no room for")
+    prune.add_argument("--all", action="store_true", help="remove all of it")
+    prune.set_defaults(run=_prune)
+
+
+def _up(args: argparse.Namespace) -> None:
+    from .progress import shown
+
+    wanted = wanted_prefix(args)
+    there = wanted.name in wanted.workdir.prefixes()
+    prefix = (
+        wanted.workdir.get_prefix(wanted.name) if there else wanted.workdir.add_prefix(wanted.name, wanted.init_file)
+    )
+    if args.set_current:
+        wanted.workdir.set_current(wanted.name)
+    with shown(list(prefix.topology.domains), sys.stderr) as on_phase:
+        if there:
+            prefix.start(on_phase=on_phase)
+        elif args.warm and not prefix.hypervisor.shared:
+            _up_warm(wanted, prefix, on_phase)
+        else:
+            _first(prefix, on_phase)
+
+
+def _first(prefix: Prefix, on_phase: Any) -> None:
+    prefix.start(on_phase=on_phase)
+    prefix.deploy(on_phase)
+
+
+def _up_warm(wanted: Wanted, prefix: Prefix, on_phase: Any) -> None:
+    from .. import warm
+
+    name = warm.key(wanted.init_file, prefix)
+    if (kept := warm.find(name)) is not None:
+        path = prefix.paths.prefix()
+        prefix.destroy()
+        kept.fork(path, warm.SNAPSHOT, on_phase)
+        return
+    _first(prefix, on_phase)
+    prefix.create_snapshots(warm.SNAPSHOT, description="after deploy")
+    warm.keep(name, prefix)
+
+
+def _list(_args: argparse.Namespace) -> Outcome:
+    from .. import warm
+
+    return _shown(warm.kept())
+
+
+def _prune(args: argparse.Namespace) -> Outcome:
+    from .. import warm
+
+    return _shown(warm.prune(everything=args.all))
+
+
+def _shown(found: list[Warm]) -> Outcome:
+    data = [
+        {
+            "key": one.key,
+            "used": time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(one.used)),
+            "bytes on disk": one.size,
+        }
+        for one in found
+    ]
+    return Outcome(data, show=lambda stream: _table(data, stream))
+
+
+def _table(data: list[dict[str, Any]], stream: TextIO) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("key", "used", "MiB", box=None, pad_edge=False)
+    for one in data:
+        table.add_row(one["key"], one["used"].replace("T", " "), f"{one['bytes on disk'] >> 20}")
+    Console(file=stream, highlight=False).print(table)

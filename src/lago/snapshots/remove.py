@@ -1,0 +1,48 @@
+"""Removing a snapshot, and what nothing needs any more."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from ..virt import checkpoint
+from . import disks
+from .book import Book
+
+if TYPE_CHECKING:
+    from ..virt import VM, VirtEnv
+
+
+def remove(env: VirtEnv, name: str) -> None:
+    """Remove a snapshot with the files that nothing else needs; all others stay valid. Raises LagoError."""
+    book = Book.load(env.paths)
+    book.remove(name)
+    book.save(env.paths)
+    tidy(env, book)
+
+
+def tidy(env: VirtEnv, book: Book) -> None:
+    """Remove files that nothing needs, and merge layers that only one other needs."""
+    paths = env.paths
+    domains = [vm.spec for vm in env.get_vms().values()]
+    live = _live(env)
+    disks.collect(paths, book, domains, live)
+    used = {path for top in live for path in book.chain(top)}
+    for one in disks.merges(paths, book, disks.tops_of(book, domains)):
+        if one.path in live:
+            vm, dev = live[one.path]
+            checkpoint.pull(vm, dev, disks.full(paths, one.below.backing))
+            disks.merged(paths, book, one)
+        elif one.path not in used:
+            disks.merge(paths, book, one)
+
+
+def _live(env: VirtEnv) -> dict[str, tuple[VM, str]]:
+    """The images that running machines write to, with machine and device."""
+    prefix = env.paths.prefix()
+    running = [vm for vm in env.get_vms().values() if env.live and vm.alive()]
+    return {
+        os.path.relpath(path, prefix) if path.startswith(f"{prefix}/") else path: (vm, dev)
+        for vm in running
+        for dev, path in checkpoint.live_tops(vm).items()
+    }

@@ -1,0 +1,101 @@
+"""Going back to a snapshot: machines that ran then run again from that instant, without a boot."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from ..errors import LagoError
+from ..log import task
+from ..utils import in_parallel
+from . import disks, memories
+from .book import Book, Snapshot
+from .remove import tidy
+from .tops import domain_with_tops
+
+if TYPE_CHECKING:
+    from ..virt import VM, VirtEnv
+    from ..virt.readiness import Phase
+
+
+def revert(env: VirtEnv, name: str, names: Iterable[str], on_phase: Phase) -> None:
+    """Go back with those machines of the snapshot that are named; what they did since is lost.
+
+    Returns when all that run answer ssh.
+
+    Raises:
+        LagoError: there is no such snapshot, or files of it are missing.
+        HypervisorError: libvirt refuses; the disks are those of the snapshot then, and its machines down.
+        VMNotReady: a machine does not answer.
+    """
+    from ..virt import checkpoint
+
+    paths, book = env.paths, Book.load(env.paths)
+    snapshot = book.get(name)
+    _check(env, snapshot)
+    vms = [env.get_vm(vm) for vm in names if vm in snapshot.vms]
+    running = [vm for vm in vms if snapshot.vms[vm.name()].memory]
+    below = {(vm, disk): path for vm, saved in snapshot.vms.items() for disk, path in saved.disks.items()}
+    with task("Prepare disks"):
+        tops = disks.plan(book, [vm.spec for vm in vms], below)
+        layers = disks.build(paths, tops)
+    try:
+        if running:
+            env.ensure()
+        with task("Stop machines"):
+            ending = [vm for vm in vms if env.live and vm.alive()]
+            in_parallel(lambda vm: vm.stop(), ending, what="stop VMs")
+    except BaseException:
+        disks.drop(paths, tops)
+        raise
+    disks.enter(book, tops, layers)
+    # Machines stand still when they are brought back; who finds us killed lets them go on.
+    book.current, book.busy = name, bool(running)
+    book.save(paths)
+    for vm in vms:
+        vm.spec = domain_with_tops(vm.spec, book)
+    for vm in vms:
+        if nvram := snapshot.vms[vm.name()].nvram:
+            shutil.copyfile(disks.full(paths, nvram), paths.nvram(vm.name()))
+    with task("Bring machines back"):
+        nets = {nic.net for vm in running for nic in vm.nics()}
+        in_parallel(lambda net: env.get_net(net).start(), nets, what="start nets")
+        in_parallel(lambda vm: _restore(vm, snapshot, on_phase), running, what="bring VMs back")
+        # All are there before any goes on, so that none talks to one that is not.
+        in_parallel(checkpoint.resume, running, what="go on")
+    book.busy = False
+    book.save(paths)
+    with task("Wait for ssh"):
+        in_parallel(lambda vm: _ready(vm, on_phase), running, what="wait for ssh", cancel=env.cancelled.set)
+    tidy(env, book)
+    if env.live:
+        env.end_if_idle()
+
+
+def _check(env: VirtEnv, snapshot: Snapshot) -> None:
+    files = [path for vm in snapshot.vms.values() for path in vm.files()]
+    missing = [path for path in files if not os.path.exists(disks.full(env.paths, path))]
+    if missing:
+        raise LagoError(
+            f"files of the snapshot {snapshot.name} are missing: {', '.join(missing)}",
+            hint=f"restore them, or lago snapshot --delete {snapshot.name}",
+        )
+
+
+def _restore(vm: VM, snapshot: Snapshot, on_phase: Phase) -> None:
+    from ..virt import checkpoint
+
+    on_phase(vm.name(), "coming back")
+    tops = {disk.dev: disks.full(vm.env.paths, disk.path) for disk in disks.writable(vm.spec)}
+    with memories.unpacked(vm.env.paths, str(snapshot.vms[vm.name()].memory)) as memory:
+        checkpoint.restore(vm, memory, tops)
+
+
+def _ready(vm: VM, on_phase: Phase) -> None:
+    from ..virt import checkpoint
+
+    if vm.spec.ip:
+        vm.wait_for_ssh(on_phase, checkpoint.clock_command())
+    on_phase(vm.name(), "up")

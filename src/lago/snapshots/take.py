@@ -1,0 +1,202 @@
+"""Taking a snapshot: all machines stand still, are saved at one instant, and go on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from ..errors import LagoError
+from ..log import LOG, task
+from ..utils import in_parallel, sync
+from . import disks, memories
+from .book import Book, Saved, Snapshot
+from .disks import NewTop
+
+if TYPE_CHECKING:
+    from ..virt import VM, VirtEnv
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+
+
+def take(
+    env: VirtEnv,
+    name: str,
+    vms: Sequence[VM],
+    *,
+    disk_only: bool = False,
+    description: str = "",
+    replace: bool = False,
+    compress: bool = False,
+) -> Snapshot:
+    """Take a snapshot of machines. If it fails, all go on as before and nothing of it is kept.
+
+    Args:
+        disk_only: leave out the memory of those that run, which then only hold what they write for a moment.
+        replace: let it take the place of another of the same name.
+        compress: pack memory, when machines run again; a revert has to unpack it.
+
+    Raises:
+        LagoError: the name is taken or can't be one.
+        VMError: the state of a machine can't be saved.
+        HypervisorError: libvirt refuses.
+    """
+    from ..virt import checkpoint
+
+    paths, book = env.paths, Book.load(env.paths)
+    if not _NAME.fullmatch(name):
+        raise LagoError(f"{name!r} can't be the name of a snapshot", hint="use letters, digits, and . _ + - inside")
+    if name in book.snapshots and not replace:
+        raise LagoError(f"there is a snapshot {name} already", hint="choose another name, or --replace it")
+    running = [vm for vm in vms if vm.alive()]
+    for vm in vms:
+        checkpoint.check(vm, memory=vm in running and not disk_only)
+    live = {vm.name(): checkpoint.live_tops(vm) for vm in running}
+    below = {
+        (vm.name(), disk.name): _in_book(paths.prefix(), live[vm.name()][disk.dev])
+        for vm in running
+        for disk in disks.writable(vm.spec)
+    }
+    tops = disks.plan(book, [vm.spec for vm in vms], below)
+    os.makedirs(paths.snapshots(), exist_ok=True)
+    number = book.number()
+    memory = {vm.name(): f"snapshots/{number}.{vm.name()}.mem" for vm in running if not disk_only}
+    firmware = [vm for vm in vms if os.path.exists(paths.nvram(vm.name()))]
+    nvram = {vm.name(): f"snapshots/{number}.{vm.name()}.nvram" for vm in firmware}
+    before = {vm: dict(disks_) for vm, disks_ in book.tops.items()}
+    book.busy = True
+    disks.enter(book, tops, disks.build(paths, tops))
+    book.save(paths)
+    began = time.monotonic()
+    try:
+        with task("Save machines"):
+            pause = _save(env, running, tops, memory, nvram, disk_only=disk_only)
+            began = time.monotonic() - pause
+        if compress:
+            with task("Compress memory"):
+                in_parallel(partial(memories.pack, paths), memory.values(), what="compress memory")
+            memory = {vm: memories.packed(path) for vm, path in memory.items()}
+    except BaseException:
+        _undo(env, book, running, tops, before, [*memory.values(), *nvram.values()])
+        raise
+    in_parallel(sync, [disks.full(paths, path) for path in (*memory.values(), *nvram.values())], what="write to disk")
+    taken = Snapshot(
+        name=name,
+        created=time.time() - (time.monotonic() - began),
+        vms={
+            vm.name(): Saved(
+                running=vm in running and not disk_only,
+                disks={top.disk.name: top.backing for top in tops if top.vm == vm.name()},
+                memory=memory.get(vm.name()),
+                nvram=nvram.get(vm.name()),
+            )
+            for vm in vms
+        },
+        parent=book.current if book.current != name else None,
+        description=description,
+        pause=round(pause, 3),
+    )
+    book.snapshots.pop(name, None)
+    book.snapshots[name] = taken
+    book.current, book.busy = name, False
+    book.save(paths)
+    return taken
+
+
+def _in_book(prefix: str, path: str) -> str:
+    return os.path.relpath(path, prefix) if path.startswith(f"{prefix}/") else path
+
+
+def _save(
+    env: VirtEnv,
+    running: Sequence[VM],
+    tops: Sequence[NewTop],
+    memory: Mapping[str, str],
+    nvram: Mapping[str, str],
+    *,
+    disk_only: bool,
+) -> float:
+    """Save what runs; the seconds for which it stood still."""
+    from ..virt import checkpoint
+
+    def one(vm: VM) -> None:
+        images = {top.disk.dev: disks.full(env.paths, top.path) for top in tops if top.vm == vm.name()}
+        file = memory.get(vm.name())
+        checkpoint.save(vm, images, disks.full(env.paths, file) if file else None)
+
+    with _quiet(running) if disk_only else _paused(running) as standing:
+        in_parallel(one, running, what="save machines")
+        for vm, path in nvram.items():
+            shutil.copyfile(env.paths.nvram(vm), disks.full(env.paths, path))
+    return standing[0]
+
+
+@contextlib.contextmanager
+def _paused(vms: Sequence[VM]) -> Iterator[list[float]]:
+    """Let machines stand still; the list has the seconds at the end."""
+    from ..virt import checkpoint
+
+    seconds: list[float] = []
+    stopped: list[VM] = []
+    began = time.monotonic()
+    try:
+        for vm in vms:
+            if checkpoint.pause(vm):
+                stopped.append(vm)
+        yield seconds
+    finally:
+        in_parallel(checkpoint.resume, stopped, what="go on")
+        seconds.append(time.monotonic() - began if stopped else 0.0)
+
+
+@contextlib.contextmanager
+def _quiet(vms: Sequence[VM]) -> Iterator[list[float]]:
+    """Let guests hold what they write; the list has the seconds at the end."""
+    from ..virt import checkpoint
+
+    seconds: list[float] = []
+    began = time.monotonic()
+    frozen: list[tuple[VM, str]] = []
+    try:
+        in_parallel(lambda vm: frozen.append((vm, checkpoint.quiesce(vm))), vms, what="quiesce")
+        yield seconds
+    finally:
+        in_parallel(lambda one: checkpoint.unquiesce(*one), frozen, what="go on")
+        seconds.append(time.monotonic() - began if frozen else 0.0)
+
+
+def _undo(
+    env: VirtEnv,
+    book: Book,
+    running: Sequence[VM],
+    tops: Sequence[NewTop],
+    before: dict[str, dict[str, str]],
+    memory: Sequence[str],
+) -> None:
+    """Let tops be what they were, but for machines that write to the new ones already: those lie over the old ones."""
+    from ..virt import checkpoint
+
+    try:
+        written = {path for vm in running if vm.alive() for path in checkpoint.live_tops(vm).values()}
+    except LagoError as error:
+        LOG.warning("%s", error.render())
+        return
+    unused = [top for top in tops if disks.full(env.paths, top.path) not in written]
+    for top in unused:
+        old = before.get(top.vm, {}).get(top.disk.name)
+        if old is None:
+            del book.tops[top.vm][top.disk.name]
+        else:
+            book.tops[top.vm][top.disk.name] = old
+        del book.layers[top.path]
+    book.busy = False
+    book.save(env.paths)
+    disks.drop(env.paths, unused)
+    for path in memory:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(disks.full(env.paths, path))

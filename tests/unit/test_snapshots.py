@@ -1,0 +1,227 @@
+"""Snapshots of machines that are down: the book, and the images on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lago.errors import LagoError, PrefixError
+from lago.prefix import Prefix
+from lago.snapshots.book import Book, Layer, Saved, Snapshot
+from lago.workdir import Workdir
+
+from .conftest import Lago
+
+INIT_FILE = """
+domains:
+  vm0: {nics: [{net: lan}], disks: [{size: 4M}, {size: 4M, format: raw}]}
+  vm1: {nics: [{net: lan}], disks: [{size: 4M}]}
+nets: {lan: {}}
+"""
+DISKS = (("vm0", "root"), ("vm0", "disk1"), ("vm1", "root"))
+
+
+def snapshot(name: str, parent: str | None = None, **disks: str) -> Snapshot:
+    return Snapshot(name=name, created=1.5, parent=parent, vms={"vm0": Saved(running=False, disks=disks)})
+
+
+class TestBook:
+    def test_what_is_saved_is_loaded(self, tmp_path: Path) -> None:
+        (tmp_path / "virt").mkdir()
+        paths, book = Prefix(str(tmp_path)).paths, Book()
+        book.snapshots = {"a": snapshot("a", root="images/r"), "b": snapshot("b", "a", root="images/s")}
+        book.tops, book.layers, book.current = (
+            {"vm0": {"root": "images/t"}},
+            {"images/t": Layer("images/s", "raw")},
+            "b",
+        )
+        book.number()
+        book.save(paths)
+        loaded = Book.load(paths)
+        assert vars(loaded) == vars(book)
+        assert loaded.number() == 2
+
+    @pytest.mark.parametrize("text", ["", "{}", "[]", '{"snapshots": [{}]}'])
+    def test_a_damaged_one_is_told(self, tmp_path: Path, text: str) -> None:
+        (tmp_path / "virt").mkdir()
+        (tmp_path / "virt" / "snapshots").write_text(text)
+        with pytest.raises(PrefixError, match="is damaged"):
+            Book.load(Prefix(str(tmp_path)).paths)
+
+    def test_children_of_a_snapshot_that_is_removed_come_from_its_parent(self) -> None:
+        book = Book()
+        book.snapshots = {"a": snapshot("a"), "b": snapshot("b", "a"), "c": snapshot("c", "b")}
+        book.current = "b"
+        book.remove("b")
+        assert (book.snapshots["c"].parent, book.current) == ("a", "a")
+        with pytest.raises(LagoError, match="there is no snapshot b") as raised:
+            book.remove("b")
+        assert raised.value.hint == "there are: a, c"
+
+
+@pytest.fixture
+def prefix(tmp_path: Path) -> Prefix:
+    """An environment that was never started."""
+    (tmp_path / "LagoInitFile").write_text(INIT_FILE)
+    return Workdir(str(tmp_path / ".lago")).add_prefix("default", str(tmp_path / "LagoInitFile"))
+
+
+class Machine:
+    """The disks of machines that are down, written to and read as guests would."""
+
+    def __init__(self, prefix: Prefix) -> None:
+        self.prefix = prefix
+
+    def image(self, vm: str, disk: str) -> tuple[str, str]:
+        fresh = Prefix(self.prefix.paths.prefix())
+        found = next(one for one in fresh.topology.domains[vm].disks if one.name == disk)
+        return os.path.join(fresh.paths.prefix(), found.path), found.format
+
+    def io(self, vm: str, disk: str, command: str) -> str:
+        path, format_ = self.image(vm, disk)
+        done = subprocess.run(
+            ["qemu-io", "-f", format_, "-c", command, path], capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
+    def write(self, vm: str, disk: str, block: int, value: int) -> None:
+        self.io(vm, disk, f"write -P {value} {block * 65536} 65536")
+
+    def check(self, vm: str, disk: str, blocks: list[int]) -> None:
+        for block, value in enumerate(blocks):
+            assert "Pattern" not in self.io(vm, disk, f"read -P {value} {block * 65536} 65536"), (
+                vm,
+                disk,
+                block,
+                value,
+            )
+
+
+@pytest.mark.programs
+@pytest.mark.parametrize("seed", [1, 2])
+def test_any_snapshot_of_a_tree_is_gone_back_to_in_any_order(prefix: Prefix, seed: int) -> None:
+    rng, machine = random.Random(seed), Machine(prefix)
+    content = {disk: [0, 0, 0] for disk in DISKS}
+    kept: dict[str, dict[tuple[str, str], list[int]]] = {}
+    for number in range(30):
+        what = rng.choice(["write", "write", "take", "take", "revert", "revert", "delete"])
+        if what == "write":
+            disk, block, value = rng.choice(DISKS), rng.randrange(3), rng.randrange(1, 255)
+            machine.write(*disk, block, value)
+            content[disk][block] = value
+        elif what == "take" and len(kept) < 10:
+            prefix.create_snapshots(f"s{number}")
+            kept[f"s{number}"] = {disk: list(blocks) for disk, blocks in content.items()}
+        elif kept and what == "delete" and len(kept) > 3:
+            name = rng.choice(sorted(kept))
+            prefix.delete_snapshot(name)
+            del kept[name]
+        elif kept:
+            name = rng.choice(sorted(kept))
+            prefix.revert_snapshots(name)
+            content = {disk: list(blocks) for disk, blocks in kept[name].items()}
+        for disk in DISKS:
+            machine.check(*disk, content[disk])
+    for name in sorted(kept, key=lambda _: rng.random()):
+        prefix.revert_snapshots(name)
+        for disk in DISKS:
+            machine.check(*disk, kept[name][disk])
+    for name in kept:
+        prefix.delete_snapshot(name)
+    # Of each disk there is its first image, and at most one over it.
+    assert len(list(Path(prefix.paths.images()).iterdir())) <= 2 * len(DISKS) + 2
+
+
+@pytest.mark.programs
+def test_a_prefix_with_snapshots_may_be_moved(prefix: Prefix, tmp_path: Path) -> None:
+    machine = Machine(prefix)
+    machine.write("vm0", "disk1", 0, 7)
+    prefix.create_snapshots("one")
+    machine.write("vm0", "disk1", 0, 8)
+    (tmp_path / ".lago").rename(tmp_path / "moved")
+    moved = Prefix(str(tmp_path / "moved" / "default"))
+    Machine(moved).check("vm0", "disk1", [8, 0])
+    moved.revert_snapshots("one")
+    Machine(moved).check("vm0", "disk1", [7, 0])
+
+
+@pytest.mark.programs
+class TestVerbs:
+    def test_snapshots_are_listed_with_what_they_came_from(self, lago: Lago, prefix: Prefix) -> None:
+        lago("snapshot", "one", "--description", "clean")
+        lago("snapshot", "two")
+        lago("revert", "one")
+        lago("snapshot", "three")
+        listed = json.loads(lago("-f", "json", "snapshot", "--list"))
+        assert list(listed) == ["vm0", "vm1"]
+        assert list(listed["vm0"]) == ["one", "three", "two"]
+        assert [disk["name"] for disk in listed["vm0"]["one"]] == ["disk1", "root"]
+        tree = json.loads(lago("-f", "json", "snapshot", "--tree"))
+        assert {name: one["parent"] for name, one in tree.items()} == {"one": None, "two": "one", "three": "one"}
+        assert tree["one"]["description"] == "clean"
+        assert json.loads(lago("-f", "json", "status"))["Prefix"]["VMs"]["vm0"]["snapshots"] == "one, two, three"
+        lago("snapshot", "--delete", "one")
+        assert list(prefix.snapshots()) == ["two", "three"]
+
+    @pytest.mark.parametrize(
+        ("words", "says"),
+        [
+            (["snapshot"], "snapshot needs a name\nhint: lago snapshot NAME"),
+            (["snapshot", "a/b"], "'a/b' can't be the name of a snapshot"),
+            (["snapshot", "one"], "there is a snapshot one already\nhint: choose another name, or --replace it"),
+            (["snapshot", "--delete", "on"], "there is no snapshot on\nhint: did you mean one?"),
+            (["revert", "two"], "there is no snapshot two\nhint: there are: one"),
+            (["fork", "new", "--from", "two"], "there is no snapshot two"),
+            (["fork", "default"], "default exists already"),
+            (["fork", "current"], "'current' can't be the name of a prefix"),
+        ],
+    )
+    def test_mistakes_are_told_and_nothing_is_left(
+        self, lago: Lago, prefix: Prefix, words: list[str], says: str
+    ) -> None:
+        lago("snapshot", "one")
+        before = sorted(os.listdir(prefix.paths.images()))
+        _, err = lago.both(*words, code=2)
+        assert f"{says}" in err
+        assert sorted(os.listdir(prefix.paths.images())) == before
+        assert os.listdir(Path(prefix.paths.prefix()).parent) in (["current", "default"], ["default", "current"])
+
+    def test_a_snapshot_takes_the_place_of_another(self, lago: Lago, prefix: Prefix) -> None:
+        lago("snapshot", "one")
+        Machine(prefix).write("vm1", "root", 0, 9)
+        lago("snapshot", "one", "--replace")
+        Machine(prefix).write("vm1", "root", 0, 10)
+        lago("revert", "one")
+        Machine(prefix).check("vm1", "root", [9])
+        assert list(prefix.snapshots()) == ["one"]
+
+    def test_files_that_are_missing_are_named_before_anything_happens(self, lago: Lago, prefix: Prefix) -> None:
+        lago("snapshot", "one")
+        Path(prefix.paths.images("vm1_root.qcow2")).unlink()
+        _, err = lago.both("revert", "one", code=2)
+        assert "lago: files of the snapshot one are missing: images/vm1_root.qcow2\n" in err
+
+    def test_forks_of_what_is_down_are_down_and_go_their_own_ways(self, lago: Lago, prefix: Prefix) -> None:
+        machine = Machine(prefix)
+        machine.write("vm0", "root", 0, 1)
+        lago("fork", "other")
+        other = Machine(Prefix(str(Path(prefix.paths.prefix()).with_name("other"))))
+        assert lago("list") == "default\nother\n"
+        other.check("vm0", "root", [1])
+        other.write("vm0", "root", 0, 2)
+        machine.write("vm0", "root", 0, 3)
+        other.check("vm0", "root", [2])
+        machine.check("vm0", "root", [3])
+        assert prefix.snapshots() == {}
+        lago("-P", "default", "destroy", "--yes")
+        other.check("vm0", "root", [2])
+
+    def test_forks_need_a_hypervisor_of_their_own(self, lago: Lago, prefix: Prefix) -> None:
+        Path(prefix.paths.metadata()).write_text('{"libvirt_url": "test:///default"}')
+        _, err = lago.both("fork", "new", code=2)
+        assert "lago: an environment on a shared libvirt can't be forked: " in err

@@ -1,0 +1,215 @@
+"""Snapshots, reverts and forks of machines that run and talk to each other."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lago.errors import LagoError
+from lago.prefix import Prefix
+from lago.snapshots.take import take
+from lago.spec import Share
+from lago.virt import VM
+
+from .box import TWO, Box, wait_for
+from .test_failures import small
+
+COUNT = "i=0; while :; do i=$((i + 1)); echo $i >/root/count; echo $i; usleep 100000; done"
+"""Counts in a file, and tells everyone."""
+
+
+@pytest.fixture(scope="module")
+def box(module_box: Box) -> Box:
+    """Two machines of which vm0 counts and tells vm1."""
+    module_box.write(TWO)
+    module_box.lago("init")
+    module_box.lago("start")
+    module_box.shell("vm1", "(tail -f /dev/null | nc -l -p 7000 >/root/got) >/dev/null 2>&1 & usleep 500000")
+    module_box.shell("vm0", f"({COUNT} | nc vm1 7000) >/dev/null 2>&1 &")
+    assert wait_for(lambda: told(module_box) > 5, 30)
+    return module_box
+
+
+def counted(box: Box) -> int:
+    return int(box.shell("vm0", "cat /root/count"))
+
+
+def told(box: Box) -> int:
+    """How far vm1 has heard vm0 count, without a gap."""
+    heard = [int(line) for line in box.shell("vm1", "cat /root/got").split()]
+    assert heard == list(range(1, len(heard) + 1))
+    return len(heard)
+
+
+def images(box: Box) -> set[str]:
+    return {path.name for path in (box.prefix / "images").iterdir()}
+
+
+def test_a_counter_and_a_connection_go_on_from_the_instant(box: Box) -> None:
+    before = counted(box)
+    done = box.lago("-f", "flat", "snapshot", "base")
+    assert float(done.out.split("pause: ")[1]) < 60
+    after = counted(box)
+    box.shell("vm0", "echo lost >/root/later")
+    assert wait_for(lambda: counted(box) > after + 30, 60)
+    far = counted(box)
+    box.lago("revert", "base")
+    again = counted(box)
+    assert before <= again < far
+    assert box.shell("vm0", "ls /root").split() == ["count"]
+    # The connection stands: what is counted from now on is heard, without a gap.
+    assert wait_for(lambda: told(box) > again + 5, 60)
+    assert abs(float(box.shell("vm1", "date +%s")) - time.time()) < 30
+
+
+def test_any_snapshot_is_gone_back_to_in_any_order(box: Box) -> None:
+    for name in ("one", "two"):
+        box.shell("vm1", f"echo {name} >/root/name; sync")
+        box.lago("snapshot", name)
+    for name in ("one", "two", "base", "two", "one"):
+        box.lago("revert", name)
+        assert box.shell("vm1", "cat /root/name 2>/dev/null || echo base").strip() == name
+    told(box)
+    box.lago("snapshot", "--delete", "one")
+    box.lago("revert", "two")
+    assert box.shell("vm1", "cat /root/name") == "two\n"
+    box.lago("snapshot", "--delete", "two")
+    assert len(images(box)) == 6  # two first images, two tops, two seeds
+    assert len(list((box.prefix / "snapshots").iterdir())) == 2
+
+
+def test_snapshots_cost_what_status_says(box: Box) -> None:
+    cost = box.status()["Snapshots"]["base"]["bytes on disk"]
+    assert cost > 2 * 20 << 20
+    assert box.status()["VMs"]["vm0"]["snapshots"] == "base"
+
+
+def test_a_machine_alone_goes_back(box: Box) -> None:
+    prefix = Prefix(str(box.prefix))
+    vm: VM = prefix.virt_env.get_vm("vm1")
+    box.shell("vm1", "echo 1 >/root/alone")
+    vm.create_snapshot("alone")
+    for name in ("vm0", "vm1"):
+        box.shell(name, "echo 2 >/root/alone")
+    vm.revert_snapshot("alone")
+    prefix.virt_env.close()
+    assert box.shell("vm1", "cat /root/alone") == "1\n"
+    assert box.shell("vm0", "cat /root/alone") == "2\n"
+    box.lago("snapshot", "--delete", "alone")
+
+
+def test_disks_alone_are_saved_while_machines_run_and_come_back_stopped(box: Box) -> None:
+    boot = box.shell("vm0", "cat /proc/sys/kernel/random/boot_id")
+    box.shell("vm0", "echo kept >/root/disk")
+    box.lago("snapshot", "disks", "--disk-only")
+    assert box.shell("vm0", "cat /proc/sys/kernel/random/boot_id") == boot
+    box.shell("vm0", "rm /root/disk; sync")
+    box.lago("revert", "disks")
+    assert box.states() == {"vm0": "down", "vm1": "down"}
+    box.lago("start")
+    assert box.shell("vm0", "cat /root/disk") == "kept\n"
+
+
+def test_what_was_down_is_down_again(box: Box) -> None:
+    box.lago("stop", "vm1")
+    box.lago("snapshot", "half")
+    box.lago("start", "vm1")
+    box.lago("revert", "half")
+    assert box.states() == {"vm0": "running", "vm1": "down"}
+    box.lago("revert", "base")
+    assert box.states() == {"vm0": "running", "vm1": "running"}
+    box.lago("stop")
+    box.lago("revert", "base")
+    assert box.states() == {"vm0": "running", "vm1": "running"}
+    for name in ("half", "disks"):
+        box.lago("snapshot", "--delete", name)
+
+
+def test_two_forks_do_not_see_each_other_and_outlive_what_they_came_from(box: Box) -> None:
+    told(box)
+    count = counted(box)
+    running = [box.popen("fork", name, "--from", "base") for name in ("left", "right")]
+    for process in running:
+        _, err = process.communicate(timeout=200)
+        assert process.returncode == 0, err
+    for name in ("left", "right"):
+        box.lago("-P", name, "shell", "vm0", "-c", f"echo {name} >/root/fork; sync")
+    for name in ("left", "right"):
+        assert box.lago("-P", name, "shell", "vm0", "-c", "cat /root/fork; hostname").out == f"{name}\nvm0\n"
+        assert "1 packets received" in box.lago("-P", name, "shell", "vm0", "-c", "ping -4 -c 1 -W 9 vm1").out
+    assert "fork" not in box.shell("vm0", "ls /root")
+    assert counted(box) > count
+    # A fork has the snapshot that it came from, and nothing of its own on disk but what its guests wrote.
+    assert (box.place / ".lago" / "left" / "images" / "vm0_root.qcow2").stat().st_nlink == 3
+    box.lago("-P", "left", "destroy", "--yes")
+    box.lago("-P", "right", "revert", "base")
+    assert box.lago("-P", "right", "shell", "vm0", "-c", "ls /root").out.split() == ["count"]
+    box.lago("-P", "right", "destroy", "--yes")
+
+
+def test_a_fork_of_now_takes_the_machines_as_they_are(box: Box) -> None:
+    box.shell("vm0", "echo now >/dev/shm/now")
+    snapshots = box.lago("-f", "json", "snapshot", "--tree").out
+    box.lago("fork", "now")
+    assert box.lago("-P", "now", "shell", "vm0", "-c", "cat /dev/shm/now").out == "now\n"
+    assert box.lago("-f", "json", "snapshot", "--tree").out == snapshots
+    box.lago("-P", "now", "destroy", "--yes")
+
+
+@pytest.mark.parametrize("verb", ["snapshot", "revert", "delete"])
+def test_killed_at_any_time_the_environment_is_usable_and_no_snapshot_lost(box: Box, verb: str) -> None:
+    words = {"snapshot": ["snapshot", "new", "--replace"], "revert": ["revert", "base"]}
+    box.shell("vm0", "echo 1 >/root/mark; sync")
+    box.lago("snapshot", "old", "--replace")
+    for number in range(3):
+        box.lago("snapshot", "doomed", "--replace")
+        process = box.popen(*words.get(verb, ["snapshot", "--delete", "doomed"]))
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.3 + 0.5 * number)
+        process.kill()
+        process.communicate()
+        assert {"base", "old"} <= set(box.status()["VMs"]["vm0"]["snapshots"].split(", "))
+        # Whatever it was killed in, the next verb puts right what stands still.
+        box.lago("start")
+        assert box.states() == {"vm0": "running", "vm1": "running"}
+        assert box.shell("vm0", "hostname") == "vm0\n"
+    box.lago("revert", "old")
+    assert box.shell("vm0", "cat /root/mark") == "1\n"
+    box.lago("revert", "base")
+    for name in ("old", "doomed", "new"):
+        box.lago("snapshot", "--delete", name, code=None)
+    assert len(images(box)) == 6
+
+
+def test_on_a_full_disk_all_go_on_and_nothing_is_kept(mini: Path, tmp_path: Path) -> None:
+    with small(tmp_path, 90_000), contextlib.closing(Box(tmp_path)) as box:
+        box.write(TWO)
+        box.lago("init")
+        box.lago("start")
+        box.shell("vm0", "echo before >/root/x")
+        done = box.lago("snapshot", "big", code=2)
+        assert "can't be saved" in done.err
+        assert "is the disk full?" in done.err
+        assert box.states() == {"vm0": "running", "vm1": "running"}
+        assert box.shell("vm0", "echo after >>/root/x; sync; cat /root/x") == "before\nafter\n"
+        assert "Snapshots" not in box.status()
+        assert list((box.prefix / "snapshots").iterdir()) == []
+        box.lago("stop")
+        box.lago("start", "vm0")
+        assert box.shell("vm0", "cat /root/x") == "before\nafter\n"
+        box.lago("destroy", "--yes")
+
+
+def test_shares_are_refused_before_anything_stands_still(box: Box) -> None:
+    env = Prefix(str(box.prefix)).virt_env
+    vm = env.get_vm("vm0")
+    vm.spec = replace(vm.spec, shares=(Share(path="/tmp", tag="tmp"),))
+    with pytest.raises(LagoError, match="vm0 shares directories with the host"):
+        take(env, "shared", env.select(()))
+    env.close()
+    assert box.status()["VMs"]["vm0"]["snapshots"] == "base"
