@@ -199,6 +199,8 @@ class TestVerbs:
         lago("revert", "one")
         Machine(prefix).check("vm1", "root", [9])
         assert list(prefix.snapshots()) == ["one"]
+        # Of what the first one was, nothing is left but the layers that the second one lies over.
+        assert len(os.listdir(prefix.paths.images())) == 3 * 3
 
     def test_files_that_are_missing_are_named_before_anything_happens(self, lago: Lago, prefix: Prefix) -> None:
         lago("snapshot", "one")

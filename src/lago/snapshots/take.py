@@ -17,6 +17,7 @@ from ..utils import in_parallel, sync
 from . import disks, memories
 from .book import Book, Saved, Snapshot
 from .disks import NewTop
+from .remove import tidy
 
 if TYPE_CHECKING:
     from ..virt import VM, VirtEnv
@@ -72,11 +73,10 @@ def take(
     book.busy = True
     disks.enter(book, tops, disks.build(paths, tops))
     book.save(paths)
-    began = time.monotonic()
+    instant = time.time()
     try:
         with task("Save machines"):
             pause = _save(env, running, tops, memory, nvram, disk_only=disk_only)
-            began = time.monotonic() - pause
         if compress:
             with task("Compress memory"):
                 in_parallel(partial(memories.pack, paths), memory.values(), what="compress memory")
@@ -87,7 +87,7 @@ def take(
     in_parallel(sync, [disks.full(paths, path) for path in (*memory.values(), *nvram.values())], what="write to disk")
     taken = Snapshot(
         name=name,
-        created=time.time() - (time.monotonic() - began),
+        created=instant,
         vms={
             vm.name(): Saved(
                 running=vm in running and not disk_only,
@@ -97,14 +97,16 @@ def take(
             )
             for vm in vms
         },
-        parent=book.current if book.current != name else None,
+        parent=book.current if book.current != name else book.snapshots[name].parent,
         description=description,
         pause=round(pause, 3),
     )
-    book.snapshots.pop(name, None)
+    replaced = book.snapshots.pop(name, None)
     book.snapshots[name] = taken
     book.current, book.busy = name, False
     book.save(paths)
+    if replaced is not None:
+        tidy(env, book)
     return taken
 
 
