@@ -14,7 +14,8 @@ SRC = Path(__file__).parents[2] / "src"
 LAYERS = """
     __main__
     cli pytest_plugin ovirtlago
-    lago sdk workdir warm
+    warm
+    lago sdk workdir
     prefix
     collect deploy export graph inventory snapshots
     virt

@@ -141,12 +141,12 @@ def test_any_snapshot_of_a_tree_is_gone_back_to_in_any_order(prefix: Prefix, see
 def test_a_prefix_with_snapshots_may_be_moved(prefix: Prefix, tmp_path: Path) -> None:
     machine = Machine(prefix)
     machine.write("vm0", "disk1", 0, 7)
-    prefix.create_snapshots("one")
+    prefix.virt_env.create_snapshots("one")
     machine.write("vm0", "disk1", 0, 8)
     (tmp_path / ".lago").rename(tmp_path / "moved")
     moved = Prefix(str(tmp_path / "moved" / "default"))
     Machine(moved).check("vm0", "disk1", [8, 0])
-    moved.revert_snapshots("one")
+    moved.virt_env.revert_snapshots("one")
     Machine(moved).check("vm0", "disk1", [7, 0])
 
 
