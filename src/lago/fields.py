@@ -6,6 +6,7 @@ None. Readers are plain frozen values, so that a section says all that a program
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -297,13 +298,19 @@ class Size:
 
     def count(self, text: str) -> int | None:
         """The units that `text` stands for, rounded up."""
-        match = re.fullmatch(r"([0-9]{1,19})(?:\.([0-9]{1,6}))?([kKMmGgTtPpEe]?)", text)
-        if not match or (match[2] and not match[3]):
-            return None
-        fraction = match[2] or ""
-        scale: int = _UNITS[match[3].upper() or self.unit]
-        below: int = 10 ** len(fraction) * _UNITS[self.unit]
-        return -(-int(match[1] + fraction) * scale // below)
+        return _count(text, self.unit)
+
+
+# Most machines of a file have the same few sizes, and all the same limits.
+@functools.lru_cache(maxsize=256)
+def _count(text: str, unit: str) -> int | None:
+    match = re.fullmatch(r"([0-9]{1,19})(?:\.([0-9]{1,6}))?([kKMmGgTtPpEe]?)", text)
+    if not match or (match[2] and not match[3]):
+        return None
+    fraction = match[2] or ""
+    scale: int = _UNITS[match[3].upper() or unit]
+    below: int = 10 ** len(fraction) * _UNITS[unit]
+    return -(-int(match[1] + fraction) * scale // below)
 
 
 @dataclass(frozen=True, slots=True)

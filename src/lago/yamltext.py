@@ -151,10 +151,12 @@ class _Composer:
                     f"put &{event.anchor} before the value that it shall stand for, which must end above this line",
                 )
             return self.anchors[event.anchor]
-        tag = (event.tag or "").removeprefix(_TAG)
-        if tag not in ("", "!", *_TAGS[type(event)]):
-            spelling = event.tag.replace(_TAG, "!!")
-            raise SyntaxFault(line, column, f"the YAML tag {spelling} has no meaning in an init file", "remove it")
+        tag = ""
+        if event.tag is not None:
+            tag = event.tag.removeprefix(_TAG)
+            if tag not in ("", "!", *_TAGS[type(event)]):
+                spelling = event.tag.replace(_TAG, "!!")
+                raise SyntaxFault(line, column, f"the YAML tag {spelling} has no meaning in an init file", "remove it")
         node = Node(str, line, column, event.anchor)
         if isinstance(event, yaml.ScalarEvent):
             node.text = event.value
