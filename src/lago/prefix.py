@@ -21,6 +21,7 @@ from .hypervisor import Hypervisor, open_hypervisor
 from .log import task
 from .paths import Paths
 from .snapshots.book import Book, Snapshot, size
+from .snapshots.tops import with_tops
 from .ssh import Guest
 from .topology import Topology
 from .utils import in_parallel, json_text, lock_file, near, run, synced_together, write_atomically
@@ -53,6 +54,10 @@ def _variables(path: str, init_file: str) -> dict[str, str]:
     }
 
 
+def _taken(path: str) -> PrefixError:
+    return PrefixError(f"{path} exists already", hint="choose another name, or lago destroy it first")
+
+
 def _no_phase(_vm: str, _phase: str) -> None:
     pass
 
@@ -77,7 +82,7 @@ class Prefix:
 
         path = os.path.abspath(path)
         if os.path.lexists(path):
-            raise PrefixError(f"{path} exists already", hint="choose another name, or lago destroy it first")
+            raise _taken(path)
         wanted = spec.parse(initfile.read(init_file))
         os.makedirs(os.path.dirname(path), exist_ok=True)
         staging = _unfinished_beside(path)
@@ -110,7 +115,7 @@ class Prefix:
         """
         new = not os.path.isdir(self._prefix)
         if not new and set(os.listdir(self._prefix)) - {os.path.basename(self.paths.lock())}:
-            raise PrefixError(f"{self._prefix} exists already", hint="choose another name, or lago destroy it first")
+            raise _taken(self._prefix)
         try:
             for directory in (self.paths.images(), self.paths.logs(), self.paths.virt()):
                 os.makedirs(directory)
@@ -259,12 +264,7 @@ class Prefix:
     @cached_property
     def topology(self) -> Topology:
         """The resolved environment."""
-        loaded = state.load(self.paths)
-        if not os.path.exists(self.paths.snapshot_book()):
-            return loaded
-        from .snapshots.tops import with_tops
-
-        return with_tops(loaded, Book.load(self.paths))
+        return with_tops(state.load(self.paths), Book.load(self.paths))
 
     @cached_property
     def virt_env(self) -> VirtEnv:
@@ -307,7 +307,7 @@ class Prefix:
 
     def _recover(self) -> None:
         """Put right what an operation on snapshots left when it was killed."""
-        if os.path.exists(self.paths.snapshot_book()) and Book.load(self.paths).busy:
+        if Book.load(self.paths).busy:
             from .snapshots.recover import recover
 
             recover(self.virt_env)
@@ -388,7 +388,7 @@ class Prefix:
             )
         path = os.path.abspath(path)
         if os.path.lexists(path):
-            raise PrefixError(f"{path} exists already", hint="choose another name, or lago destroy it first")
+            raise _taken(path)
         staging = _unfinished_beside(path)
         try:
             with self._machines("Fork"), lock_file(Paths(staging).lock(), what=staging, timeout=0):

@@ -27,7 +27,7 @@ DISKS = (("vm0", "root"), ("vm0", "disk1"), ("vm1", "root"))
 
 
 def snapshot(name: str, parent: str | None = None, **disks: str) -> Snapshot:
-    return Snapshot(name=name, created=1.5, parent=parent, vms={"vm0": Saved(running=False, disks=disks)})
+    return Snapshot(name=name, created=1.5, parent=parent, vms={"vm0": Saved(disks=disks)})
 
 
 class TestBook:

@@ -9,20 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from lago.hypervisor import namespace
-
-_QEMU_CONF = """\
-user = "root"
-group = "root"
-swtpm_user = "root"
-swtpm_group = "root"
-dynamic_ownership = 0
-remember_owner = 0
-cgroup_controllers = []
-security_driver = "none"
-namespaces = []
-stdio_handler = "file"
-"""
+from lago.hypervisor import namespace, supervisor
 
 
 def main(directory: str) -> None:
@@ -34,7 +21,7 @@ def main(directory: str) -> None:
         namespace.cover(path)
     os.makedirs("/etc/libvirt/qemu/networks")
     namespace.add_users(("libvirt-qemu", "qemu"))
-    Path("/etc/libvirt/qemu.conf").write_text(_QEMU_CONF)
+    Path("/etc/libvirt/qemu.conf").write_text(supervisor._QEMU_CONF)
     settings = f'unix_sock_dir = "{directory}"\nauth_unix_rw = "none"\nauth_unix_ro = "none"\n'
     Path("/etc/libvirt/libvirtd.conf").write_text(settings)
     argv = ["libvirtd", "-f", "/etc/libvirt/libvirtd.conf", "-p", "/run/libvirt/libvirtd.pid"]

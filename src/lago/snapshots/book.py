@@ -22,13 +22,11 @@ class Saved(NamedTuple):
     """A machine in a snapshot.
 
     Attributes:
-        running: whether it ran.
         disks: the layer of each of its disks, by the disk's name.
-        memory: the file with its memory, if it was taken.
+        memory: the file with its memory, if it ran and that was taken.
         nvram: the file with what its firmware keeps, if it has such.
     """
 
-    running: bool
     disks: dict[str, str]
     memory: str | None = None
     nvram: str | None = None

@@ -34,6 +34,11 @@ def full(paths: Paths, path: str) -> str:
     return os.path.join(paths.prefix(), path)
 
 
+def in_book(paths: Paths, path: str) -> str:
+    """A path on this host as the book has it."""
+    return os.path.relpath(path, paths.prefix()) if path.startswith(f"{paths.prefix()}/") else path
+
+
 def plan(book: Book, domains: Iterable[Domain], below: Mapping[tuple[str, str], str]) -> list[NewTop]:
     """New tops for all disks.
 

@@ -7,7 +7,7 @@ import os
 import shutil
 from typing import TYPE_CHECKING
 
-from ..utils import run
+from .. import disks
 from .book import Book
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ def fork(source: Paths, name: str, dest: Paths) -> None:
     forked.snapshots = {name: snapshot._replace(parent=None)}
     forked.current = name
     forked.tops = {vm: dict(saved.disks) for vm, saved in snapshot.vms.items()}
-    needed = forked_files(book, forked)
+    forked.layers = book.layers
+    needed = forked.needed(())
     forked.layers = {path: layer for path, layer in book.layers.items() if path in needed}
     forked._serial = book._serial
     for directory in (dest.images(), dest.logs(), dest.snapshots()):
@@ -56,16 +57,9 @@ def fork(source: Paths, name: str, dest: Paths) -> None:
     forked.save(dest)
 
 
-def forked_files(book: Book, forked: Book) -> set[str]:
-    """The files of a snapshot with all that its disks lie over."""
-    alone = Book()
-    alone.snapshots, alone.layers = forked.snapshots, book.layers
-    return alone.needed(())
-
-
 def _share(source: str, dest: str) -> None:
     """Let a file be in two places; a copy where the file system can't."""
     with contextlib.suppress(OSError):
         os.link(source, dest)
         return
-    run(["cp", "--sparse=always", "--reflink=auto", "--", source, dest])
+    disks.copy(source, dest)

@@ -10,6 +10,7 @@ from ..log import LOG
 from ..virt import checkpoint
 from . import disks
 from .book import Book
+from .remove import live_layers
 
 if TYPE_CHECKING:
     from ..virt import VirtEnv
@@ -20,14 +21,10 @@ def recover(env: VirtEnv) -> None:
     book = Book.load(env.paths)
     if not book.busy:
         return
-    in_use: set[str] = set()
-    if env.live:
-        for vm in env.get_vms().values():
-            if not vm.alive():
-                continue
-            if vm.libvirt_state()[0] == libvirt.VIR_DOMAIN_PAUSED:
-                LOG.warning("%s stood still since Lago was killed, and goes on", vm.name())
-                checkpoint.resume(vm)
-            in_use |= {path.removeprefix(f"{env.paths.prefix()}/") for path in checkpoint.live_tops(vm).values()}
+    vms = list(env.get_vms().values())
+    for vm in vms:
+        if vm.libvirt_state()[0] == libvirt.VIR_DOMAIN_PAUSED:
+            LOG.warning("%s stood still since Lago was killed, and goes on", vm.name())
+            checkpoint.resume(vm)
     book.busy = False
-    disks.collect(env.paths, book, [vm.spec for vm in env.get_vms().values()], in_use)
+    disks.collect(env.paths, book, [vm.spec for vm in vms], live_layers(env))

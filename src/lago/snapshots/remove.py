@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from ..virt import checkpoint
@@ -25,7 +24,7 @@ def tidy(env: VirtEnv, book: Book) -> None:
     """Remove files that nothing needs, and merge layers that only one other needs."""
     paths = env.paths
     domains = [vm.spec for vm in env.get_vms().values()]
-    live = _live(env)
+    live = live_layers(env)
     disks.collect(paths, book, domains, live)
     used = {path for top in live for path in book.chain(top)}
     for one in disks.merges(paths, book, disks.tops_of(book, domains)):
@@ -37,12 +36,9 @@ def tidy(env: VirtEnv, book: Book) -> None:
             disks.merge(paths, book, one)
 
 
-def _live(env: VirtEnv) -> dict[str, tuple[VM, str]]:
+def live_layers(env: VirtEnv) -> dict[str, tuple[VM, str]]:
     """The images that running machines write to, with machine and device."""
-    prefix = env.paths.prefix()
     running = [vm for vm in env.get_vms().values() if env.live and vm.alive()]
     return {
-        os.path.relpath(path, prefix) if path.startswith(f"{prefix}/") else path: (vm, dev)
-        for vm in running
-        for dev, path in checkpoint.live_tops(vm).items()
+        disks.in_book(env.paths, path): (vm, dev) for vm in running for dev, path in checkpoint.live_tops(vm).items()
     }

@@ -59,7 +59,7 @@ def take(
         checkpoint.check(vm, memory=vm in running and not disk_only)
     live = {vm.name(): checkpoint.live_tops(vm) for vm in running}
     below = {
-        (vm.name(), disk.name): _in_book(paths.prefix(), live[vm.name()][disk.dev])
+        (vm.name(), disk.name): disks.in_book(paths, live[vm.name()][disk.dev])
         for vm in running
         for disk in disks.writable(vm.spec)
     }
@@ -90,7 +90,6 @@ def take(
         created=instant,
         vms={
             vm.name(): Saved(
-                running=vm in running and not disk_only,
                 disks={top.disk.name: top.backing for top in tops if top.vm == vm.name()},
                 memory=memory.get(vm.name()),
                 nvram=nvram.get(vm.name()),
@@ -108,10 +107,6 @@ def take(
     if replaced is not None:
         tidy(env, book)
     return taken
-
-
-def _in_book(prefix: str, path: str) -> str:
-    return os.path.relpath(path, prefix) if path.startswith(f"{prefix}/") else path
 
 
 def _save(
