@@ -1,5 +1,8 @@
 """What all tests stand on: a world of their own, and the proof that they left nothing in the real one.
 
+With pytest-xdist this holds for all workers together: the session is the controller's, and each worker has a part of
+its directory.
+
 Variables: `LAGO_TEST_STORE` is the store of template images kept between runs, `LAGO_TEST_KEEP` keeps the session's
 directory, `LAGO_TEST_SHARED` says that others use this machine meanwhile (see `leftovers`).
 """
@@ -15,11 +18,17 @@ from pathlib import Path
 import pytest
 
 from . import leftovers
-from .users import REPOSITORY, User, throwaway
+from .users import REPOSITORY, User, open_device, throwaway
 
 _BASE = pytest.StashKey[Path]()
 _BEFORE = pytest.StashKey[leftovers.Snapshot]()
 _LEFT = pytest.StashKey[list[str]]()
+_LONG = (
+    *("test_storage", "test_bootstrap", "test_ovirt", "test_debian", "test_sysprep", "test_snapshots"),
+    *("test_artifacts", "test_docs", "test_template_build", "test_firmware", "test_egress", "test_failures"),
+    "test_installed",
+)
+"""Modules that take minutes, the longest first, so that no worker has one left when the others are done."""
 _REAL_HOME = os.path.expanduser("~")
 
 
@@ -27,14 +36,27 @@ _REAL_HOME = os.path.expanduser("~")
 def pytest_configure(config: pytest.Config) -> None:
     """Look at the host, then give the session directories and an environment of its own."""
     config.addinivalue_line("markers", "programs: a unit test that may run programs")
-    config.stash[_BEFORE] = leftovers.take(_REAL_HOME, str(REPOSITORY))
-    # Unix sockets have names of at most 107 bytes, so the base is short, and others may pass through it.
-    base = Path(tempfile.mkdtemp(prefix="lt-", dir="/tmp"))
+    if worker := _worker(config):
+        base = Path(os.environ["LAGO_TEST_SESSION"]) / worker
+        base.mkdir()
+        config.option.basetemp = None
+    else:
+        config.stash[_BEFORE] = leftovers.take(_REAL_HOME, str(REPOSITORY))
+        # Unix sockets have names of at most 107 bytes, so the base is short, and others may pass through it.
+        base = Path(tempfile.mkdtemp(prefix="lt-", dir="/tmp"))
+        if os.geteuid() == 0:
+            config.add_cleanup(open_device(Path("/dev/net/tun")))
     base.chmod(0o711)
     config.stash[_BASE] = base
     if config.option.basetemp is None:
         config.option.basetemp = base / "t"
     _isolate(base)
+
+
+def _worker(config: pytest.Config) -> str | None:
+    """Name of this worker of pytest-xdist."""
+    worker: str | None = getattr(config, "workerinput", {}).get("workerid")
+    return worker
 
 
 def _isolate(base: Path) -> None:
@@ -62,17 +84,26 @@ def _isolate(base: Path) -> None:
     os.environ["PATH"] = f"{REPOSITORY}/.venv/bin:{os.environ.get('PATH', os.defpath)}"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that boot guests are known by their directory."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests that boot guests are known by their directory; workers begin with modules that take long."""
     for item in items:
         if REPOSITORY / "tests" / "vm" in item.path.parents:
             item.add_marker(pytest.mark.vm)
+    if _worker(config):
+        items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> tuple[int, bool]:
+    name = item.path.stem
+    return _LONG.index(name) if name in _LONG else len(_LONG), item.get_closest_marker("vm") is None
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail a session that left something behind."""
     config = session.config
+    if _worker(config):
+        return
     base, before = config.stash[_BASE], config.stash[_BEFORE]
     leftovers.settle(before, str(base))
     after = leftovers.take(_REAL_HOME, str(REPOSITORY))

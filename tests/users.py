@@ -12,7 +12,7 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,13 @@ class User:
         test = "-x" if os.path.isdir(path) else "-r"
         return self.run(["test", test, os.fspath(path)]).returncode == 0
 
+    def take_template(self, store: Path, name: str) -> None:
+        """Copy a template into the user's store."""
+        own = Path(self.environment["LAGO_TEMPLATE_STORE"])
+        for path in store.glob(f"lago:{name}:*"):
+            shutil.copyfile(path, own / path.name)
+        self.own(own)
+
     def own(self, path: Path) -> Path:
         """Give the user a directory tree."""
         for place, directories, files in os.walk(path):
@@ -99,7 +106,6 @@ def throwaway(base: Path) -> Iterator[User]:
             place.joinpath(directory).mkdir(mode=0o700)
             user.own(place / directory)
         _provide_lago(user)
-        stack.enter_context(_open_device(Path("/dev/net/tun")))
         yield user
         left = _left(user)
         for process in left:
@@ -174,15 +180,11 @@ def _readable(user: User, path: Path, name: str) -> str:
     return str(copy)
 
 
-@contextlib.contextmanager
-def _open_device(device: Path) -> Iterator[None]:
-    """Open a device to everybody, which is how most distributions have it, but not all machines."""
+def open_device(device: Path) -> Callable[[], None]:
+    """Open a device to everybody, which is how most distributions have it; the function returned undoes that."""
     mode = device.stat().st_mode & 0o7777
     device.chmod(0o666)
-    try:
-        yield
-    finally:
-        device.chmod(mode)
+    return lambda: device.chmod(mode)
 
 
 def _shadow(*argv: str) -> None:

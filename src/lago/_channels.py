@@ -47,8 +47,8 @@ def drain_ssh_channel(
     """
     out, err = bytearray(), bytearray()
     sinks = (
-        (chan.recv_ready, chan.recv, _writer(sys.stdout if stdout is None else stdout, out)),
-        (chan.recv_stderr_ready, chan.recv_stderr, _writer(sys.stderr if stderr is None else stderr, err)),
+        (chan.recv_ready, chan.recv, writer(sys.stdout if stdout is None else stdout, out)),
+        (chan.recv_stderr_ready, chan.recv_stderr, writer(sys.stderr if stderr is None else stderr, err)),
     )
     source = _Source(chan, stdin)
     while True:
@@ -71,7 +71,8 @@ def drain_ssh_channel(
     return CommandStatus(code, bytes(out), bytes(err))
 
 
-def _writer(stream: IO[Any], kept: bytearray) -> Callable[[bytes], None]:
+def writer(stream: IO[Any], kept: bytearray) -> Callable[[bytes], None]:
+    """A function that writes to a text or binary stream at once, and adds to what is kept."""
     # What is below a text stream takes any bytes as they are, in the middle of a character too.
     below: IO[Any] = getattr(stream, "buffer", stream)
     text = isinstance(below, io.TextIOBase)

@@ -114,6 +114,8 @@ _PACKAGES = {
     "pasta": "passt",
     "dot": "graphviz",
     "systemctl": "systemd",
+    "createrepo_c": "createrepo-c",
+    "dnf": "dnf dnf-plugins-core",
 }
 
 

@@ -71,6 +71,11 @@ def template_store() -> str:
     return os.path.abspath(os.path.expanduser(get("template_store") or os.path.join(data_home(), "store")))
 
 
+def template_repos() -> str:
+    """The directory of template repositories."""
+    return os.path.abspath(os.path.expanduser(get("template_repos") or os.path.join(data_home(), "repos")))
+
+
 OPTIONS: Final[dict[str, Option]] = {
     "loglevel": Option(_level, "info", "what is shown of the log; the prefix's own has everything"),
     "logdepth": Option(_whole, 3, "how deep steps are shown, -1 for all"),
@@ -100,7 +105,9 @@ OPTIONS: Final[dict[str, Option]] = {
     "default_root_password": Option(str, "123456", "root password of guests whose template allows one"),
     "template_store": Option(str, "", "directory of template images (default: in the XDG data directory)"),
     "debian_mirror": Option(str, "", "mirror to build templates from (default: those of the host's apt)"),
-    "template_repo_path": Option(str, "", "template repository (default: the one that comes with Lago)"),
+    "template_repo_path": Option(str, "", "template repository, a file or an address (default: those of Lago)"),
+    "template_repo_name": Option(str, "", "template repository by its name, below template_repos"),
+    "template_repos": Option(str, "", "directory of template repositories (default: in the XDG data directory)"),
     "warm_limit": Option(_positive, 10240, "MiB on disk for environments that lago up --warm keeps"),
     "subnet_range": Option(str, "200-209", "third octets of the first and last 192.168.N.0/24 to lease"),
     "lease_dir": Option(str, "/var/lib/lago/subnets", "directory of subnet leases on shared host networks"),
@@ -109,6 +116,7 @@ OPTIONS: Final[dict[str, Option]] = {
 _EARLIER: Final = {
     "loglevel": "log_level",
     "default_root_password": "root_password",
+    "template_repo_name": "template_default_repo",
     "libvirt_user": "libvirt_username",
 }
 """Names that earlier releases read for the same setting."""

@@ -14,6 +14,10 @@ MAX_SUBNET: Final = 209
 DEFAULT_MEMORY_MIB: Final = 1024
 DEFAULT_VCPU: Final = 2
 
+DEPLOY_SCRIPTS: Final = "deploy-scripts"
+OVIRT_SCRIPTS: Final = "ovirt-scripts"
+"""Keys of a machine's metadata that list scripts: for `lago deploy`, and those for `lago ovirt deploy` alone."""
+
 PRIVATE: Final = "private"
 """The `libvirt_url` of a prefix's own libvirt, see `lago.hypervisor`."""
 

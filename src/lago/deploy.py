@@ -1,16 +1,18 @@
 """Deploy scripts: `deploy-scripts` in the metadata of a machine, run on it by `lago deploy`.
 
-When an environment is made its scripts are copied into it, so that it can be moved, and deployed again, as it was.
+`ovirt-scripts` are the same for `lago ovirt deploy`. When an environment is made its scripts are copied into it, so
+that it can be moved, and deployed again, as it was.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from .constants import DEPLOY_SCRIPTS, OVIRT_SCRIPTS
 from .errors import LagoError, VMError
 from .log import LOG, task
 from .paths import Paths
@@ -21,7 +23,7 @@ from .utils import in_parallel
 if TYPE_CHECKING:
     from .virt import VM, VirtEnv
 
-KEY: Final = "deploy-scripts"
+KEYS: Final = (DEPLOY_SCRIPTS, OVIRT_SCRIPTS)
 _SHOWN: Final = 20
 """Lines of a script's last words in an error."""
 
@@ -40,44 +42,51 @@ def gather(topology: Topology, paths: Paths, variables: Mapping[str, str]) -> To
 
 
 def _gathered(domain: Domain, paths: Paths, variables: Mapping[str, str]) -> Domain:
-    if not domain.metadata.get(KEY):
-        return domain
-    stored = []
-    for script in domain.metadata[KEY]:
-        source = expand(script, variables)
-        if not os.path.isfile(source):
-            raise LagoError(
-                f"the deploy script {source} of {domain.name} is not there",
-                hint="correct the path; what is relative begins where the init file is",
-            )
-        # Its whole path, as scripts of one name may come from several places.
-        name = source.replace(os.sep, "_")
-        os.makedirs(paths.scripts(), exist_ok=True)
-        shutil.copyfile(source, paths.scripts(name))
-        stored.append(f"{PREFIX_VARIABLE}/{os.path.relpath(paths.scripts(name), paths.prefix())}")
-    return replace(domain, metadata={**domain.metadata, KEY: stored})
+    stored = {
+        key: [_stored(expand(script, variables), domain, paths) for script in domain.metadata[key]]
+        for key in KEYS
+        if domain.metadata.get(key)
+    }
+    return replace(domain, metadata={**domain.metadata, **stored})
 
 
-def scripts(domain: Domain, paths: Paths) -> list[str]:
-    """The scripts of a machine, in order."""
-    return [script.replace(PREFIX_VARIABLE, paths.prefix(), 1) for script in domain.metadata.get(KEY) or ()]
+def _stored(source: str, domain: Domain, paths: Paths) -> str:
+    if not os.path.isfile(source):
+        raise LagoError(
+            f"the deploy script {source} of {domain.name} is not there",
+            hint="correct the path; what is relative begins where the init file is",
+        )
+    # Its whole path, as scripts of one name may come from several places.
+    name = source.replace(os.sep, "_")
+    os.makedirs(paths.scripts(), exist_ok=True)
+    shutil.copyfile(source, paths.scripts(name))
+    return f"{PREFIX_VARIABLE}/{os.path.relpath(paths.scripts(name), paths.prefix())}"
 
 
-def run(env: VirtEnv, on_phase: Callable[[str, str], None]) -> None:
+def scripts(domain: Domain, paths: Paths, keys: Iterable[str]) -> list[str]:
+    """The scripts of a machine, in order; `keys` of its metadata list them."""
+    found = [script for key in keys for script in domain.metadata.get(key) or ()]
+    return [script.replace(PREFIX_VARIABLE, paths.prefix(), 1) for script in found]
+
+
+def run(env: VirtEnv, on_phase: Callable[[str, str], None], keys: Iterable[str]) -> None:
     """Run the scripts of all machines, side by side, those of one machine in order.
+
+    Args:
+        keys: of the metadata of machines, each a list of scripts.
 
     Raises:
         VMNotRunning, VMNotReady: a machine with scripts is down or does not answer.
         VMError: a script failed.
     """
-    todo = [vm for vm in env.get_vms().values() if scripts(vm.spec, env.paths)]
-    in_parallel(lambda vm: _deploy(vm, on_phase), todo, what="deploy", cancel=env.cancelled.set)
+    todo = [(vm, found) for vm in env.get_vms().values() if (found := scripts(vm.spec, env.paths, keys))]
+    in_parallel(lambda one: _deploy(*one, on_phase), todo, what="deploy", cancel=env.cancelled.set)
 
 
-def _deploy(vm: VM, on_phase: Callable[[str, str], None]) -> None:
+def _deploy(vm: VM, paths: Iterable[str], on_phase: Callable[[str, str], None]) -> None:
     try:
         vm.connect()
-        for path in scripts(vm.spec, vm.env.paths):
+        for path in paths:
             on_phase(vm.name(), os.path.basename(path).rpartition("_")[2])
             _run(vm, path)
     except BaseException:
@@ -88,7 +97,7 @@ def _deploy(vm: VM, on_phase: Callable[[str, str], None]) -> None:
 
 def _run(vm: VM, path: str) -> None:
     with open(path, "rb") as file, task(f"Run {os.path.basename(path)} on {vm.name()}"):
-        status = vm.ssh(["bash", "-s"], data=file.read())
+        status = vm.guest.run(["bash", "-s"], data=file.read())
     out, err = (text.decode(errors="replace") for text in (status.out, status.err))
     LOG.debug("%s: %s printed:\n%s", vm.name(), path, out)
     if not status:
@@ -98,5 +107,5 @@ def _run(vm: VM, path: str) -> None:
     raise VMError(
         f"{vm.name()}: the deploy script {path} ended with status {status.code}",
         details="\n".join((err or out).rstrip().splitlines()[-_SHOWN:]),
-        hint="its whole output is in the prefix's lago.log; lago deploy runs all scripts again",
+        hint="its whole output is in the prefix's lago.log; deploying again runs all scripts again",
     )

@@ -21,10 +21,18 @@ _FOR = {
 """The types of disk that have each key."""
 
 
-def check_disks(at: At, given: list[Table | None]) -> list[Table]:
-    """The disks with type, name, format and device filled in."""
+OVA_DISK = {"name": "ova", "dev": "vda"}
+"""The disk of an appliance, which comes before all others of its machine."""
+
+
+def check_disks(at: At, given: list[Table | None], *, ova: bool = False) -> list[Table]:
+    """The disks with type, name, format and device filled in.
+
+    Args:
+        ova: there is the disk of an appliance, too.
+    """
     disks = [(index, dict(disk)) for index, disk in enumerate(given) if disk]
-    taken = {disk["dev"] for _, disk in disks}
+    taken = {disk["dev"] for _, disk in disks} | ({OVA_DISK["dev"]} if ova else set())
     free = {bus: (dev for dev in _devices(bus) if dev not in taken) for bus in ("vd", "sd")}
     for index, disk in disks:
         disk["type"] = _type(at[index], disk)
@@ -36,6 +44,8 @@ def check_disks(at: At, given: list[Table | None]) -> list[Table]:
     for key in ("name", "dev"):
         first: dict[str, int] = {}
         for index, disk in disks:
+            if ova and disk[key] == OVA_DISK[key]:
+                at[index][key].fault(f"{quoted(disk[key])} is the {key} of the appliance's disk, choose another {key}")
             other = first.setdefault(disk[key], index)
             if other != index:
                 place = at[index][key] if at[index][key].value else at[index]

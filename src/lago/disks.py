@@ -13,6 +13,8 @@ from .topology import Disk
 from .utils import beside, run
 
 _OVERLAY_OPTIONS = "lazy_refcounts=on"
+_PACKED = ["-c", "-W", "-o", "compression_type=zstd"]
+"""How `qemu-img convert` packs an image, with several threads."""
 
 
 def create(disk: Disk, prefix: str) -> None:
@@ -102,10 +104,42 @@ def create_empty(path: str, size: int, format: str = "qcow2") -> None:
     _create(path, format, ["-o", _OVERLAY_OPTIONS] if format == "qcow2" else [], size)
 
 
-def convert(source: str, path: str, format: str) -> None:
-    """Copy an image into another format."""
+def convert(source: str, path: str, format: str, source_format: str | None = None) -> None:
+    """Copy an image, with all that it lies over, into another format; that of `source` is found out if not said."""
+    known = ["-f", source_format] if source_format else []
     with _beside(path) as temporary:
-        _qemu_img(["convert", "-O", format, source, temporary], f"cannot convert {source}")
+        _qemu_img(["convert", *known, "-O", format, source, temporary], f"cannot convert {source}")
+
+
+def flatten(source: str, source_format: str, path: str, format: str, *, compress: bool = False) -> None:
+    """Copy an image with all that it lies over into one that lies over nothing; zeros become holes."""
+    with _beside(path) as temporary:
+        # What a guest wrote on a raw disk may look like an image over any file of this host.
+        argv = ["convert", *(_PACKED if compress else []), "-f", source_format, "-O", format, source, temporary]
+        _qemu_img(argv, f"cannot copy the disk image {source}")
+
+
+def flatten_onto(source: str, path: str, base: str, base_format: str, called: str, *, compress: bool = False) -> None:
+    """Copy what an image, with all that it lies over, holds other than `base`, which it lies over in the end.
+
+    Args:
+        called: what the copy calls its base.
+    """
+    found, failure = info(source), f"cannot copy the disk image {source}"
+    with _beside(path) as temporary:
+        create_layer(temporary, os.path.abspath(source), found["format"], found["virtual-size"])
+        rebase(temporary, base, base_format)
+        if compress:
+            with _beside(temporary) as packed:
+                onto = ["-B", base, "-F", base_format, "-O", "qcow2"]
+                _qemu_img(["convert", *_PACKED, *onto, temporary, packed], failure)
+        _qemu_img(["rebase", "-q", "-u", "-f", "qcow2", "-b", called, "-F", base_format, temporary], failure)
+
+
+def chain(path: str) -> list[str]:
+    """The absolute paths of an image and of those that it lies over, the lowest last."""
+    out = _qemu_img(["info", "--force-share", "--backing-chain", "--output=json", path], f"cannot read {path}")
+    return [os.path.abspath(one["filename"]) for one in json.loads(out)]
 
 
 def info(path: str) -> dict[str, Any]:
@@ -142,5 +176,6 @@ def _qemu_img(arguments: Sequence[str], failure: str) -> bytes:
     except CommandError as error:
         details = error.details.removeprefix("qemu-img: ")
         if "No space left" in details:
-            raise HostError(f"{failure}: no space left on the device", details=details) from None
+            hint = "free some space, or make the environment on another file system"
+            raise HostError(f"{failure}: no space left on the device", details=details, hint=hint) from None
         raise DiskError(failure, details=details) from None

@@ -8,12 +8,15 @@
     ├── HostError                   the host lacks something (program, namespace, space)
     ├── HypervisorError             libvirt, or the namespaces it lives in, refuse
     ├── CommandError                an outside program failed
+    ├── FetchError                  what is at an address can't be had
     ├── TemplateError               a template, its repository or its store
     ├── DiskError                   qemu-img refuses
     ├── VMError                     about one virtual machine
     │   ├── VMNotFound
     │   ├── VMNotRunning
-    │   └── VMNotReady              it did not come up; says how far it came
+    │   ├── VMNotReady              it did not come up; says how far it came
+    │   └── ExtractPathError        files of it can't be had
+    │       └── ExtractPathNoPathError  they are not there
     └── SSHError                    the transport to a guest, never the guest's own command
     InternalError                   exit code 1: we must mend it
 
@@ -105,6 +108,14 @@ class CommandError(LagoError):
         self.code = code
 
 
+class FetchError(LagoError):
+    """What is at an address can't be had; `code` is the HTTP status, None when no server said so."""
+
+    def __init__(self, what: str, *, code: int | None = None, hint: str = "") -> None:
+        super().__init__(what, hint=hint)
+        self.code = code
+
+
 class TemplateError(LagoError):
     """A template, its repository or its store."""
 
@@ -127,6 +138,14 @@ class VMNotRunning(VMError):
 
 class VMNotReady(VMError):
     """The virtual machine did not come up; the message says how far it came."""
+
+
+class ExtractPathError(VMError):
+    """Files of a virtual machine can't be had, neither over ssh nor out of its disks."""
+
+
+class ExtractPathNoPathError(ExtractPathError):
+    """What was to be copied is not there on the virtual machine."""
 
 
 class SSHError(LagoError):

@@ -133,12 +133,11 @@ class Field:
 class Section:
     """A mapping with known keys.
 
-    `later` are keys of earlier Lago that this release doesn't take yet, `gone` those it will never take, with what to
-    do instead; `also` is a word on what else may be there.
+    `gone` are keys of earlier Lago that it doesn't take any more, with what to do instead; `also` is a word on what
+    else may be there.
     """
 
     fields: Mapping[str, Field]
-    later: frozenset[str] = frozenset()
     gone: Mapping[str, str] = field(default_factory=dict)
     what: str = "a mapping"
     also: str = ""
@@ -160,9 +159,7 @@ class Section:
 
     def unknown(self, at: At, key: str) -> None:
         """Report a key that is none of the fields."""
-        if key in self.later:
-            at.fault("not supported yet, remove it", of_key=True)
-        elif key in self.gone:
+        if key in self.gone:
             at.fault(self.gone[key], of_key=True)
         else:
             nearest = did_you_mean(key, self.fields)
@@ -315,13 +312,9 @@ def _count(text: str, unit: str) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of some words; `later` are words of earlier Lago that this release doesn't know yet.
-
-    `aliases` are other spellings, text or true and false, of words that the spec knows.
-    """
+    """One of some words; `aliases` are other spellings, text or true and false, of words that the spec knows."""
 
     words: tuple[str, ...]
-    later: tuple[str, ...] = ()
     aliases: Mapping[str | bool, str] = field(default_factory=dict)
 
     def read(self, at: At) -> Any:
@@ -329,8 +322,6 @@ class Choice:
             return self.aliases[at.value]
         if isinstance(at.value, str) and at.value in self.words:
             return at.value
-        if isinstance(at.value, str) and at.value in self.later:
-            return at.fault(f"{at.value} is not supported yet, write {' or '.join(self.words)}")
         return at.wrong(" or ".join(self.words))
 
 

@@ -89,8 +89,8 @@ def path_text(path: KeyPath) -> str:
     return text
 
 
-def read(path: str) -> Document:
-    """The init file at `path`.
+def read(path: str, example: str = _EXAMPLE) -> Document:
+    """The init file at `path`, or another file in YAML of which `example` tells how one looks.
 
     Raises:
         InitFileError: there is no such file, or it isn't an init file at all.
@@ -99,7 +99,8 @@ def read(path: str) -> Document:
         with open(path, "rb") as file:
             raw = file.read()
     except FileNotFoundError:
-        raise InitFileError([f"{path}: there is no such file"], hint=f"name an init file; {_EXAMPLE}") from None
+        new = ", or let lago new write one to start from" if example == _EXAMPLE else f"; {example}"
+        raise InitFileError([f"{path}: there is no such file"], hint=f"name one that is{new}") from None
     except IsADirectoryError:
         raise InitFileError(
             [f"{path}: this is a directory, not an init file"], hint="name the file inside it, often LagoInitFile"
@@ -116,10 +117,10 @@ def read(path: str) -> Document:
             [f"{path}:{line}:{column}: the file is not UTF-8 text (byte 0x{raw[error.start]:02x})"],
             hint="save it as UTF-8",
         ) from None
-    return loads(text, path)
+    return loads(text, path, example)
 
 
-def loads(text: str, name: str) -> Document:
+def loads(text: str, name: str, example: str = _EXAMPLE) -> Document:
     """The init file with content `text`; `name` is what messages call it.
 
     Raises:
@@ -131,12 +132,10 @@ def loads(text: str, name: str) -> Document:
     try:
         root = compose(text.removeprefix("\ufeff"), MAX_NODES, MAX_DEPTH)
         if root is None:
-            raise SyntaxFault(1, 1, "the file is empty", _EXAMPLE)
+            raise SyntaxFault(1, 1, "the file is empty", example)
         if root.kind is not dict:
             found = "a list" if root.kind is list else f"only {json.dumps(root.text[:40], ensure_ascii=False)}"
-            raise SyntaxFault(
-                root.line, root.column, f"expected a mapping with the keys domains and nets, found {found}", _EXAMPLE
-            )
+            raise SyntaxFault(root.line, root.column, f"expected a mapping, found {found}", example)
         return _Reader().document(root, name)
     except SyntaxFault as fault:
         where = f"{name}:{fault.line}:{fault.column}"

@@ -22,12 +22,36 @@ import time
 from collections.abc import Iterator
 from typing import TextIO
 
-LOG = logging.getLogger("lago")
-
+_HANDLER = "lago-console"
 _MARKS = "@#*-~"
-_FILE_FORMAT = "%(asctime)s::%(filename)s::%(funcName)s::%(lineno)s::%(name)s::%(levelname)s::%(message)s"
+FILE_FORMAT = "%(asctime)s::%(filename)s::%(funcName)s::%(lineno)s::%(name)s::%(levelname)s::%(message)s"
 _depth: contextvars.ContextVar[int] = contextvars.ContextVar("depth", default=0)
+_files: contextvars.ContextVar[tuple[logging.Handler, ...]] = contextvars.ContextVar("files", default=())
 _console: _Console | None = None
+
+
+class _Logger(logging.Logger):
+    """A logger that hands records to the files of the context first, whatever its own level is.
+
+    Two environments in one process write to their own files only, and a program that uses Lago as a library sees what
+    its own settings ask for.
+    """
+
+    def isEnabledFor(self, level: int) -> bool:
+        return bool(_files.get()) or super().isEnabledFor(level)
+
+    def callHandlers(self, record: logging.LogRecord) -> None:
+        for handler in _files.get():
+            if record.levelno >= handler.level:
+                handler.handle(record)
+        if super().isEnabledFor(record.levelno):
+            super().callHandlers(record)
+
+
+LOG = logging.getLogger("lago")
+# The program may have asked for it by name before, so it may have another class already.
+LOG.__class__ = _Logger
+LOG.addHandler(logging.NullHandler())
 
 
 class _Console:
@@ -54,10 +78,10 @@ def setup_console(level: str = "info", logdepth: int = 3, stream: TextIO | None 
     logging.raiseExceptions = False
     _console = _Console(out, logdepth) if level in ("info", "debug") else None
     LOG.setLevel(logging.DEBUG)
-    for old in [h for h in LOG.handlers if h.get_name() == "lago-console"]:
+    for old in [h for h in LOG.handlers if h.get_name() == _HANDLER]:
         LOG.removeHandler(old)
     handler = logging.StreamHandler(out)
-    handler.set_name("lago-console")
+    handler.set_name(_HANDLER)
     # Tasks are shown by `task`; of the plain records a person sees warnings, or all when asking for debug.
     handler.setLevel(logging.DEBUG if level == "debug" else max(logging.WARNING, _level(level)))
     handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
@@ -71,20 +95,20 @@ def _level(name: str) -> int:
 def file_handler(path: str) -> logging.Handler:
     """A handler that appends to `path` in the form of `lago.log`; the file is made by the first record."""
     handler = logging.FileHandler(path, encoding="utf-8", delay=True)
-    handler.setFormatter(logging.Formatter(_FILE_FORMAT))
+    handler.setFormatter(logging.Formatter(FILE_FORMAT))
     return handler
 
 
 @contextlib.contextmanager
-def to_file(path: str) -> Iterator[None]:
-    """Append every record to `path` while the context lasts."""
+def to_file(path: str, level: int = logging.DEBUG) -> Iterator[None]:
+    """Append records of `level` and above that are made in this context to `path` while it lasts."""
     handler = file_handler(path)
-    LOG.setLevel(logging.DEBUG)
-    LOG.addHandler(handler)
+    handler.setLevel(level)
+    outside = _files.set((*_files.get(), handler))
     try:
         yield
     finally:
-        LOG.removeHandler(handler)
+        _files.reset(outside)
         handler.close()
 
 
@@ -96,7 +120,7 @@ def task(name: str) -> Iterator[None]:
     began = time.monotonic()
     outcome = "ERROR"
     try:
-        LOG.debug("%s: started", name)
+        LOG.info("%s: started", name)
         if _console:
             _console.show(depth, f"{name}: ")
         yield
@@ -106,7 +130,7 @@ def task(name: str) -> Iterator[None]:
         seconds = time.monotonic() - began
         minutes, rest = divmod(int(seconds), 60)
         ending = f"{name}: {outcome} (in {minutes // 60}:{minutes % 60:02d}:{rest:02d})"
-        LOG.debug("%s: %s after %.3f s", name, outcome, seconds)
+        LOG.info("%s: %s after %.3f s", name, outcome, seconds)
         if _console:
             _console.show(depth, ending)
 
@@ -125,10 +149,15 @@ def console_shown() -> bool:
 
 @contextlib.contextmanager
 def quiet_console() -> Iterator[None]:
-    """Show no steps while something else shows what happens."""
+    """Show no steps while something else shows what happens; warnings go where standard error goes meanwhile."""
     global _console
     kept, _console = _console, None
+    handlers = [h for h in LOG.handlers if h.get_name() == _HANDLER and isinstance(h, logging.StreamHandler)]
+    streams = [handler.setStream(sys.stderr) for handler in handlers]
     try:
         yield
     finally:
         _console = kept
+        for handler, stream in zip(handlers, streams, strict=True):
+            if stream is not None:
+                handler.setStream(stream)

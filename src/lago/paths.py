@@ -43,7 +43,7 @@ class Paths:
         return self._prefixed("id_rsa.pub")
 
     def metadata(self) -> str:
-        """JSON with facts about the prefix, such as `lago_version`."""
+        """JSON with facts about the prefix, such as `libvirt_url`."""
         return self._prefixed("metadata")
 
     def images(self, *path: str) -> str:

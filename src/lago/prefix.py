@@ -10,24 +10,26 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from . import config, log, state
-from .constants import PRIVATE
-from .errors import LagoError, PrefixError, VMNotFound
+from . import config, holdings, log, state
+from .constants import DEFAULT_INIT_FILE, DEPLOY_SCRIPTS, PRIVATE
+from .errors import InitFileError, LagoError, PrefixError, VMNotFound
 from .hypervisor import Hypervisor, open_hypervisor
 from .log import task
 from .paths import Paths
 from .snapshots.book import Book, Snapshot, size
 from .snapshots.tops import with_tops
 from .ssh import Guest
-from .topology import Topology
-from .utils import in_parallel, json_text, lock_file, near, run, synced_together, write_atomically
+from .topology import Domain, Topology
+from .utils import json_text, lock_file, near, no_errand, no_phase, run, synced_together, write_atomically
 
 if TYPE_CHECKING:
+    from .ansible import Inventory
     from .spec import EnvSpec
+    from .templates.lockfile import LockFile
     from .templates.repository import TemplateRepository
     from .templates.store import TemplateStore
     from .virt import VirtEnv
@@ -54,36 +56,70 @@ def _variables(path: str, init_file: str) -> dict[str, str]:
     }
 
 
+def _wanted(init_file: str | Mapping[str, Any]) -> tuple[EnvSpec, str]:
+    """What an init file wants, and the path that relative ones in it are relative to. Raises InitFileError."""
+    from . import initfile, spec
+
+    if isinstance(init_file, str):
+        return spec.parse(initfile.read(init_file)), init_file
+    try:
+        text = json.dumps(init_file)
+    except (TypeError, ValueError) as error:
+        raise InitFileError(
+            [f"the configuration: {error}"], hint="it is made of mappings, lists, text, numbers and truth values"
+        ) from None
+    return spec.parse(initfile.loads(text, "the configuration")), DEFAULT_INIT_FILE
+
+
 def _taken(path: str) -> PrefixError:
     return PrefixError(f"{path} exists already", hint="choose another name, or lago destroy it first")
-
-
-def _no_phase(_vm: str, _phase: str) -> None:
-    pass
 
 
 class Prefix:
     """The environment in the directory `prefix`; nothing is read before it is needed."""
 
+    SCRIPTS: ClassVar[Sequence[str]] = (DEPLOY_SCRIPTS,)
+    """Keys of the metadata of machines that list the scripts of `deploy`."""
+
     def __init__(self, prefix: str) -> None:
         self._prefix = os.path.abspath(prefix)
+        #: Where its files are.
         self.paths = Paths(self._prefix)
 
     @classmethod
-    def create(cls, path: str, init_file: str) -> Prefix:
+    def create(
+        cls,
+        path: str,
+        init_file: str | Mapping[str, Any],
+        template_repo: TemplateRepository | None = None,
+        template_store: TemplateStore | None = None,
+        *,
+        frozen: bool = False,
+        bootstrap: bool = True,
+        build: bool = True,
+    ) -> Prefix:
         """A new prefix at `path` from an init file; images that are not in the store are fetched or built.
+
+        Args:
+            init_file: its path, or what it would say; relative paths then begin at the working directory.
+            template_repo: where templates come from, in place of the one of the configuration.
+            template_store: where their images are kept, in place of the one of the configuration.
+            frozen: use the images of the lock file `<init_file>.lock` only, which is else brought up to date.
+            bootstrap: tell machines their names and keys, as the init file says; otherwise `bootstrap` is none for all.
+            build: do what `build` of disks says.
 
         Raises:
             PrefixError: there is something at `path`.
             InitFileError: all faults of the init file.
             LagoError: an image can't be had, a disk not be made.
         """
-        from . import initfile, spec
+        from .templates.lockfile import LockFile
 
         path = os.path.abspath(path)
         if os.path.lexists(path):
             raise _taken(path)
-        wanted = spec.parse(initfile.read(init_file))
+        wanted, place = _wanted(init_file)
+        lock = LockFile(init_file, frozen=frozen) if isinstance(init_file, str) else None
         os.makedirs(os.path.dirname(path), exist_ok=True)
         staging = _unfinished_beside(path)
         try:
@@ -92,7 +128,16 @@ class Prefix:
                 with synced_together():
                     prefix.initialize()
                     with log.to_file(prefix.paths.logs("lago.log")), task("Initialize and populate prefix"):
-                        prefix._populate(wanted, _variables(path, init_file))
+                        variables = _variables(path, place)
+                        prefix._populate(
+                            wanted,
+                            variables,
+                            template_repo,
+                            template_store,
+                            lock,
+                            bootstrapped=bootstrap,
+                            built=build,
+                        )
                 try:
                     os.rename(staging, path)
                 except OSError as error:
@@ -101,6 +146,8 @@ class Prefix:
             Prefix(staging).release()
             shutil.rmtree(staging, ignore_errors=True)
             raise
+        if lock is not None:
+            lock.save()
         made = cls(path)
         made._hold_leases()
         return made
@@ -145,11 +192,9 @@ class Prefix:
             InitFileError: all faults of `conf`.
             LagoError: an image can't be had, a disk not be made.
         """
-        from . import initfile, spec
-
-        wanted = spec.parse(initfile.loads(json.dumps(conf), "the configuration"))
+        wanted, place = _wanted(conf)
         with log.to_file(self.paths.logs("lago.log")), task("Populate prefix"):
-            self._populate(wanted, _variables(self._prefix, "LagoInitFile"), template_repo, template_store)
+            self._populate(wanted, _variables(self._prefix, place), template_repo, template_store)
 
     def _populate(
         self,
@@ -157,71 +202,63 @@ class Prefix:
         variables: Mapping[str, str],
         repository: TemplateRepository | None = None,
         store: TemplateStore | None = None,
+        lock: LockFile | None = None,
+        *,
+        bootstrapped: bool = True,
+        built: bool = True,
     ) -> None:
-        from . import bootstrap, deploy, disks, templates, topology
-        from .plugins import machines
-        from .templates import layered
+        from . import templates
+        from .population import populate
+        from .templates.choose import Chooser
 
-        with task("Fetch images"):
-            repository, store = repository or templates.default_repository(), store or templates.default_store()
-            versions = [(n, v, repository.get_by_name(n).get_version(v)) for n, v in wanted.templates()]
-            images = {(name, version): store.ensure(found) for name, version, found in versions}
-            plain = {p: layered.image(topology.expand(p, variables), repository, store) for p in wanted.layered()}
-        subnets = self._lease(wanted) if self.hypervisor.shared else None
-        resolved = topology.resolve(
-            wanted,
-            uuid=self.uuid,
-            templates=images,
-            subnets=subnets,
-            layered=plain,
-            variables=variables,
-            defaults={
-                "root_password": config.get("default_root_password", None),
-                "vm_type": config.get("default_vm_type"),
-                "vm_provider": config.get("default_vm_provider"),
-            },
+        home = variables["LAGO_PREFIX_PATH"]
+        store = store or templates.default_store()
+        self._save_metadata({**self.metadata, "template_store": store.path})
+        chosen = Chooser(
+            repository or templates.default_repository(),
+            store,
+            lock,
+            hold=lambda identity: store.users.hold(self.paths.uuid(), [identity], home),
         )
-        resolved = deploy.gather(resolved, self.paths, variables)
-        for domain in resolved.domains.values():
-            machines.kind(domain.vm_type, domain.name)
-            machines.provider(domain.vm_provider, domain.name)
-        with open(self.paths.ssh_id_rsa_pub(), encoding="utf-8") as file:
-            public_key = file.read().strip()
-        with task("Create disks"):
-            todo = [disk for domain in resolved.domains.values() for disk in domain.disks]
-            in_parallel(lambda disk: disks.create(disk, self.paths.prefix()), todo, what="create disks")
-        for domain in resolved.domains.values():
-            bootstrap.prepare(domain, self.paths, public_key)
-        state.save(self.paths, resolved)
+        subnets = self._lease(wanted) if self.hypervisor.shared else None
+        populate(
+            self.paths,
+            self.uuid,
+            wanted,
+            variables,
+            chosen,
+            subnets=subnets,
+            bootstrapped=bootstrapped,
+            built=built,
+        )
+        self._hold_images(home)
 
     def _lease(self, wanted: EnvSpec) -> dict[str, str]:
-        from .subnet_lease import default_store
-
-        leases = default_store()
         nothing = self.virt_env_of(Topology(domains={}, nets={}))
         try:
-            busy = nothing.busy_subnets()
+            return holdings.lease(wanted, self.paths, nothing.busy_subnets())
         finally:
             nothing.close()
-        # What is asked for goes first, or another net of ours might get it.
-        nets = sorted((net for net in wanted.nets.values() if net.type != "bridge"), key=lambda net: net.gw is None)
-        return {net.name: leases.acquire(self.paths.uuid(), net.gw, avoid=busy) for net in nets}
+
+    def _hold_images(self, home: str, uuid_path: str | None = None) -> None:
+        if root := self.metadata.get("template_store"):
+            holdings.hold_images(root, self.topology, self.paths, home, uuid_path)
 
     def _hold_leases(self) -> None:
-        """Lease again what is ours: a lease names the place of its prefix, and a prefix may be moved."""
         if self.hypervisor.shared:
-            from .subnet_lease import default_store
+            holdings.hold_leases(self.topology, self.paths)
 
-            for net in self.topology.nets.values():
-                if net.gw is not None:
-                    default_store().acquire(self.paths.uuid(), net.gw)
+    def _hold_leases_and_images(self) -> None:
+        """Say again where we are, in case the prefix was moved."""
+        self._hold_leases()
+        root = self.metadata.get("template_store")
+        if root and holdings.held_elsewhere(root, self.uuid, self._prefix):
+            self._hold_images(self._prefix)
 
     def release(self) -> None:
-        """Give back what others could use: subnets."""
-        if os.path.exists(self.paths.uuid()) and self.metadata.get("libvirt_url", PRIVATE) != PRIVATE:
-            from .subnet_lease import default_store
-
-            default_store().release_all(self.paths.uuid())
+        """Give back what others could use: subnets, and images."""
+        if os.path.exists(self.paths.uuid()):
+            holdings.release(self.paths, self.metadata, self.uuid)
 
     @cached_property
     def uuid(self) -> str:
@@ -253,8 +290,13 @@ class Prefix:
         self._save_metadata(self.metadata)
         self.virt_env.save()
 
+    def remember(self, **facts: Any) -> None:
+        """Add to `metadata`, which lasts. Call it inside an `operation`."""
+        self._save_metadata({**self.metadata, **facts})
+
     def _save_metadata(self, data: Mapping[str, Any]) -> None:
         write_atomically(self.paths.metadata(), json_text(data))
+        self.__dict__.pop("metadata", None)
 
     @cached_property
     def hypervisor(self) -> Hypervisor:
@@ -279,11 +321,15 @@ class Prefix:
 
         return VirtEnv(self, topology.domains, topology.nets)
 
-    def guest(self, name: str) -> Guest:
-        """How to log in to a machine. Raises VMNotFound."""
+    def domain(self, name: str) -> Domain:
+        """The description of a machine. Raises VMNotFound."""
         if name not in self.topology.domains:
             raise VMNotFound(f"there is no machine {name}", hint=near(name, self.topology.domains))
-        domain = self.topology.domains[name]
+        return self.topology.domains[name]
+
+    def guest(self, name: str) -> Guest:
+        """How to log in to a machine. Raises VMNotFound."""
+        domain = self.domain(name)
         number = list(self.topology.domains).index(name)
         return Guest(
             name=name,
@@ -315,16 +361,23 @@ class Prefix:
 
     @contextlib.contextmanager
     def _machines(self, name: str) -> Iterator[VirtEnv]:
-        """The machines and networks, for an operation that may change what disks are made of."""
+        """The machines and networks, for an operation; their connection to libvirt ends with it."""
         with self.operation(name):
-            env = self.virt_env
+            try:
+                yield self.virt_env
+            finally:
+                self.virt_env.close()
+
+    @contextlib.contextmanager
+    def _changing(self, name: str) -> Iterator[VirtEnv]:
+        """The same, for an operation that may change what disks are made of."""
+        with self._machines(name) as env:
             try:
                 yield env
             finally:
                 self.__dict__.pop("topology", None)
                 for vm in env.get_vms().values():
                     vm.spec = self.topology.domains[vm.name()]
-                env.close()
 
     def snapshots(self) -> Mapping[str, Snapshot]:
         """The snapshots by name, oldest first."""
@@ -343,7 +396,7 @@ class Prefix:
         """Take a snapshot of machines (all, if none is named) at one instant; see `lago.snapshots.take`."""
         from .snapshots.take import take
 
-        with self._machines("Create snapshot") as env:
+        with self._changing("Create snapshot") as env:
             return take(
                 env,
                 name,
@@ -354,23 +407,24 @@ class Prefix:
                 compress=compress,
             )
 
-    def revert_snapshots(self, name: str, *, vms: Iterable[str] = (), on_phase: Phase = _no_phase) -> None:
+    def revert_snapshots(self, name: str, *, vms: Iterable[str] = (), on_phase: Phase = no_phase) -> None:
         """Go back to a snapshot with all of its machines, or some; see `lago.snapshots.revert`."""
+        self._revert(name, vms, on_phase)
+
+    def _revert(self, name: str, vms: Iterable[str], on_phase: Phase, beside: Callable[[], None] = no_errand) -> None:
         from .snapshots.revert import revert
 
-        with self._machines("Revert snapshot") as env:
-            revert(env, name, [vm.name() for vm in env.select(vms)], on_phase)
+        with self._changing("Revert snapshot") as env:
+            revert(env, name, [vm.name() for vm in env.select(vms)], on_phase, beside)
 
     def delete_snapshot(self, name: str) -> None:
         """Remove a snapshot; all others stay valid. Raises LagoError if there is none of that name."""
         from .snapshots.remove import remove
 
-        with self._machines("Delete snapshot") as env:
+        with self._changing("Delete snapshot") as env:
             remove(env, name)
 
-    def fork(
-        self, path: str, snapshot: str | None = None, on_phase: Phase = _no_phase, *, start: bool = True
-    ) -> Prefix:
+    def fork(self, path: str, snapshot: str | None = None, on_phase: Phase = no_phase, *, start: bool = True) -> Prefix:
         """A new prefix at `path` whose machines go on from an instant of ours, with the same names and addresses.
 
         Args:
@@ -391,16 +445,27 @@ class Prefix:
             raise _taken(path)
         staging = _unfinished_beside(path)
         try:
-            with self._machines("Fork"), lock_file(Paths(staging).lock(), what=staging, timeout=0):
+            with self._changing("Fork"), lock_file(Paths(staging).lock(), what=staging, timeout=0):
                 name = self._fork(Prefix(staging), snapshot)
+                self._hold_images(path, Paths(staging).uuid())
                 os.rename(staging, path)
         except BaseException:
+            Prefix(staging).release()
             shutil.rmtree(staging, ignore_errors=True)
             raise
         made = Prefix(path)
+        # The disk writes while the machines of the copy wake up.
+        settle = no_errand if snapshot else partial(made._settle, name)
         if start:
-            made.revert_snapshots(name, on_phase=on_phase)
+            made._revert(name, (), on_phase, settle)
+        else:
+            settle()
         return made
+
+    def _settle(self, name: str) -> None:
+        from .snapshots.take import settle
+
+        settle(self.paths, Book.load(self.paths).get(name))
 
     def _fork(self, made: Prefix, snapshot: str | None) -> str:
         from .snapshots.fork import fork
@@ -410,7 +475,7 @@ class Prefix:
         env = self.virt_env
         name = snapshot or f"origin-{os.urandom(4).hex()}"
         if snapshot is None:
-            take(env, name, env.select(()))
+            take(env, name, env.select(()), settled=False)
         try:
             fork(self.paths, name, made.paths)
         finally:
@@ -421,32 +486,80 @@ class Prefix:
         write_atomically(made.paths.prefix_lagofile(), "")
         return name
 
-    def start(self, names: Iterable[str] = (), on_phase: Phase = _no_phase) -> None:
+    def start(self, names: Iterable[str] = (), on_phase: Phase = no_phase) -> None:
         """Start machines (all, if none is named) and wait until they answer ssh; see `VirtEnv.start`."""
-        with self.operation("Start Prefix"):
-            self._hold_leases()
-            try:
-                self.virt_env.start(names, on_phase)
-            finally:
-                self.virt_env.close()
+        with self._machines("Start Prefix") as env:
+            self._hold_leases_and_images()
+            env.start(names, on_phase)
 
-    def deploy(self, on_phase: Phase = _no_phase) -> None:
+    def deploy(self, on_phase: Phase = no_phase) -> None:
         """Run the deploy scripts of all machines; see `lago.deploy.run`."""
         from . import deploy
 
-        with self.operation("Deploy environment"):
-            try:
-                deploy.run(self.virt_env, on_phase)
-            finally:
-                self.virt_env.close()
+        with self._machines("Deploy environment") as env:
+            deploy.run(env, on_phase, self.SCRIPTS)
 
     def stop(self, names: Iterable[str] = ()) -> None:
         """Stop machines (all, if none is named) as by pulling the plug."""
-        with self.operation("Stop prefix"):
-            try:
-                self.virt_env.stop(names)
-            finally:
-                self.virt_env.close()
+        with self._machines("Stop prefix") as env:
+            env.stop(names)
+
+    def collect_artifacts(self, output_dir: str, ignore_nopath: bool = True) -> dict[str, Any]:
+        """Copy the artifacts and logs of all machines to a directory; see `lago.collect`."""
+        from .collect import collect
+
+        with self._machines("Collect artifacts") as env:
+            return collect(env, output_dir, ignore_nopath=ignore_nopath)
+
+    def export_vms(
+        self,
+        vms_names: Iterable[str] | None = None,
+        standalone: bool = False,
+        export_dir: str = ".",
+        compress: bool = False,
+        init_file_name: str = DEFAULT_INIT_FILE,
+        out_format: str = "yaml",
+        collect_only: bool = False,
+        with_threads: bool = True,
+    ) -> dict[str, Any]:
+        """Write machines (all, if none is named) that are down into a directory, to be made again elsewhere.
+
+        Args:
+            collect_only: write nothing; the files that their disks are now, by machine.
+
+        Returns:
+            The files by machine, and `init-file`; see `lago.export`.
+        """
+        from . import export
+
+        wanted = export.selected(vm.spec for vm in self.virt_env.select(vms_names or ()))
+        if collect_only:
+            return export.sources(wanted, self.paths.prefix())
+        with self._machines("Export") as env:
+            return export.export(
+                env,
+                wanted,
+                os.path.abspath(export_dir),
+                standalone=standalone,
+                compress=compress,
+                init_file_name=init_file_name,
+                out_format=out_format,
+                threads=with_threads,
+            )
+
+    def ansible_inventory(self, keys: Iterable[str] | None = None) -> Inventory:
+        """The machines as an inventory for Ansible, in groups by `keys`; see `lago.ansible`."""
+        from . import ansible
+
+        wanted = ansible.KEYS if keys is None else keys
+        return ansible.inventory(self.topology.domains, self.guest, self.paths, self.hypervisor, wanted)
+
+    def shutdown(
+        self, vm_names: Iterable[str] | None = None, reboot: bool = False, on_phase: Phase = no_phase
+    ) -> dict[str, str]:
+        """Power machines off (all that run, if none is named), or boot them again; see `VirtEnv.shutdown`."""
+        with self._machines("Reboot prefix" if reboot else "Shutdown prefix") as env:
+            return env.shutdown(vm_names or (), reboot=reboot, on_phase=on_phase)
 
     def cleanup(self) -> None:
         """Stop everything and let the prefix be no prefix any more; its files stay until it is destroyed."""

@@ -93,6 +93,40 @@ class Root:
         return self.markup.read(at)
 
 
+BUILDERS = ("virt-customize",)
+"""What can change an image when it is made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Builds:
+    """A list of builders, each a mapping of its name to its options: text, a list for one given often, or nothing."""
+
+    def read(self, at: At) -> Any:
+        if not isinstance(at.value, list):
+            return at.wrong("a list such as [virt-customize: {install: nginx}]")
+        return [self._step(at[index]) for index in range(len(at.value))]
+
+    def _step(self, at: At) -> Any:
+        if not isinstance(at.value, dict) or len(at.value) != 1:
+            return at.wrong("one builder and its options, such as virt-customize: {install: nginx}")
+        [(name, options)] = at.value.items()
+        if name not in BUILDERS:
+            return at[name].fault(f"unknown builder, expected {' or '.join(BUILDERS)}", of_key=True)
+        if options is not None and not isinstance(options, dict):
+            return at[name].wrong("a mapping of options, such as {install: nginx}")
+        return {name: {key: self._option(at[name][key]) for key in options or {}}}
+
+    def _option(self, at: At) -> Any:
+        if isinstance(at.value, list):
+            return [self._one(at[index]) for index in range(len(at.value))]
+        return [self._one(at)] if at.value not in (None, "") else []
+
+    def _one(self, at: At) -> Any:
+        if isinstance(at.value, list | dict) or at.value is None:
+            return at.wrong("text")
+        return at.value if isinstance(at.value, str) else at.source()
+
+
 @dataclass(frozen=True, slots=True)
 class HostName:
     """A name for DNS, with or without dots."""

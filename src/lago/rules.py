@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from .constants import DEPLOY_SCRIPTS, OVIRT_SCRIPTS
 from .disk_rules import check_disks
 from .dns_rules import check_dns
 from .fields import At, did_you_mean, octets, quoted
@@ -26,7 +27,8 @@ def check(top: At, env: Table) -> None:
         at = top["domains"][name]
         _known_nets(top, at["nics"], domain)
         _one_management_net(at["nics"], domain, env)
-        domain["disks"] = check_disks(at["disks"], domain["disks"])
+        domain["disks"] = check_disks(at["disks"], domain["disks"], ova=domain["type"] == "ova")
+        _appliance(at, domain)
         _machine(at, domain)
     _own_names(top["domains"], env["domains"])
     for name, net in env["nets"].items():
@@ -63,19 +65,26 @@ def _machine(at: At, domain: Table) -> None:
         tags.add(tag)
 
 
+def _appliance(at: At, domain: Table) -> None:
+    if domain["type"] and not domain["url"] and at["url"].sound():
+        at.fault("url is missing, write url: file:///path/to/APPLIANCE.ova", of_key=True)
+    elif domain["url"] and not domain["type"] and at["type"].sound():
+        at["url"].fault("only an appliance has one, write type: ova", of_key=True)
+    given = {key for key in ("memory", "vcpu") if at[key].value is not None}
+    domain["from_ova"] = frozenset({"memory", "vcpu"} - given if domain["type"] else ())
+
+
 def _scripts(at: At, metadata: Table | None) -> None:
-    metadata = metadata or {}
-    if "ovirt-scripts" in metadata:
-        at["ovirt-scripts"].fault("write deploy-scripts", of_key=True)
-    scripts = metadata.get("deploy-scripts")
-    if scripts is None:
-        return
-    if not isinstance(scripts, list):
-        at["deploy-scripts"].wrong("a list of scripts such as [setup.sh]")
-        return
-    for index, script in enumerate(scripts):
-        if not isinstance(script, str) or not script:
-            at["deploy-scripts"][index].wrong("the path of a script")
+    for key in (DEPLOY_SCRIPTS, OVIRT_SCRIPTS):
+        scripts = (metadata or {}).get(key)
+        if scripts is None:
+            continue
+        if not isinstance(scripts, list):
+            at[key].wrong("a list of scripts such as [setup.sh]")
+            continue
+        for index, script in enumerate(scripts):
+            if not isinstance(script, str) or not script:
+                at[key][index].wrong("the path of a script")
 
 
 def _bridge(at: At, net: Table) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from .fields import Address, Choice, DnsLabel, Field, Flag, Free, ListOf, MappingOf, Names, Reader, Section, Size, Text
 from .fields import Whole as WholeNumber
-from .readers import HostName, Markup, Path, Root, Target, Truthy, Url
+from .readers import BUILDERS, Builds, HostName, Markup, Path, Root, Target, Truthy, Url
 from .sections import ENVIRONMENT
 
 _VERSION = "https://json-schema.org/draft/2020-12/schema"
@@ -63,6 +63,10 @@ def of(reader: Reader) -> dict[str, Any]:
             return {"type": ["object", "null"]}
         case Root() | Markup():
             return {"type": "object", "minProperties": 1}
+        case Builds():
+            step = {"type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": False}
+            options = {"type": ["object", "null"]}
+            return {"type": "array", "items": {**step, "properties": dict.fromkeys(BUILDERS, options)}}
         case Address():
             return {"type": "string", "format": "ipv4"}
         case Text() | DnsLabel() | HostName():

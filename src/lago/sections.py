@@ -1,6 +1,6 @@
 """The sections of an init file: every key, what it may hold, what it is when absent.
 
-Keys of earlier Lago that this release doesn't take are listed too, as `later` or `gone`, for messages of their own.
+Keys of earlier Lago that this release doesn't take are listed too, as `gone`, for messages of their own.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Final
 
 from .constants import DEFAULT_MEMORY_MIB, DEFAULT_VCPU
 from .fields import Address, Choice, DnsLabel, Field, Flag, Free, ListOf, MappingOf, Names, Section, Size, Text, Whole
-from .readers import HostName, Markup, Path, Root, Target, Truthy, Url
+from .readers import Builds, HostName, Markup, Path, Root, Target, Truthy, Url
 
 _NAME_RULE: Final = "a name is up to 63 letters, digits and . _ -, but first a letter or digit"
 _NAME_PATTERN: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
@@ -58,9 +58,11 @@ DISK: Final = Section(
         "make_a_copy": Field(Truthy(), "copy the file into the environment instead of using it in place", False),
         "size": Field(Size("", "1M", "1024P", "10G"), "its size, as qemu-img writes it; makes a template's disk grow"),
         "metadata": Field(Free(), "what a template would say about it, such as distro or bootstrap"),
+        "build": Field(
+            Builds(), "what is done to the image when it is made, in order: virt-customize with its options"
+        ),
         "skip-export": Field(Flag(), "leave it out of exports", False),
     },
-    later=frozenset({"build"}),
     gone={
         "root-partition": "write it into metadata: {root-partition: ...}",
         "template": "write template_name",
@@ -81,10 +83,19 @@ SHARE: Final = Section(
 )
 
 _BOOTSTRAP: Final = Choice(
-    ("credentials", "cloud-init", "none"), later=("virt-sysprep",), aliases={True: "template", False: "none"}
+    ("credentials", "cloud-init", "virt-sysprep", "none"), aliases={True: "template", False: "none"}
 )
 _SERVICES: Final = Choice(
     ("systemd", "sysvinit", "systemd_container"), aliases={"systemdcontainer": "systemd_container"}
+)
+
+_IN_GUEST: Final = r'(/(?!\.{1,2}(/|$))[^/\x00-\x20\x7f"%\\:]+)+'
+GUEST_FILE: Final = Section(
+    {
+        "content": Field(Text("hello", r"[^\x00]+"), "what is in it", required="content: hello"),
+        "mode": Field(Text("0755", "0?[0-7]{3}", "permissions are three octal digits such as 0755"), "its permissions"),
+    },
+    what="a file in the guest",
 )
 
 DOMAIN: Final = Section(
@@ -124,6 +135,16 @@ DOMAIN: Final = Section(
         "bootstrap": Field(
             _BOOTSTRAP, "how it learns its name and keys; true or nothing is the way of its template, false is none"
         ),
+        "cloud-init": Field(Free(), "more for the user-data of bootstrap: cloud-init; mappings merge, lists grow", {}),
+        "files": Field(
+            MappingOf(
+                Text("/etc/motd", _IN_GUEST, 'it must begin with / and be without spaces, .. and %:"\\'),
+                GUEST_FILE,
+                "files",
+            ),
+            "files that bootstrap puts into the guest, by path, each with content and, maybe, mode",
+            {},
+        ),
         "distro": Field(Text("debian12"), "what it runs, if its template doesn't say"),
         "root-password": Field(Text("secret"), "password of its root"),
         "ssh-user": Field(
@@ -146,8 +167,9 @@ DOMAIN: Final = Section(
             (),
         ),
         "skip-export": Field(Flag(), "leave it out of exports", False),
+        "type": Field(Choice(("ova",)), "ova: memory, processors and first disk are those of the appliance at url"),
+        "url": Field(Url("https://example.org/app.ova"), "where the appliance is fetched from; variables are expanded"),
     },
-    later=frozenset({"type", "url"}),
     gone={
         "cpu": "write vcpu: N for N processors",
         "guest-agent": _STORED,

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -35,7 +35,7 @@ class NicSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskSpec:
-    """One disk. `size` is in bytes; `path` and `url` may hold variables."""
+    """One disk. `size` is in bytes; `path` and `url` may hold variables; `build` has values by option by builder."""
 
     name: str
     type: Literal["template", "empty", "file"]
@@ -48,6 +48,7 @@ class DiskSpec:
     make_a_copy: bool = False
     size: int | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    build: tuple[Mapping[str, Mapping[str, Sequence[str]]], ...] = ()
     skip_export: bool = False
 
 
@@ -66,6 +67,8 @@ class Machine:
     Attributes:
         cpu_custom: the content of libvirt's <cpu>: `@name` is an attribute, `#text` the text.
         bootstrap: how it learns its name and keys; without it as its template says.
+        cloud_init: more for its user-data.
+        files: `content` and maybe `mode`, octal digits, by path in the guest.
         boot: what it boots from; without it the template's kernel, if there is one.
     """
 
@@ -80,7 +83,9 @@ class Machine:
     tpm: bool = False
     boot: Literal["kernel", "disk"] | None = None
     shares: tuple[Share, ...] = ()
-    bootstrap: Literal["credentials", "cloud-init", "none"] | None = None
+    bootstrap: Literal["credentials", "cloud-init", "virt-sysprep", "none"] | None = None
+    cloud_init: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
     distro: str | None = None
     root_password: str | None = None
     ssh_user: str | None = None
@@ -97,8 +102,15 @@ class Machine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DomainSpec(Machine):
-    """One virtual machine."""
+    """One virtual machine.
 
+    Attributes:
+        ova: address of the appliance that it is made of; may hold variables.
+        from_ova: its attributes that the appliance decides.
+    """
+
+    ova: str | None = None
+    from_ova: frozenset[str] = frozenset()
     nics: tuple[NicSpec, ...] = ()
     disks: tuple[DiskSpec, ...] = ()
 
@@ -180,7 +192,7 @@ _SAME_IN_BOTH = tuple(f.name for f in fields(Machine) if f.name not in ("name", 
 
 def key_of(attribute: str) -> str:
     """The key in an init file of an attribute of `Machine`."""
-    hyphened = ("root_password", "ssh_user", "ssh_password", "vm_type", "vm_provider", "skip_export")
+    hyphened = ("root_password", "ssh_user", "ssh_password", "vm_type", "vm_provider", "skip_export", "cloud_init")
     return attribute.replace("_", "-") if attribute in hyphened else attribute
 
 
@@ -195,6 +207,8 @@ def _domain(name: str, body: dict[str, Any]) -> DomainSpec:
         disks=tuple(_disk(disk) for disk in body["disks"]),
         shares=tuple(Share(**share) for share in body["shares"]),
         bootstrap=None if body["bootstrap"] == "template" else body["bootstrap"],
+        ova=body["url"],
+        from_ova=body["from_ova"],
         **{attribute: body[key] for attribute, key in _KEYS},
     )
 
@@ -204,7 +218,7 @@ _KEYS = tuple((attribute, key_of(attribute)) for attribute in _SAME_IN_BOTH)
 
 def _disk(body: dict[str, Any]) -> DiskSpec:
     body = {key.replace("-", "_"): value for key, value in body.items() if key != "template_type"}
-    return DiskSpec(**{**body, "metadata": body["metadata"] or {}})
+    return DiskSpec(**{**body, "metadata": body["metadata"] or {}, "build": tuple(body["build"] or ())})
 
 
 def _net(name: str, body: dict[str, Any], management: frozenset[str]) -> NetSpec:

@@ -7,6 +7,8 @@ process asks. Where a guest's network is not the host's, `wrap` puts the master 
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import itertools
 import os
 import select
 import shlex
@@ -14,15 +16,34 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import IO, NamedTuple
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import IO, Final, NamedTuple
 
-from .errors import HostError, SSHError
+from ._converse import converse
+from .errors import HostError, SSHError, VMError
 from .log import LOG
-from .utils import CommandStatus, package_hint, run
+from .utils import CommandStatus, beside, lock_file, package_hint, run
+
+_GRACE = 5.0
+"""Seconds that the client may take beyond what it is given."""
+
+_PATIENCE = 60.0
+"""Seconds that one more connection may take."""
+
+_QUEUE = 0.3
+"""Seconds after which a command no longer waits for others to end, but for a connection of its own."""
+
+_PACE = 0.02
+_SHOWN = 2000
+"""Characters of a command's last words in an error."""
 
 _PASSWORD = "LAGO_GUEST_PASSWORD"  # noqa: S105 - the name of a variable
+
+
+UNKNOWN_HOST: Final = {"StrictHostKeyChecking": "no", "UserKnownHostsFile": "/dev/null", "LogLevel": "ERROR"}
+"""Settings of ssh for guests: a host key is as young as its guest, and nothing but the environment is between."""
 
 
 class Guest(NamedTuple):
@@ -45,13 +66,7 @@ class Guest(NamedTuple):
     password: str | None = None
 
     def _options(self) -> list[str]:
-        # The guest's host key is as young as the guest, and nothing but the environment is between it and us.
-        settings = {
-            "ControlPath": self.control,
-            "StrictHostKeyChecking": "no",
-            "UserKnownHostsFile": "/dev/null",
-            "LogLevel": "ERROR",
-        }
+        settings = {"ControlPath": self.control, **UNKNOWN_HOST}
         return ["-F", "/dev/null", *(f"-o{key}={value}" for key, value in settings.items())]
 
     def connected(self) -> bool:
@@ -76,6 +91,12 @@ class Guest(NamedTuple):
             return
         if shutil.which("ssh") is None:
             raise HostError("the program ssh is not installed", hint=package_hint("ssh"))
+        what = f"{self.name}: the connection that is being made"
+        with lock_file(f"{self.control}.lock", what=what, timeout=timeout + 2 * _GRACE):
+            if not self.connected():
+                self._open(timeout, given_up)
+
+    def _open(self, timeout: float, given_up: Callable[[], bool]) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.control)
         log = f"{self.control}.log"
@@ -86,6 +107,8 @@ class Guest(NamedTuple):
             "IdentityFile": self.key,
             "IdentitiesOnly": "yes",
             **self._authentication(),
+            # Nobody is between us and a guest; what sshd prefers takes an emulated one a quarter of a second more.
+            "KexAlgorithms": "^curve25519-sha256,curve25519-sha256@libssh.org",
             "ServerAliveInterval": "15",
             "ServerAliveCountMax": "3",
             "ForwardAgent": "no",
@@ -103,7 +126,7 @@ class Guest(NamedTuple):
             env=self._environment(),
         )
         try:
-            ended = _ends(master.pid, timeout + 5, given_up)
+            ended = _ends(master.pid, timeout + _GRACE, given_up)
         finally:
             if master.poll() is None:
                 master.kill()
@@ -136,9 +159,13 @@ class Guest(NamedTuple):
             said = file.read()
         return SSHError(f"{self.name}: {self.user}@{self.address}: {what}", details=said)
 
-    def argv(self, command: str | None = None, *, tty: bool = False) -> list[str]:
-        """The command line of a client of the master; it never connects by itself."""
-        options = [*self._options(), "-oControlMaster=no", "-oProxyCommand=false"]
+    def argv(self, command: str | None = None, *, tty: bool = False, otherwise: str = "false") -> list[str]:
+        """The command line of a client of the master; it never connects by itself.
+
+        Args:
+            otherwise: a command that is run if the master does not take the client.
+        """
+        options = [*self._options(), "-oControlMaster=no", f"-oProxyCommand={otherwise}"]
         return ["ssh", *options, "-t" if tty else "-T", f"{self.user}@{self.address}", *([command] if command else [])]
 
     def terminal_argv(self, command: str) -> list[str]:
@@ -149,39 +176,159 @@ class Guest(NamedTuple):
         return self.wrap(self.argv(command, tty=True))
 
     def run(
-        self, command: str | Sequence[str], *, data: bytes | None = None, timeout: float | None = None
+        self,
+        command: str | Sequence[str],
+        *,
+        data: bytes | None = None,
+        show: bool = False,
+        timeout: float | None = None,
     ) -> CommandStatus:
         """Run a command over the master and return how it ended; a list is quoted, a string is for the guest's shell.
 
+        Args:
+            data: what it reads; without it its input is closed.
+            show: write its output to ours as it comes.
+            timeout: seconds that it may take.
+
         Raises:
             SSHError: the connection is not there, or was lost.
+            VMError: it did not end in time. Whether it goes on there is up to the guest.
         """
         line = command if isinstance(command, str) else shlex.join(command)
-        with _window_changes_kept_away():
-            status = run(self.argv(line), input_data=data, check=False, timeout=timeout)
-        self.check(status.code, status.err.decode(errors="replace"))
-        return status
+        said = CommandStatus(0, b"", b"")
+
+        def talk(argv: list[str]) -> int:
+            nonlocal said
+            stdin = subprocess.DEVNULL if data is None else subprocess.PIPE
+            process = subprocess.Popen(argv, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            said = converse(process, data, show=show, timeout=timeout)
+            return said.code
+
+        try:
+            code = self.session(line, talk)
+        except TimeoutError as error:
+            raise VMError(
+                f"{self.name}: the command did not end within {timeout:g} s: {line}",
+                details=b"".join(error.args).decode(errors="replace")[-_SHOWN:],
+            ) from None
+        self.check(code, said.err.decode(errors="replace"))
+        return said
+
+    def session(self, command: str, attempt: Callable[[list[str]], int]) -> int:
+        """Run a command by a client over a connection of its own while it lasts; see `_idle`.
+
+        Args:
+            attempt: runs the client, a command line, to its end and returns its exit status. What the client would
+                read is still there if it is run again.
+
+        Raises:
+            SSHError: there is no connection.
+        """
+        refused: set[int] = set()
+        while True:
+            with self._idle(refused) as number:
+                one = self._numbered(number)
+                mark = beside(f"{one.control}.refused")
+                argv = one.argv(command, otherwise=f"touch {shlex.quote(mark)}")
+                LOG.debug("run: %s", shlex.join(argv))
+                with _window_changes_kept_away():
+                    code = attempt(argv)
+                LOG.debug("ended: %d", code)
+            # Terminals have sessions too; sshd allows some ten at once over one connection (MaxSessions).
+            if code != 255 or not _was_there(mark) or not one.connected():
+                return code
+            refused.add(number)
+
+    def _numbered(self, number: int) -> Guest:
+        """The same guest by another connection; 0 is the one that there always is."""
+        return self._replace(control=f"{self.control}+{number}") if number else self
+
+    @contextlib.contextmanager
+    def _idle(self, avoid: Collection[int]) -> Iterator[int]:
+        """Hold a connection over which no command runs, of this process or another one.
+
+        dropbear loses a connection over which several commands end at about the same time (it fails the assertion
+        `!channel->sent_close`), and with it all of them. So commands wait a little for each other, and if they are not
+        short, there are more connections.
+        """
+        if not self.connected():
+            raise self._lost()
+        patience = time.monotonic() + (0 if avoid else _QUEUE)
+        while True:
+            for number in itertools.count():
+                one = self._numbered(number)
+                if number and not one.connected():
+                    break
+                if number not in avoid and (fd := _taken(f"{one.control}.busy")) is not None:
+                    try:
+                        yield number
+                    finally:
+                        os.close(fd)
+                    return
+            opening = _taken(f"{self.control}.opening") if time.monotonic() >= patience else None
+            if opening is not None:
+                try:
+                    one.open(_PATIENCE)
+                finally:
+                    os.close(opening)
+            else:
+                # A lock that is freed is no event to wait for together with one of several.
+                time.sleep(_PACE)
 
     def feed(self, command: str, stdin: IO[bytes] | int) -> int:
         """Run a command with `stdin`, its output going where ours goes; the exit status."""
-        with _window_changes_kept_away():
-            code = subprocess.run(self.argv(command), stdin=stdin, check=False).returncode
+        code = self.session(command, lambda argv: subprocess.run(argv, stdin=stdin, check=False).returncode)
+        self.check(code)
+        return code
+
+    def interact(self, command: str | Sequence[str]) -> int:
+        """Run a command with our standard streams, in a terminal of its own if ours is one; the exit status."""
+        line = command if isinstance(command, str) else shlex.join(command)
+        if not sys.stdin.isatty():
+            return self.feed(line, sys.stdin.fileno())
+        code = subprocess.run(self.terminal_argv(line), check=False).returncode
         self.check(code)
         return code
 
     def check(self, code: int, details: str = "") -> None:
         """Raise SSHError if a client's exit status is ssh's own and not the guest command's."""
         if code == 255 and not self.connected():
-            raise SSHError(
-                f"{self.name}: the connection to {self.user}@{self.address} was lost",
-                details=details,
-                hint="lago status tells whether the machine runs; its console log is in the prefix's logs",
-            )
+            raise self._lost(details)
+
+    def _lost(self, details: str = "") -> SSHError:
+        return SSHError(
+            f"{self.name}: the connection to {self.user}@{self.address} was lost",
+            details=details,
+            hint="lago status tells whether the machine runs; its console log is in the prefix's logs",
+        )
 
     def close(self) -> None:
-        """End the master, if there is one."""
-        if self.connected():
-            run(["ssh", *self._options(), "-O", "exit", f"{self.user}@{self.address}"], check=False)
+        """End the masters that there are."""
+        for number in itertools.count():
+            one = self._numbered(number)
+            if one.connected():
+                run(["ssh", *one._options(), "-O", "exit", f"{self.user}@{self.address}"], check=False)
+            elif not os.path.exists(f"{one.control}.lock"):
+                return
+
+
+def _taken(path: str) -> int | None:
+    """A lock, until its descriptor is closed; None if somebody else has it."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return None
+    return fd
+
+
+def _was_there(path: str) -> bool:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def keep_window_changes_away() -> None:

@@ -26,7 +26,7 @@ def save(paths: Paths, topology: Topology) -> None:
     """Write the topology; `virt/env` last, so that whoever finds it finds all the files that it names."""
     os.makedirs(paths.virt(), exist_ok=True)
     files = [(paths.virt(f"net-{net.name}"), _net_to_json(net)) for net in topology.nets.values()]
-    files += [(paths.virt(f"vm-{vm.name}"), _vm_to_json(vm)) for vm in topology.domains.values()]
+    files += [(paths.virt(f"vm-{vm.name}"), vm_to_json(vm)) for vm in topology.domains.values()]
     # Side by side, as each waits for the disk.
     in_parallel(lambda file: write_atomically(file[0], json_text(file[1])), files, what="writing the environment")
     env = {"nets": list(topology.nets), "vms": list(topology.domains)}
@@ -78,7 +78,7 @@ def _names(raw: Any) -> tuple[str, ...]:
 
 def save_vm(paths: Paths, vm: Domain, path: str | None = None) -> None:
     """Write one machine again, or to a `path` of its own."""
-    write_atomically(path or paths.virt(f"vm-{vm.name}"), json_text(_vm_to_json(vm)))
+    write_atomically(path or paths.virt(f"vm-{vm.name}"), json_text(vm_to_json(vm)))
 
 
 def save_net(paths: Paths, net: Net) -> None:
@@ -138,7 +138,8 @@ _TEXTS = (
 _FLAGS = ("secure_boot", "tpm", "skip_export")
 
 
-def _vm_to_json(vm: Domain) -> dict[str, Any]:
+def vm_to_json(vm: Domain) -> dict[str, Any]:
+    """The description of a machine, with keys as in an init file."""
     own = {key_of(one.name): getattr(vm, one.name) for one in fields(Machine)}
     return {
         **own,
@@ -171,6 +172,8 @@ def _vm_from_json(raw: Mapping[str, Any], nets: Mapping[str, Net]) -> Domain:
         mgmt_net=_optional(raw["mgmt_net"], str) if "mgmt_net" in raw else next(touched, None),
         nics=nics,
         disks=tuple(_disk_from_json(n, disk) for n, disk in enumerate(raw.get("disks", []), 1)),
+        cloud_init=_typed(raw.get("cloud-init", {}), dict),
+        files=_typed(raw.get("files", {}), dict),
         metadata=_typed(raw.get("metadata", {}), dict),
         groups=(groups,) if isinstance(groups, str) else _names(groups),
         artifacts=_names(raw.get("artifacts", [])),
@@ -196,6 +199,7 @@ def _disk_to_json(disk: Disk) -> dict[str, Any]:
         "serial": disk.serial,
         "size": disk.size,
         "source": disk.source,
+        "build": list(disk.build),
         "skip-export": disk.skip_export,
         "template": {"id": template.id, "path": template.path, "format": template.format} if template else None,
         "metadata": template.metadata if template else disk.metadata,
@@ -219,6 +223,7 @@ def _disk_from_json(position: int, raw: Mapping[str, Any]) -> Disk:
         # Earlier releases kept what the init file said, such as 60G; the image has its size by now.
         size=size if isinstance(size, int) and not isinstance(size, bool) else None,
         source=_optional(raw.get("source"), str),
+        build=tuple(_typed(step, dict) for step in raw.get("build") or []),
         skip_export=bool(raw.get("skip-export", False)),
         metadata=_typed(raw.get("own_metadata", {} if template else metadata), dict),
         template=TemplateImage(

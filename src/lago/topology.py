@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, Literal
 
@@ -60,6 +60,7 @@ class Disk:
         size: in bytes.
         source: the image that it is a copy of; an absolute path, or an address.
         metadata: what the init file says about it.
+        build: what is done to it when it is made, as values by option by builder.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Disk:
     template: TemplateImage | None = None
     source: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    build: tuple[Mapping[str, Mapping[str, Sequence[str]]], ...] = ()
     skip_export: bool = False
 
 
@@ -82,6 +84,10 @@ class Domain(Machine):
     nics: tuple[Nic, ...]
     disks: tuple[Disk, ...]
     mgmt_net: str | None
+
+    def writable(self) -> list[Disk]:
+        """Its disks that change."""
+        return [disk for disk in self.disks if disk.format != "iso"]
 
     @property
     def image(self) -> Mapping[str, Any]:
@@ -305,6 +311,7 @@ class _Images:
             template=template,
             source=source,
             metadata=spec.metadata,
+            build=spec.build,
             skip_export=spec.skip_export,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import contextvars
 import fcntl
@@ -11,7 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import IO, Any, TypeVar
+from typing import IO, Any, Self, TypeVar
 
 from . import config, log
 from ._channels import drain_ssh_channel, interactive_ssh_channel
@@ -79,6 +80,39 @@ def in_parallel(
     return [f.result() for f in futures]
 
 
+@contextlib.contextmanager
+def meanwhile(errand: Callable[[], object]) -> Iterator[None]:
+    """Run something beside the block; when both have ended, what it raised is raised unless the block failed too."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(errand)
+        yield
+        running.result()
+
+
+def no_phase(_vm: str, _phase: str) -> None:
+    """For those who don't want to hear what a machine does now."""
+
+
+def no_errand() -> None:
+    """For those who have nothing to be done beside something else."""
+
+
+class Closing(abc.ABC):
+    """Something that is closed when a `with` block ends."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Let go of it."""
+
+
 def near(name: str, known: Iterable[str]) -> str:
     """A hint for an unknown name: the nearest one, or all there are."""
     import difflib
@@ -104,6 +138,14 @@ def synced_together() -> Iterator[None]:
     finally:
         _synced_later.reset(outside)
     in_parallel(sync, paths, what="write to disk")
+
+
+def sha256(path: str) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    import hashlib
+
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sync(path: str) -> None:

@@ -52,7 +52,7 @@ def key(init_file: str, prefix: Prefix) -> str:
         for disk in domain.disks:
             if disk.template:
                 add(disk.template.id.encode())
-        for script in deploy.scripts(domain, prefix.paths):
+        for script in deploy.scripts(domain, prefix.paths, prefix.SCRIPTS):
             with open(script, "rb") as file:
                 add(file.read())
     add(__version__.encode())
@@ -114,6 +114,7 @@ def _evict(limit: int) -> list[Warm]:
         if total > limit:
             try:
                 with lock_file(Prefix(one.path).paths.lock(), what=one.path, timeout=0):
+                    Prefix(one.path).release()
                     shutil.rmtree(one.path)
             except LockTimeout:
                 LOG.debug("%s is being forked, and stays", one.path)

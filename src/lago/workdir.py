@@ -6,8 +6,8 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
 
 from .constants import DEFAULT_PREFIX, DEFAULT_WORKDIR
 from .errors import LockTimeout, PrefixError
@@ -110,8 +110,8 @@ class Workdir:
             raise PrefixError(f"{name!r} can't be the name of a prefix", hint="choose another with --prefix-name")
         return self.join(name)
 
-    def add_prefix(self, name: str, init_file: str) -> Prefix:
-        """A new prefix from an init file; the first one becomes the current one.
+    def add_prefix(self, name: str, init_file: str | Mapping[str, Any], **options: Any) -> Prefix:
+        """A new prefix from an init file; the first one becomes the current one; `options` as for `Prefix.create`.
 
         Raises:
             PrefixError: the name is taken, or can't be one.
@@ -121,7 +121,7 @@ class Workdir:
         os.makedirs(self.path, exist_ok=True)
         try:
             self._sweep()
-            prefix = Prefix.create(path, init_file)
+            prefix = Prefix.create(path, init_file, **options)
             if (
                 not os.path.islink(self.join(CURRENT))
                 or os.path.basename(os.readlink(self.join(CURRENT))) not in self.prefixes()

@@ -73,6 +73,9 @@ class Node:
         return self.text
 
 
+_TOO_DEEP = "the file is nested more than {} levels deep"
+
+
 def compose(text: str, max_nodes: int, max_depth: int) -> Node | None:
     """The tree of `text`, None when it holds nothing.
 
@@ -88,6 +91,10 @@ def compose(text: str, max_nodes: int, max_depth: int) -> Node | None:
     try:
         return _Composer(loader, max_nodes, max_depth).document()
     except yaml.MarkedYAMLError as error:
+        if "nesting depth" in str(error.problem) and error.problem_mark:
+            # PyYAML 6.0.4 has a limit too, and may look far ahead of us.
+            mark = error.problem_mark
+            raise SyntaxFault(mark.line + 1, mark.column + 1, _TOO_DEEP.format(max_depth)) from None
         raise _explained(error, text) from None
     finally:
         loader.dispose()
@@ -141,7 +148,7 @@ class _Composer:
         if self.count > self.max_nodes:
             raise SyntaxFault(line, column, f"the file holds more than {self.max_nodes} values")
         if depth > self.max_depth:
-            raise SyntaxFault(line, column, f"the file is nested more than {self.max_depth} levels deep")
+            raise SyntaxFault(line, column, _TOO_DEEP.format(self.max_depth))
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in self.anchors:
                 raise SyntaxFault(

@@ -147,18 +147,19 @@ class Counting:
         self.asked: list[str] = []
 
     def __getattr__(self, name: str) -> Any:
-        self.asked.append(name)
+        if name != "isAlive":  # libvirt's client answers that by itself
+            self.asked.append(name)
         return getattr(self._connection, name)
 
 
 def test_status_takes_one_question_for_machines_and_one_for_nets(env: VirtEnv) -> None:
     env.start()
     counting = Counting(env.libvirt_con)
-    env._connection = counting
+    env._connection = counting, env.ends
     assert set(env.states().values()) == {"running"}
     assert env.nets_up() == {"front", "back"}
     assert counting.asked == ["getAllDomainStats", "listAllNetworks"]
-    env._connection = counting._connection
+    env._connection = counting._connection, env.ends
 
 
 def test_only_the_nets_that_are_needed_start_and_go(env: VirtEnv) -> None:

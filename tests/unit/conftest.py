@@ -74,8 +74,11 @@ def lago(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tm
     return Lago(capsys)
 
 
-def make_prefix(path: Path) -> Path:
-    """A prefix with one machine on one net that was never started, without programs."""
+ONE_EMPTY = "domains: {vm0: {disks: [{type: empty, size: 1G, format: qcow2}], nics: [{net: lan}]}}\nnets: {lan: {}}\n"
+
+
+def make_prefix(path: Path, text: str = ONE_EMPTY) -> Path:
+    """A prefix of an init file, if not of one machine on one net, that was never started, without programs."""
     from lago import initfile, spec, state
     from lago.paths import Paths
     from lago.topology import resolve
@@ -83,9 +86,7 @@ def make_prefix(path: Path) -> Path:
     path.mkdir(parents=True)
     path.joinpath("logs").mkdir()
     file = path / "LagoInitFile"
-    file.write_text(
-        "domains: {vm0: {disks: [{type: empty, size: 1G, format: qcow2}], nics: [{net: lan}]}}\nnets: {lan: {}}\n"
-    )
+    file.write_text(text)
     state.save(Paths(str(path)), resolve(spec.parse(initfile.read(str(file))), uuid="5" * 32, templates={}))
     path.joinpath("uuid").write_text("5" * 32)
     path.joinpath("initialized").touch()

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pycdlib
 import pytest
+import yaml
 
 from lago import bootstrap
-from lago.bootstrap import iso, passwords
-from lago.errors import TemplateError
+from lago.bootstrap import cloud_init, iso, passwords, sysprep
+from lago.errors import TemplateError, VMError
 from lago.paths import Paths
-from lago.topology import Disk, Domain, TemplateImage
+from lago.topology import Disk, Domain, Nic, TemplateImage
 
 KEY = "ssh-ed25519 AAAAC3Nza lago"
 
@@ -48,7 +49,7 @@ def test_the_seed_tells_the_name_and_the_key(paths: Paths) -> None:
     assert (seed.path, seed.format, seed.readonly) == (paths.images("vm0_seed.iso"), "raw", True)
     assert "local-hostname: vm0\n" in _read(seed.path, "meta-data")
     assert _read(seed.path, "user-data").startswith("#cloud-config\n")
-    assert f"ssh_authorized_keys:\n  - {KEY}\n" in _read(seed.path, "user-data")
+    assert f"ssh_authorized_keys:\n- {KEY}\n" in _read(seed.path, "user-data")
 
 
 def test_the_seed_is_always_the_same_and_another_for_another_machine(paths: Paths) -> None:
@@ -110,7 +111,7 @@ def test_the_root_password_and_a_user_to_log_in_as_reach_the_seed(paths: Paths) 
     bootstrap.prepare(domain, paths, KEY)
     text = _read(paths.images("vm0_seed.iso"), "user-data")
     assert "s3cret" not in text
-    assert text.index("name: root") < text.index('hashed_passwd: "$6$') < text.index("name: admin")
+    assert text.index("name: root") < text.index("hashed_passwd: $6$") < text.index("name: admin")
     assert text.count("hashed_passwd") == 2
     assert "ssh_pwauth: true" in text
 
@@ -119,8 +120,106 @@ def test_a_root_password_is_set_by_ssh_where_credentials_do_not_reach() -> None:
     assert bootstrap.after_boot(_domain("credentials")) is None
     rest = bootstrap.after_boot(replace(_domain("credentials"), root_password="s3cret"))
     assert rest is not None
-    assert rest[0] == ["chpasswd", "-e"]
+    assert rest[0][:2] == ["sh", "-c"]
     assert rest[1].startswith(b"root:$6$")
+    with_user = replace(_domain("credentials"), root_password="a", ssh_user="admin", ssh_password="b")
+    rest = bootstrap.after_boot(with_user)
+    assert rest is not None
+    assert [line.split(b":")[0] for line in rest[1].splitlines()] == [b"root", b"admin"]
+
+
+def _credentials(domain: Domain, paths: Paths) -> dict[str, str]:
+    found = {}
+    for string in bootstrap.additions(domain, paths, KEY).oem_strings:
+        name, _, value = string.removeprefix("io.systemd.credential.binary:").partition("=")
+        found[name] = base64.b64decode(value).decode()
+    return found
+
+
+def test_credentials_make_the_user_who_logs_in(paths: Paths) -> None:
+    found = _credentials(replace(_domain("credentials"), ssh_user="admin"), paths)
+    assert found["sysusers.extra"] == 'u admin - "admin" /home/admin /bin/bash\n'
+    assert "d /home/admin/.ssh 0700 admin admin -\n" in found["tmpfiles.extra"]
+    assert "f+~ /root/.ssh/authorized_keys 0600 root root" in found["tmpfiles.extra"]
+
+
+FILES: dict[str, dict[str, str | None]] = {
+    "/etc/a": {"content": "one: two\n", "mode": None},
+    "/etc/b": {"content": "x", "mode": "755"},
+}
+
+
+def test_files_reach_the_guest_by_every_method(paths: Paths) -> None:
+    lines = _credentials(replace(_domain("credentials"), files=FILES), paths)["tmpfiles.extra"].splitlines()
+    assert lines[-2].startswith("f+~ /etc/a 0644 root root - ")
+    assert base64.b64decode(lines[-1].removeprefix("f+~ /etc/b 0755 root root - ")) == b"x"
+    bootstrap.prepare(replace(_domain("cloud-init"), files=FILES), paths, KEY)
+    user_data = yaml.safe_load(_read(paths.images("vm0_seed.iso"), "user-data"))
+    assert user_data["write_files"] == [
+        {"path": "/etc/a", "content": "one: two\n", "permissions": "0644"},
+        {"path": "/etc/b", "content": "x", "permissions": "0755"},
+    ]
+    Path(paths.ssh_id_rsa_pub()).write_text(KEY)
+    mods = sysprep.mods(replace(_domain("virt-sysprep"), files=FILES), paths)
+    assert ("--mkdir", "/etc", "--write", "/etc/a:one: two\n") in mods
+    assert ("--chmod", "0755:/etc/b") in mods
+
+
+def test_files_that_credentials_can_not_hold_are_refused(paths: Paths) -> None:
+    domain = replace(_domain("credentials"), files={"/big": {"content": "x" * 50_000, "mode": None}})
+    with pytest.raises(VMError, match=r"make up .* bytes of credentials") as caught:
+        bootstrap.additions(domain, paths, KEY)
+    assert "bootstrap: cloud-init" in caught.value.hint
+
+
+def test_user_data_of_the_init_file_is_merged(paths: Paths) -> None:
+    more = {"hostname": "other", "users": [{"name": "eve"}], "runcmd": ["true"]}
+    bootstrap.prepare(replace(_domain("cloud-init"), cloud_init=more), paths, KEY)
+    user_data = yaml.safe_load(_read(paths.images("vm0_seed.iso"), "user-data"))
+    assert user_data["hostname"] == "other"
+    assert [user["name"] for user in user_data["users"]] == ["root", "eve"]
+    assert user_data["runcmd"] == ["true"]
+    assert cloud_init.merged({"a": {"b": 1, "c": [1]}}, {"a": {"c": [2], "d": 3}}) == {
+        "a": {"b": 1, "c": [1, 2], "d": 3}
+    }
+
+
+def test_the_seed_says_how_the_network_is_set_up(paths: Paths) -> None:
+    nics = (
+        Nic(index=0, net="lan", mac="54:52:c0:a8:c8:02", ip="192.168.200.2"),
+        Nic(index=1, net="bare", mac="54:52:00:00:00:01", ip=None),
+    )
+    bootstrap.prepare(replace(_domain("cloud-init"), nics=nics), paths, KEY)
+    config = yaml.safe_load(_read(paths.images("vm0_seed.iso"), "network-config"))
+    assert config["version"] == 2
+    assert list(config["ethernets"]) == ["eth0"]
+    assert config["ethernets"]["eth0"]["match"] == {"macaddress": "54:52:c0:a8:c8:02"}
+
+
+@pytest.mark.parametrize(
+    ("distro", "has", "lacks"),
+    [
+        ("cirros", "--hostname", "initiatorname"),
+        ("el6", "ifcfg-eth0", "kdump"),
+        ("el7", "kdump", "interfaces.d"),
+        ("fc26", "initiatorname", "ifcfg-eth0"),
+        ("debian", "interfaces.d/ifcfg-eth0.cfg", "initiatorname"),
+    ],
+)
+def test_virt_sysprep_does_what_the_distribution_needs(paths: Paths, distro: str, has: str, lacks: str) -> None:
+    Path(paths.ssh_id_rsa_pub()).write_text(KEY)
+    nic = Nic(index=0, net="lan", mac="54:52:c0:a8:c8:02", ip="192.168.200.2")
+    words = " ".join(
+        word for mod in sysprep.mods(replace(_domain(None), distro=distro, nics=(nic,)), paths) for word in mod
+    )
+    assert has in words
+    assert lacks not in words
+
+
+def test_a_disk_that_is_empty_is_not_prepared(paths: Paths) -> None:
+    domain = _domain("virt-sysprep")
+    disk = replace(domain.disks[0], type="empty", template=None, metadata={"bootstrap": "virt-sysprep"})
+    bootstrap.prepare(replace(domain, disks=(disk,)), paths, KEY)
 
 
 def test_the_init_file_has_the_last_word_on_the_method(paths: Paths) -> None:

@@ -34,6 +34,8 @@ def offered(line: str, directory: Path) -> set[str]:
         "_ARGCOMPLETE_SHELL": "bash",
         "_ARGCOMPLETE_STDOUT_FILENAME": str(answer),
         "_ARGCOMPLETE_SUPPRESS_SPACE": "1",
+        # What the real one holds depends on the tests before.
+        "LAGO_TEMPLATE_STORE": str(directory / "store"),
         "COMP_TYPE": "9",
         "COMP_LINE": line,
         "COMP_POINT": str(len(line)),

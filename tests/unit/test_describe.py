@@ -58,7 +58,14 @@ def test_the_schema_has_every_key_with_a_description(capsys: pytest.CaptureFixtu
     domain = found["properties"]["domains"]["additionalProperties"]
     assert set(domain["properties"]) == set(DOMAIN.fields)
     assert all(key["description"] for key in domain["properties"].values())
-    assert domain["properties"]["bootstrap"]["enum"] == ["credentials", "cloud-init", "none", True, False]
+    assert domain["properties"]["bootstrap"]["enum"] == [
+        "credentials",
+        "cloud-init",
+        "virt-sysprep",
+        "none",
+        True,
+        False,
+    ]
 
 
 def sections(section: Section) -> Iterator[Section]:

@@ -11,6 +11,7 @@ import pytest
 from lago import disks
 from lago.errors import DiskError, TemplateError
 from lago.templates import TemplateRepository, TemplateStore, layered
+from lago.templates.choose import Chooser
 from lago.topology import Disk, TemplateImage
 from lago.utils import run
 
@@ -48,7 +49,7 @@ def layer(path: Path, backing: str) -> str:
 def test_a_plain_image_is_taken_as_it_is(tmp_path: Path, repository: TemplateRepository, store: TemplateStore) -> None:
     path = str(tmp_path / "a.qcow2")
     disks.create_empty(path, MIB)
-    assert layered.image(path, repository, store) == TemplateImage(id=path, path=path, format="qcow2")
+    assert layered.image(path, Chooser(repository, store)) == TemplateImage(id=path, path=path, format="qcow2")
 
 
 def test_a_template_below_is_fetched_linked_to_and_known(
@@ -56,7 +57,7 @@ def test_a_template_below_is_fetched_linked_to_and_known(
 ) -> None:
     path = layer(tmp_path / "a.qcow2", "./t:1")
     for _ in range(2):  # The second time the link is there.
-        found = layered.image(path, repository, store)
+        found = layered.image(path, Chooser(repository, store))
         assert found.metadata["distro"] == "d"
     assert os.readlink(tmp_path / "t:1") == str(tmp_path / "store" / "r:t:1")
     overlay = str(tmp_path / "overlay.qcow2")
@@ -78,7 +79,7 @@ def test_layers_that_cannot_be_had_are_told(
 ) -> None:
     path = layer(tmp_path / "a.qcow2", backing)
     with pytest.raises(TemplateError, match=message) as caught:
-        layered.image(path, repository, store)
+        layered.image(path, Chooser(repository, store))
     assert caught.value.hint
 
 
@@ -86,7 +87,7 @@ def test_an_image_that_is_not_there_is_told(
     tmp_path: Path, repository: TemplateRepository, store: TemplateStore
 ) -> None:
     with pytest.raises(TemplateError, match="nowhere is not there"):
-        layered.image(str(tmp_path / "nowhere"), repository, store)
+        layered.image(str(tmp_path / "nowhere"), Chooser(repository, store))
 
 
 def file(path: str, source: str | None = None, format_: str = "qcow2") -> Disk:

@@ -13,15 +13,23 @@ SRC = Path(__file__).parents[2] / "src"
 # From the top down. Modules of one line don't import each other; "lago" is the facade, lago/__init__.py.
 LAYERS = """
     __main__
-    cli pytest_plugin ovirtlago
-    warm
-    lago sdk workdir
+    ovirtlago
+    cli pytest_plugin
+    warm template_update
+    sdk
+    lago workdir
     prefix
-    collect deploy export graph inventory snapshots
+    collect export population
+    ansible appliances deploy graph holdings snapshots
     virt
     doctor
-    hypervisor bootstrap templates service guestfs
-    disks state ssh sysprep brctl subnet_lease dirlock
+    bootstrap
+    sysprep customize offline
+    guestfs
+    ssh_config
+    hypervisor templates services transfer
+    ova
+    disks state ssh unpacking console_log forward brctl subnet_lease dirlock
     topology
     addressing
     spec schema
@@ -35,8 +43,9 @@ LAYERS = """
     plugins
     fetch
     utils
+    _converse
     _channels
-    _run _threads
+    _run _threads _inotify
     log paths
     config
     constants errors

@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import logging
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from lago import log
+from lago.utils import in_parallel
 
 
 @pytest.fixture(autouse=True)
@@ -92,6 +94,42 @@ def test_the_file_gets_everything_while_the_context_lasts(tmp_path: Path) -> Non
     text = path.read_text()
     assert [word in text for word in ("Start: started", "detail", "Start: Success", "afterwards")] == [1, 1, 1, 0]
     assert all(line.count("::") == 6 for line in text.splitlines())
+
+
+def test_files_of_two_threads_get_what_is_theirs(tmp_path: Path) -> None:
+    both = threading.Barrier(2, timeout=10)
+
+    def work(name: str) -> None:
+        with log.to_file(str(tmp_path / name)):
+            both.wait()
+            in_parallel(lambda word: log.LOG.debug("%s", word), [f"{name}-1", f"{name}-2"], what="log")
+            both.wait()
+
+    in_parallel(work, ["a", "b"], what="work")
+    for name, other in ("ab", "ba"):
+        text = (tmp_path / name).read_text()
+        assert f"{name}-1" in text
+        assert f"{name}-2" in text
+        assert f"{other}-" not in text
+
+
+def test_a_file_gets_records_from_its_level_on(tmp_path: Path) -> None:
+    with log.to_file(str(tmp_path / "all")), log.to_file(str(tmp_path / "some"), logging.INFO), log.task("Start"):
+        log.LOG.debug("detail")
+    assert "detail" in (tmp_path / "all").read_text()
+    assert "detail" not in (tmp_path / "some").read_text()
+    assert "Start: Success" in (tmp_path / "some").read_text()
+
+
+def test_a_file_that_gets_everything_leaves_the_logging_of_the_program_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log.LOG.setLevel(logging.NOTSET)
+    with caplog.at_level(logging.WARNING), log.to_file(str(tmp_path / "lago.log")):
+        log.LOG.debug("detail")
+        log.LOG.warning("look")
+        assert log.LOG.level == logging.NOTSET
+    assert caplog.messages == ["look"]
 
 
 def test_no_file_is_made_when_nothing_is_said(tmp_path: Path) -> None:

@@ -292,9 +292,9 @@ def test_d52_names_are_whole_names() -> None:
 
 
 def test_deploy_scripts_are_a_list_of_paths() -> None:
-    text = "domains: {a: {metadata: {deploy-scripts: one.sh}}, b: {metadata: {deploy-scripts: [1], ovirt-scripts: []}}}"
+    text = "domains: {a: {metadata: {deploy-scripts: one.sh}}, b: {metadata: {deploy-scripts: [1], ovirt-scripts: a}}}"
     assert [line.partition(": ")[2] for line in faults(text)] == [
         'domains.a.metadata.deploy-scripts: expected a list of scripts such as [setup.sh], found text "one.sh"',
         "domains.b.metadata.deploy-scripts[0]: expected the path of a script, found the number 1",
-        "domains.b.metadata.ovirt-scripts: write deploy-scripts",
+        'domains.b.metadata.ovirt-scripts: expected a list of scripts such as [setup.sh], found text "a"',
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import importlib.metadata
 import json
 import os
 import shutil
@@ -28,7 +29,13 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A directory for packages, on the search path."""
+    """A directory for packages, on the search path; those of Lago's own, of ovirtlago, are left out."""
+    installed = importlib.metadata.distributions
+
+    def others() -> list[importlib.metadata.Distribution]:
+        return [one for one in installed() if one.metadata["Name"] != "lago"]
+
+    monkeypatch.setattr(importlib.metadata, "distributions", others)
     path = tmp_path / "site"
     path.mkdir()
     monkeypatch.syspath_prepend(str(path))
@@ -91,7 +98,8 @@ class TestLoading:
         assert "good                do it" in out
         assert "WARNING: plugin bad of package broken is left out" in err
         lago("good", code=7)
-        assert "invalid choice: 'bad'" in lago.both("bad", code=2)[1]
+        assert "lago has no verb bad\n" in lago.both("bad", code=2)[1]
+        assert lago.both("goud", code=2)[1].endswith("hint: did you mean good?\n")
 
     def test_a_verb_that_is_not_called_is_not_loaded(self, site: Path, lago: Lago) -> None:
         package(site, "slow", "[lago.plugins.cli]\nslow = slow:Verb\n", "raise AssertionError")

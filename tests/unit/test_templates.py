@@ -51,8 +51,8 @@ def test_the_embedded_repository_has_a_recipe_for_each_template(monkeypatch: pyt
     monkeypatch.delenv("LAGO_TEMPLATE_REPO_PATH", raising=False)
     repository = templates.default_repository()
     assert repository.name == "lago"
-    assert repository.names() == sorted(RECIPES)
-    for name in repository.names():
+    assert {*RECIPES} <= {*repository.names()}
+    for name in RECIPES:
         identity = repository.get_by_name(name).get_version().name
         assert identity == f"lago:{name}:12.1.{RECIPES[name].digest()[:8]}"
 
@@ -105,7 +105,7 @@ def test_unknown_and_missing_sources_are_errors(document: dict[str, Any], tmp_pa
 
 def test_wrong_arguments_of_a_source_are_an_error(document: dict[str, Any], tmp_path: Path) -> None:
     document["sources"]["here"]["args"] = {"rot": "/x"}
-    with pytest.raises(TemplateError, match="wrong args: rot"):
+    with pytest.raises(TemplateError, match=r"wrong args: .*rot"):
         _repository(document, tmp_path).get_by_name("fedora")
 
 
@@ -189,7 +189,7 @@ def test_a_missing_image_names_the_file(document: dict[str, Any], tmp_path: Path
 def test_a_store_that_cannot_be_made_is_a_host_error(document: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "store").write_text("a file")
     version = _repository(document, tmp_path).get_by_name("fedora").get_version()
-    with pytest.raises(HostError, match="cannot make the template store"):
+    with pytest.raises(HostError, match="cannot write to the template store"):
         TemplateStore(str(tmp_path / "store")).ensure(version)
 
 

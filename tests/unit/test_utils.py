@@ -104,6 +104,29 @@ class TestInParallel:
         assert raised.value.details.splitlines() == ["number 1", "number 2"]
 
 
+class TestMeanwhile:
+    def test_the_block_and_the_errand_go_on_at_once(self) -> None:
+        meeting = threading.Barrier(2, timeout=5)
+        with utils.meanwhile(meeting.wait):
+            meeting.wait()
+
+    def test_what_fails_beside_the_block_is_told_after_it(self) -> None:
+        def errand() -> None:
+            raise HostError("the disk is full")
+
+        done = []
+        with pytest.raises(HostError, match="the disk is full"), utils.meanwhile(errand):
+            done.append("block")
+        assert done == ["block"]
+
+    def test_of_two_failures_that_of_the_block_is_told(self) -> None:
+        def errand() -> None:
+            raise HostError("the disk is full")
+
+        with pytest.raises(ValueError, match="block"), utils.meanwhile(errand):
+            raise ValueError("block")
+
+
 class TestWriteAtomically:
     def test_content_and_mode_are_as_asked(self, tmp_path: Path) -> None:
         utils.write_atomically(str(tmp_path / "file"), "text", mode=0o600)

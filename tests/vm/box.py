@@ -72,14 +72,30 @@ class Box:
         where = {"cwd": self.place, "env": self.environment(env)}
         return subprocess.Popen(self.argv("lago", *words), **{**where, **pipes, **options})
 
+    @contextlib.contextmanager
+    def until_interrupted(self, *words: str) -> Iterator[subprocess.Popen[str]]:
+        """Run `lago` as long as the context lasts, and see that Control-C then ends it well."""
+        with self.popen(*words) as process:
+            try:
+                yield process
+                process.send_signal(signal.SIGINT)
+                assert process.wait(10) == 0, process.stderr and process.stderr.read()
+            finally:
+                process.kill()
+
     def lago(
-        self, *words: str, code: int | None = 0, data: str | None = None, env: Mapping[str, str] | None = None
+        self,
+        *words: str,
+        code: int | None = 0,
+        data: str | None = None,
+        env: Mapping[str, str] | None = None,
+        patience: float = _PATIENCE,
     ) -> Done:
-        """Run `lago` and see that it ends with the exit status `code`."""
+        """Run `lago` and see that it ends with the exit status `code`, within `patience` seconds."""
         stdin = subprocess.DEVNULL if data is None else subprocess.PIPE
         with self.popen(*words, env=env, stdin=stdin) as process:
             try:
-                out, err = process.communicate(data, timeout=_PATIENCE)
+                out, err = process.communicate(data, timeout=patience)
             except subprocess.TimeoutExpired:
                 process.kill()
                 out, err = process.communicate()
@@ -146,10 +162,28 @@ class Box:
 
     def close(self) -> None:
         """Destroy whatever is there, whatever it takes; complain only if that fails."""
+        try:
+            if os.environ.get("LAGO_TEST_SHELL"):
+                self._look_around()
+        finally:
+            self._remove()
+
+    def _look_around(self) -> None:
+        """Give the person who runs the tests a shell in here, until `exit`."""
+        # The time-out of a test is not meant for people.
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        with open("/dev/tty", "r+b", buffering=0) as tty:
+            tty.write(b"\r\nThis is where the test ran. `exit` removes it.\r\n")
+            shell = self.argv(os.environ.get("SHELL", "/bin/sh"))
+            subprocess.run(
+                shell, cwd=self.place, env=self.environment(), stdin=tty, stdout=tty, stderr=tty, check=False
+            )
+
+    def _remove(self) -> None:
         if (self.place / ".lago").is_dir():
             done = self.lago("destroy", "--yes", "--all-prefixes", code=None)
             assert done.code == 0 or not list((self.place / ".lago").glob("*/initialized")), done
-        assert not wait_for(lambda: not self.mentioned(), 5) or not self.mentioned(), self.mentioned()
+        assert wait_for(lambda: not self.mentioned(), 5), self.mentioned()
 
 
 @dataclass(frozen=True)

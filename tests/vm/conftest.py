@@ -13,11 +13,21 @@ from .box import Box
 @pytest.fixture(scope="session")
 def mini(store: Path) -> Path:
     """The store with the template `mini` in it."""
+    _ensure("mini")
+    return store
+
+
+@pytest.fixture(scope="session")
+def debians(store: Path) -> None:
+    """The templates `debian12` and `debian12-sysvinit` are in the store."""
+    for name in ("debian12", "debian12-sysvinit"):
+        _ensure(name)
+
+
+def _ensure(name: str) -> None:
     from lago import templates
 
-    version = templates.default_repository().get_by_name("mini").get_version()
-    templates.default_store().ensure(version)
-    return store
+    templates.default_store().ensure(templates.default_repository().get_by_name(name).get_version())
 
 
 @pytest.fixture

@@ -27,7 +27,8 @@ class Terminal:
         self._master, slave = pty.openpty()
         self.seen = ""
         self.resize(*size)
-        argv = ["setsid", "--ctty", "--wait", *box.argv("lago", *words)]
+        # It is no process group leader, so setsid becomes the program.
+        argv = ["setsid", "--ctty", *box.argv("lago", *words)]
         env = box.environment({"TERM": "xterm"})
         self._process = subprocess.Popen(argv, cwd=box.place, env=env, stdin=slave, stdout=slave, stderr=slave)
         os.close(slave)
@@ -42,6 +43,11 @@ class Terminal:
             self._process.kill()
             self._process.wait()
         os.close(self._master)
+
+    @property
+    def fd(self) -> int:
+        """Its other end, which has the same settings."""
+        return self._master
 
     def resize(self, rows: int, columns: int) -> None:
         """Give the terminal another size."""
@@ -68,6 +74,10 @@ class Terminal:
             return False
         self.seen += _CONTROL.sub("", data.decode(errors="replace"))
         return bool(data)
+
+    def end(self, number: int) -> None:
+        """Send the program a signal."""
+        os.kill(self._process.pid, number)
 
     def wait(self) -> int:
         """Exit status of the program, when it has ended and all it said was read."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -150,10 +149,7 @@ def test_machine_and_hypervisor_may_end_and_all_is_kept_until_it_is_discarded(sm
 
 
 def test_an_ordinary_user_has_all_of_it_on_an_old_pc(module_box: Box, throwaway_user: User) -> None:
-    source, target = module_box.environment()["LAGO_TEMPLATE_STORE"], throwaway_user.environment["LAGO_TEMPLATE_STORE"]
-    for path in Path(source).glob("lago:mini:*"):
-        shutil.copyfile(path, Path(target, path.name))
-    throwaway_user.own(Path(target))
+    throwaway_user.take_template(Path(module_box.environment()["LAGO_TEMPLATE_STORE"]), "mini")
     place = throwaway_user.home / "firmware"
     (place / "src").mkdir(parents=True)
     throwaway_user.own(place)

@@ -135,7 +135,8 @@ def test_init_killed_half_way_is_done_by_the_next(box: Box, after: float) -> Non
         assert "hint: lago init" in status.err
         box.lago("init")
     assert os.listdir(box.place / ".lago" / "default") != []
-    assert sorted(os.listdir(box.place / ".lago")) == ["current", "default"]
+    # Killed at the very end, it may lack the link to the only prefix there is.
+    assert set(os.listdir(box.place / ".lago")) - {"current"} == {"default"}
     assert box.states() == {"vm0": "down", "vm1": "down"}
 
 

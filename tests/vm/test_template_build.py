@@ -230,15 +230,3 @@ def test_nobody_has_a_password(built: Path, tmp_path: Path) -> None:
         )
         assert done.returncode == 255
         assert "Permission denied (publickey)" in done.stderr
-
-
-def test_debian12_gets_its_name_and_key_by_credentials(store: Path, tmp_path: Path) -> None:
-    guest = Guest(_image(store, "debian12"), tmp_path, 512)
-    with guest.running() as process:
-        assert guest.ssh("hostname; cat /etc/hostname") == "guest1\nguest1\n"
-        assert guest.ssh("systemctl --failed --no-legend") == ""
-        assert "default via 10.0.2.2 dev eth0" in guest.ssh("ip route")
-        assert len(guest.ssh("cat /etc/machine-id")) == 33
-        assert guest.ssh("stat -c %U:%G:%a /usr/bin/passwd /etc/shadow") == "root:root:4755\nroot:shadow:640\n"
-        guest.press_power_button()
-        assert process.wait(120) == 0

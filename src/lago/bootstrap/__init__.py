@@ -1,7 +1,8 @@
-"""How a machine learns its name and who may log in, without a change to its disk.
+"""How a machine learns its name and who may log in.
 
 The init file or the template's metadata names the way, `bootstrap`: `cloud-init` by a NoCloud seed disk, `credentials`
-by systemd credentials in the firmware's tables, or `none`. `prepare` is called once, when the environment is made;
+by systemd credentials in the firmware's tables, both without a change to its disk; `virt-sysprep` by such a change; or
+`none`. `prepare` is called once, when the environment is made;
 `additions` says, each time the machine is defined, what its definition needs; `after_boot` what is still to do by ssh.
 """
 
@@ -55,13 +56,24 @@ def additions(domain: Domain, paths: Paths, public_key: str) -> Additions:
 
 
 def after_boot(domain: Domain) -> tuple[list[str], bytes] | None:
-    """A command, and its input, that root of the machine must run once it answers."""
-    if domain.root_password is None or _name(domain) != "credentials":
+    """A command, and its input, that the user who logs in must run once the machine answers."""
+    passwords = {"root": domain.root_password, domain.ssh_user or "root": domain.ssh_password or domain.root_password}
+    given = {user: password for user, password in passwords.items() if password is not None}
+    if not given or _name(domain) != "credentials":
         return None
-    # Systemd sets passwords of users that it makes, and root is there.
+    # Systemd sets passwords of users that it makes at its first boot, and root is there.
     from .passwords import hashed
 
-    return ["chpasswd", "-e"], f"root:{hashed(domain.root_password)}\n".encode()
+    lines = "".join(f"{user}:{hashed(password)}\n" for user, password in given.items())
+    return ["sh", "-c", _SET_PASSWORDS], lines.encode()
+
+
+_SET_PASSWORDS = """\
+test "$(id -u)" = 0 && exec chpasswd -e
+command -v sudo >/dev/null || exit 0
+exec sudo -n chpasswd -e
+"""
+"""Without sudo other users can't, and then log in by key alone."""
 
 
 def _name(domain: Domain) -> str:
@@ -78,11 +90,15 @@ def _method(domain: Domain) -> _Method:
         from . import credentials
 
         return credentials
+    if name == "virt-sysprep":
+        from . import sysprep
+
+        return sysprep
     if name == "none":
         from . import none
 
         return none
     raise TemplateError(
         f"the template of {domain.name} asks for the unknown bootstrap method {name}",
-        hint="known methods are: cloud-init, credentials, none",
+        hint="known methods are: cloud-init, credentials, virt-sysprep, none",
     )

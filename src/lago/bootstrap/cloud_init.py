@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
+from typing import Any
 
 from ..paths import Paths
 from ..topology import Domain
@@ -26,39 +28,84 @@ def _seed(domain: Domain, paths: Paths) -> str:
 
 
 def _files(domain: Domain, public_key: str) -> dict[str, bytes]:
-    key = public_key.strip()
-    user_data = "\n".join(
-        [
-            "#cloud-config",
-            f"hostname: {domain.name}",
-            "preserve_hostname: false",
-            # Otherwise cloud-init puts a command that refuses before root's keys.
-            "disable_root: false",
-            "ssh_authorized_keys:",
-            f"  - {key}",
-            *(["ssh_pwauth: true"] if domain.ssh_password else []),
-            "users:",
-            *_user("root", key, domain.root_password or (domain.ssh_password if _logs_in_as_root(domain) else None)),
-            *([] if _logs_in_as_root(domain) else _user(str(domain.ssh_user), key, domain.ssh_password, sudo=True)),
-            "",
-        ]
-    )
+    user_data = f"#cloud-config\n{_yaml(merged(_user_data(domain, public_key.strip()), domain.cloud_init))}"
+    network = _yaml(_network(domain))
     # Another content is another instance, for which cloud-init does its work again.
-    instance = hashlib.sha256(f"{domain.name}\n{user_data}".encode()).hexdigest()[:16]
+    instance = hashlib.sha256(f"{domain.name}\n{user_data}{network}".encode()).hexdigest()[:16]
     meta_data = f"instance-id: {instance}\nlocal-hostname: {domain.name}\n"
-    return {"meta-data": meta_data.encode(), "user-data": user_data.encode()}
+    files = {"meta-data": meta_data, "user-data": user_data, "network-config": network}
+    return {name: text.encode() for name, text in files.items()}
+
+
+def merged(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
+    """Both together: mappings merge, lists follow each other, of other values `theirs` wins."""
+    result = dict(ours)
+    for key, value in theirs.items():
+        old = result.get(key)
+        if isinstance(old, dict) and isinstance(value, dict):
+            result[key] = merged(old, value)
+        elif isinstance(old, list) and isinstance(value, list):
+            result[key] = [*old, *value]
+        else:
+            result[key] = value
+    return result
+
+
+def _user_data(domain: Domain, key: str) -> dict[str, Any]:
+    as_root = _logs_in_as_root(domain)
+    users = [_user("root", key, domain.root_password or (domain.ssh_password if as_root else None))]
+    if not as_root:
+        users.append(_user(str(domain.ssh_user), key, domain.ssh_password, sudo=True))
+    files = [
+        {"path": path, "content": one["content"], "permissions": (one.get("mode") or "644").rjust(4, "0")}
+        for path, one in domain.files.items()
+    ]
+    return {
+        "hostname": domain.name,
+        "preserve_hostname": False,
+        # Otherwise cloud-init puts a command that refuses before root's keys.
+        "disable_root": False,
+        "ssh_authorized_keys": [key],
+        **({"ssh_pwauth": True} if domain.ssh_password else {}),
+        "users": users,
+        **({"write_files": files} if files else {}),
+    }
+
+
+def _network(domain: Domain) -> dict[str, Any]:
+    """Every interface by DHCP; of several ways out the first wins."""
+    interfaces = {
+        nic.name: {
+            "match": {"macaddress": nic.mac},
+            "set-name": nic.name,
+            "dhcp4": True,
+            "dhcp4-overrides": {"route-metric": 100 + nic.index},
+        }
+        for nic in domain.nics
+        if nic.ip
+    }
+    return {"version": 2, "ethernets": interfaces}
+
+
+def _yaml(data: Mapping[str, Any]) -> str:
+    # Imported here: where a machine is only started, nothing is written.
+    import yaml
+
+    # The reader of `mini` knows lines, so none is folded.
+    text: str = yaml.safe_dump(data, sort_keys=False, default_flow_style=False, width=1 << 20)
+    return text
 
 
 def _logs_in_as_root(domain: Domain) -> bool:
     return domain.ssh_user in (None, "root")
 
 
-def _user(name: str, key: str, password: str | None, *, sudo: bool = False) -> list[str]:
-    lines = [f"  - name: {name}"]
+def _user(name: str, key: str, password: str | None, *, sudo: bool = False) -> dict[str, Any]:
+    user: dict[str, Any] = {"name": name}
     if sudo:
-        lines += ["    sudo: ALL=(ALL) NOPASSWD:ALL", "    shell: /bin/sh"]
+        user |= {"sudo": "ALL=(ALL) NOPASSWD:ALL", "shell": "/bin/sh"}
     if password is not None:
         from .passwords import hashed
 
-        lines += ["    lock_passwd: false", f'    hashed_passwd: "{hashed(password)}"']
-    return [*lines, "    ssh_authorized_keys:", f"      - {key}"]
+        user |= {"lock_passwd": False, "hashed_passwd": hashed(password)}
+    return {**user, "ssh_authorized_keys": [key]}

@@ -21,6 +21,7 @@ from .. import config, log
 from ..errors import LagoError
 from . import environment, output, settings
 from .outcome import Outcome
+from .parser import Parser
 
 _FOR_THE_USER: Final = {
     errno.ENOSPC: "free some space",
@@ -32,25 +33,54 @@ _FOR_THE_USER: Final = {
 """What the system refuses for reasons that are not ours."""
 
 
+_FAMILIES: Final = {
+    "environment": "init start deploy stop shutdown status list set-current cleanup destroy",
+    "up": "up warm",
+    "describe": "validate schema new",
+    "guests": "shell nsexec",
+    "console": "console logs",
+    "copying": "copy-to-vm copy-from-vm",
+    "artifacts": "collect export ansible_hosts ansible-hosts",
+    "forward": "forward",
+    "ssh_config": "ssh-config",
+    "screen": "vnc screenshot",
+    "snapshots": "snapshot revert fork",
+    "template": "template",
+    "template_repo": "template-repo",
+    "graph": "graph",
+    "config_verbs": "generate-config",
+    "doctor": "doctor",
+}
+"""The modules of this package that add verbs, and which."""
+
+
 def build_parser(
-    plugins: Collection[str] | None = (),
+    words: Collection[str] | None = (),
 ) -> tuple[argparse.ArgumentParser, environment.Verbs[argparse.ArgumentParser]]:
     """The parser of the command line, and its verbs.
 
     Args:
-        plugins: names of verbs from plugins that are wanted, if there are such; None is all there are.
+        words: of the command line. If one of them is a verb of Lago's, verbs of which none is among them may be left
+            out, since making all takes longer than many a verb; of plugins always. None: all verbs there are.
     """
-    from . import config_verbs, describe, doctor, graph, guests, plugin_verbs, snapshots, template, up
+    from importlib import import_module
 
-    parser = argparse.ArgumentParser(
-        prog="lago", description="Virtual machines and networks from one file: up, reachable and disposable."
+    from . import plugin_verbs
+
+    parser: argparse.ArgumentParser = Parser(
+        prog="lago",
+        description="Virtual machines and networks from one file: up, reachable and disposable.",
+        epilog="To begin: lago new, lago init, lago start, lago shell vm0; in the end lago destroy. What a verb takes: "
+        "lago VERB --help",
+        all_verbs=lambda: build_parser(None)[1].choices,
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     _add_globals(parser)
     verbs = parser.add_subparsers(title="verbs", dest="verb", metavar="VERB", action=settings.Verbs)
-    for family in (environment, up, describe, guests, snapshots, template, graph, config_verbs, doctor):
-        family.add_parsers(verbs)
-    plugin_verbs.add_parsers(verbs, plugins)
+    meant = [name for name, known in _FAMILIES.items() if words and not {*known.split()}.isdisjoint(words)]
+    for name in meant or _FAMILIES:
+        import_module(f".{name}", __package__).add_parsers(verbs)
+    plugin_verbs.add_parsers(verbs, words)
     return parser, verbs
 
 

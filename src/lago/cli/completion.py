@@ -18,7 +18,7 @@ def complete() -> None:
 
     from . import build_parser
 
-    parser, verbs = build_parser(plugins=None)
+    parser, verbs = build_parser(None)
     attach(parser)
     for one in verbs.choices.values():
         attach(one)

@@ -26,7 +26,7 @@ def _generate(args: argparse.Namespace) -> Outcome:
     from .settings import options_of
 
     sections = [("lago", [(name, option.default, option.help) for name, option in config.OPTIONS.items()])]
-    _, verbs = build_parser(plugins=None)
+    _, verbs = build_parser(None)
     for name, parser in verbs.choices.items():
         options = [(action.dest, action.default, action.help or "") for action in options_of(parser)]
         sections.append((name, options))

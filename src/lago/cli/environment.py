@@ -22,6 +22,8 @@ def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
     """Add the verbs to the command line."""
     init = verbs.add_parser("init", help="make an environment from an init file")
     add_init_options(init)
+    init.add_argument("--skip-bootstrap", action="store_true", help="don't tell machines their names and keys")
+    init.add_argument("--skip-build", action="store_true", help="don't do what `build` of disks says")
     init.set_defaults(run=_init)
     start = verbs.add_parser("start", help="start machines and wait until they answer")
     start.add_argument("vm_names", nargs="*", metavar="VM_NAME", help="machines (all)")
@@ -30,6 +32,14 @@ def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
     stop = verbs.add_parser("stop", help="stop machines as by pulling the plug")
     stop.add_argument("vm_names", nargs="*", metavar="VM_NAME", help="machines (all)")
     stop.set_defaults(run=_stop)
+    shutdown = verbs.add_parser(
+        "shutdown",
+        help="power machines off, or boot them again",
+        description="Ask machines by ACPI, then by their guest agent; those that do not heed it are stopped or reset.",
+    )
+    shutdown.add_argument("vm_names", nargs="*", metavar="VM_NAME", help="machines (all that run)")
+    shutdown.add_argument("-r", "--reboot", action="store_true", help="boot them again, and wait until they answer")
+    shutdown.set_defaults(run=_shutdown)
     verbs.add_parser("status", help="tell what there is and what runs").set_defaults(run=_status)
     list_ = verbs.add_parser("list", help="list the prefixes of a workdir")
     list_.add_argument("list_path", nargs="?", metavar="WORKDIR_PATH", help="the workdir")
@@ -59,7 +69,13 @@ def add_init_options(parser: argparse.ArgumentParser) -> None:
         help=f"where to make it ({DEFAULT_WORKDIR}), and the init file ({DEFAULT_INIT_FILE})",
     )
     parser.add_argument("--template-store", metavar="PATH", help="directory of template images")
-    parser.add_argument("--template-repo-path", metavar="PATH", help="repository of templates")
+    repository = parser.add_mutually_exclusive_group()
+    repository.add_argument(
+        "--template-repo-path", metavar="PATH", help="repository of templates, a file or an address"
+    )
+    repository.add_argument("--template-repo-name", metavar="NAME", help="repository of templates, by its name")
+    parser.add_argument("--template-repos", metavar="PATH", help="directory in which repositories are found by name")
+    parser.add_argument("--frozen", action="store_true", help="use the images of the lock file and no others")
     parser.add_argument("--set-current", action="store_true", help="make it the workdir's current prefix")
 
 
@@ -72,7 +88,7 @@ def the_prefix(args: argparse.Namespace) -> Prefix:
 
 def _init(args: argparse.Namespace) -> None:
     wanted = wanted_prefix(args)
-    wanted.workdir.add_prefix(wanted.name, wanted.init_file)
+    wanted.make(bootstrap=not args.skip_bootstrap, build=not args.skip_build)
     if args.set_current:
         wanted.workdir.set_current(wanted.name)
 
@@ -83,6 +99,11 @@ class Wanted(NamedTuple):
     workdir: Workdir
     name: str
     init_file: str
+    frozen: bool
+
+    def make(self, *, bootstrap: bool = True, build: bool = True) -> Prefix:
+        """Make it; see `Prefix.create`."""
+        return self.workdir.add_prefix(self.name, self.init_file, frozen=self.frozen, bootstrap=bootstrap, build=build)
 
 
 def wanted_prefix(args: argparse.Namespace) -> Wanted:
@@ -94,9 +115,13 @@ def wanted_prefix(args: argparse.Namespace) -> Wanted:
         raise PrefixError(f"init takes a workdir and an init file, not {len(args.paths)} paths", hint="lago init -h")
     workdir_path = args.paths[0] if len(args.paths) == 2 else args.workdir_path or DEFAULT_WORKDIR
     init_file = args.paths[-1] if args.paths else DEFAULT_INIT_FILE
-    config.add_command_line({"template_store": args.template_store, "template_repo_path": args.template_repo_path})
+    names = ("template_store", "template_repo_path", "template_repo_name", "template_repos")
+    config.add_command_line({name: getattr(args, name) for name in names})
+    if args.template_repo_name and not args.template_repo_path:
+        # A path from elsewhere must not win over the name that is asked for here.
+        config.add_command_line({"template_repo_path": ""})
     name = DEFAULT_PREFIX if args.prefix_name == "current" else args.prefix_name
-    return Wanted(Workdir(workdir_path), name, init_file)
+    return Wanted(Workdir(workdir_path), name, init_file, args.frozen)
 
 
 def _start(args: argparse.Namespace) -> None:
@@ -108,17 +133,29 @@ def _start(args: argparse.Namespace) -> None:
 
 
 def _deploy(args: argparse.Namespace) -> None:
+    deploy(the_prefix(args))
+
+
+def deploy(prefix: Prefix) -> None:
+    """Run the deploy scripts of all machines, and show how far each is."""
+    from ..deploy import scripts
     from .progress import shown
 
-    prefix = the_prefix(args)
-    with shown(
-        [name for name, vm in prefix.topology.domains.items() if vm.metadata.get("deploy-scripts")], sys.stderr
-    ) as on_phase:
+    domains = prefix.topology.domains.items()
+    with shown([name for name, vm in domains if scripts(vm, prefix.paths, prefix.SCRIPTS)], sys.stderr) as on_phase:
         prefix.deploy(on_phase)
 
 
 def _stop(args: argparse.Namespace) -> None:
     the_prefix(args).stop(args.vm_names)
+
+
+def _shutdown(args: argparse.Namespace) -> dict[str, str]:
+    from .progress import shown
+
+    prefix = the_prefix(args)
+    with shown(args.vm_names or list(prefix.topology.domains), sys.stderr) as on_phase:
+        return prefix.shutdown(args.vm_names, args.reboot, on_phase)
 
 
 def _status(args: argparse.Namespace) -> Outcome:

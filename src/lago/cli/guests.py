@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from .. import ssh
-from ..errors import LagoError, VMNotFound
+from ..errors import LagoError
 from .environment import Verbs, the_prefix
 from .outcome import Outcome
 
 if TYPE_CHECKING:
     from ..prefix import Prefix
+    from ..ssh import Guest
 
 
 def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -27,52 +27,61 @@ def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
         prefix_chars="\0",
         add_help=False,
     )
-    shell.add_argument("host", metavar="HOST")
-    shell.add_argument("args", nargs=argparse.REMAINDER)
+    shell.add_argument("host", metavar="HOST", action=_HostOrHelp, help="the machine, or the end of its name")
+    shell.add_argument("args", nargs=argparse.REMAINDER, metavar="COMMAND", help="what to run there")
     shell.set_defaults(run=_shell)
     nsexec = verbs.add_parser(
         "nsexec",
         help="run a program of this host inside the environment's network",
         usage="lago nsexec -- CMD [ARG...]",
     )
-    nsexec.add_argument("command", nargs=argparse.REMAINDER, metavar="CMD")
+    nsexec.add_argument("command", nargs=argparse.REMAINDER, metavar="CMD", help="what to run, with its arguments")
     nsexec.set_defaults(run=_nsexec)
 
 
-def _find(prefix: Prefix, host: str) -> str:
-    """The machine called `host`, or the first whose name ends so."""
-    names = prefix.topology.domains
-    found = host if host in names else next((name for name in names if host and name.endswith(host)), None)
-    if found is None:
-        from ..utils import near
+class _HostOrHelp(argparse.Action):
+    """No word after the host is for us, so nothing but the place of `--help` tells that it is."""
 
-        raise VMNotFound(f"there is no machine {host}", hint=near(host, names))
-    return found
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, value: Any, _option: str | None = None
+    ) -> None:
+        if value in ("-h", "--help"):
+            parser.print_help()
+            parser.exit()
+        setattr(namespace, self.dest, value)
+
+
+def find(prefix: Prefix, host: str) -> str:
+    """The machine called `host`, or the first whose name ends so. Raises VMNotFound."""
+    names = prefix.topology.domains
+    found = host if host in names else next((name for name in names if host and name.endswith(host)), host)
+    return prefix.domain(found).name
 
 
 def _shell(args: argparse.Namespace) -> Outcome:
     prefix = the_prefix(args)
-    name = _find(prefix, args.host)
+    name = find(prefix, args.host)
     words = args.args[1:] if args.args[:1] == ["-c"] else args.args
-    guest = prefix.guest(name)
-    if not guest.connected():
-        _connect(prefix, name)
+    guest = connected(prefix, name)
     if len(words) == 1 and words == args.args and (words[0] == "-" or os.path.isfile(words[0])):
         return Outcome(None, _script(prefix, name, words[0]))
     # Words are joined into a line for the guest's shell, as ssh joins them.
     line = " ".join(words) or "bash"
     if sys.stdin.isatty() and (not words or sys.stdout.isatty()):
         return _become(guest.terminal_argv(line))
-    ssh.keep_window_changes_away()
-    return _become(guest.argv(line))
+    return Outcome(None, guest.feed(line, sys.stdin.fileno()))
 
 
-def _connect(prefix: Prefix, name: str) -> None:
-    env = prefix.virt_env
-    try:
-        env.get_vm(name).connect()
-    finally:
-        env.close()
+def connected(prefix: Prefix, name: str) -> Guest:
+    """How to log in to a machine, to which there is a connection. Raises VMNotRunning, VMNotReady."""
+    guest = prefix.guest(name)
+    if not guest.connected():
+        env = prefix.virt_env
+        try:
+            env.get_vm(name).connect()
+        finally:
+            env.close()
+    return guest
 
 
 def _script(prefix: Prefix, name: str, path: str) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, TextIO
 
 from .. import plugins
-from ..errors import ConfigError
+from ..errors import ConfigError, LagoError
 from ..plugins.output import OutFormatPlugin
 from ..utils import near
 from .outcome import Outcome
@@ -124,6 +126,13 @@ def formatter(name: str) -> OutFormatPlugin:
             found: OutFormatPlugin = plugin
             return found
     raise ConfigError(f"there is no output format {name}", hint=near(name, FORMATS))
+
+
+def check_place(path: str) -> None:
+    """Raise LagoError if a file can't be written because its directory is not there."""
+    directory = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(directory):
+        raise LagoError(f"there is no directory {directory}", hint=f"mkdir -p {shlex.quote(directory)}")
 
 
 def show(outcome: Outcome, format_: str, stream: TextIO) -> None:

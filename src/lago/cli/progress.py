@@ -28,6 +28,22 @@ def shown(names: Sequence[str], stream: TextIO) -> Iterator[Callable[[str, str],
 
 
 @contextlib.contextmanager
+def counted(name: str, stream: TextIO) -> Iterator[Callable[[int], object]]:
+    """Show a step that moves bytes while the context lasts; yields the function to report their numbers to."""
+    if not stream.isatty() or not log.console_shown():
+        with log.task(name):
+            yield lambda _number: None
+        return
+    from rich.console import Console
+    from rich.progress import DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TransferSpeedColumn
+
+    columns = (TextColumn("{task.description}"), DownloadColumn(), TransferSpeedColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(file=stream)) as progress, log.quiet_console(), log.task(name):
+        bar = progress.add_task(name, total=None)
+        yield lambda number: progress.advance(bar, number)
+
+
+@contextlib.contextmanager
 def _live(names: Sequence[str], stream: TextIO) -> Iterator[Callable[[str, str], None]]:
     from rich.console import Console
     from rich.live import Live

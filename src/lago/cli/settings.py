@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .. import config
+from . import parser as parsing
 
 
-class Verbs(argparse._SubParsersAction):  # type: ignore[type-arg]
+class Verbs(parsing.Verbs):
     """The verbs; the one that is called gets its defaults from its section of the configuration."""
 
     def __call__(
@@ -23,6 +24,8 @@ class Verbs(argparse._SubParsersAction):  # type: ignore[type-arg]
         if values and values[0] in self.choices:
             apply(self.choices[values[0]], values[0])
         super().__call__(parser, namespace, values, option_string)
+        if values and (left := getattr(namespace, argparse._UNRECOGNIZED_ARGS_ATTR, None)):
+            self.choices[values[0]].meant(values[1:]).refuse(left, parser)
 
 
 def options_of(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:

@@ -20,7 +20,7 @@ def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
     up = verbs.add_parser(
         "up",
         help="make an environment unless it is there, start it, and deploy",
-        description="What init, start and deploy do. An environment that is there already is only started.",
+        description="Do what init, start and deploy do. An environment that is there already is only started.",
     )
     add_init_options(up)
     up.add_argument(
@@ -42,9 +42,7 @@ def _up(args: argparse.Namespace) -> None:
 
     wanted = wanted_prefix(args)
     there = wanted.name in wanted.workdir.prefixes()
-    prefix = (
-        wanted.workdir.get_prefix(wanted.name) if there else wanted.workdir.add_prefix(wanted.name, wanted.init_file)
-    )
+    prefix = wanted.workdir.get_prefix(wanted.name) if there else wanted.make()
     if args.set_current:
         wanted.workdir.set_current(wanted.name)
     with shown(list(prefix.topology.domains), sys.stderr) as on_phase:

@@ -29,6 +29,13 @@ class Hypervisor(Protocol):
     def uri(self) -> str:
         """The libvirt connection URI."""
 
+    @property
+    def memory_dir(self) -> str | None:
+        """Directory in which libvirt keeps the memory of machines, as QEMU sees it; none where it is not ours."""
+
+    def reached(self, path: str) -> str:
+        """A path that programs in it see, such that we reach it. Raises HypervisorError when it is not up."""
+
     def running(self) -> bool:
         """Whether it is up; asking starts nothing."""
 
@@ -37,6 +44,9 @@ class Hypervisor(Protocol):
 
     def end(self, grace: float) -> None:
         """End it, if it is ours to end, with everything in it; QEMUs get `grace` seconds to finish their writing."""
+
+    def kill(self, machine: str) -> None:
+        """End the QEMU of a machine as libvirt names it, without a word to it or to libvirt, if it is ours to end."""
 
     def connect(self, address: str, port: int, timeout: float) -> socket.socket:
         """A TCP connection to a guest, tried for up to `timeout` seconds. Raises OSError."""

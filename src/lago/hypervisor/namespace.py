@@ -11,6 +11,8 @@ import os
 from collections.abc import Iterable
 from typing import Final
 
+from . import wire
+
 _MS_NOSUID: Final = 2
 _MS_NODEV: Final = 4
 _MS_BIND: Final = 4096
@@ -36,9 +38,9 @@ def _check(result: int, what: str) -> None:
         raise OSError(number, f"{what}: {os.strerror(number)}")
 
 
-def _mount(source: str, target: str, kind: str | None, flags: int) -> None:
-    encoded = kind.encode() if kind else None
-    _check(_libc.mount(source.encode(), target.encode(), encoded, flags, None), f"mount {target}")
+def _mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
+    encoded, options = kind.encode() if kind else None, data.encode() if data else None
+    _check(_libc.mount(source.encode(), target.encode(), encoded, flags, options), f"mount {target}")
 
 
 def bind(source: str, target: str) -> None:
@@ -73,6 +75,12 @@ def cover(directory: str) -> None:
     if not os.path.exists(os.path.join(parent, ".host")):
         shadow(parent)
     os.mkdir(directory)
+
+
+def make_memory_dir() -> None:
+    """Have a place for the memory of machines: like other memory, it is limited by what the host has."""
+    os.mkdir(wire.MEMORY_DIR, 0o700)
+    _mount("tmpfs", wire.MEMORY_DIR, "tmpfs", _MS_NOSUID | _MS_NODEV, "size=0,mode=0700")
 
 
 def own_mounts() -> None:

@@ -29,6 +29,7 @@ from ..utils import json_text, lock_file, package_hint, write_atomically
 from . import checks, egress, wire
 
 _START_TIMEOUT: Final = 90
+_KILL_TIMEOUT: Final = 10.0
 _CODE: Final = (
     "import sys, json; sys.path.insert(0, sys.argv[1]); "
     "from lago.hypervisor.supervisor import main; main(json.loads(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))"
@@ -40,6 +41,7 @@ class Private:
 
     shared = False
     local = True
+    memory_dir = wire.MEMORY_DIR
 
     def __init__(self, uuid: str, paths: Paths) -> None:
         self._uuid = uuid
@@ -189,6 +191,11 @@ class Private:
         with contextlib.suppress(OSError):
             os.rmdir(os.path.dirname(self._run_dir))
 
+    def kill(self, machine: str) -> None:
+        with contextlib.suppress(OSError):
+            answer, _ = wire.call(self._socket, {"op": "kill", "machine": machine}, _KILL_TIMEOUT)
+            LOG.debug("%s: kill: %s", machine, answer)
+
     def connect(self, address: str, port: int, timeout: float) -> socket.socket:
         request = {"op": "connect", "address": address, "port": port, "timeout": timeout}
         answer, guest = wire.call(self._socket, request, timeout + 5)
@@ -196,10 +203,17 @@ class Private:
             raise ConnectionError(answer.get("error", "no connection"))
         return guest
 
-    def command(self, argv: Sequence[str]) -> list[str]:
+    def reached(self, path: str) -> str:
+        return f"/proc/{self._up()}/root{path}"
+
+    def _up(self) -> int:
         pid = self.pid()
         if pid is None:
             raise HypervisorError("the environment is not running", hint="lago start")
+        return pid
+
+    def command(self, argv: Sequence[str]) -> list[str]:
+        pid = self._up()
         users = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
         return [
             "nsenter",

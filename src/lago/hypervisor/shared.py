@@ -17,6 +17,7 @@ class Shared:
     """Any libvirt URI. Guests are reached over the host's own network."""
 
     shared = True
+    memory_dir = None
 
     def __init__(self, url: str, uuid: str) -> None:
         self._url = url
@@ -43,11 +44,17 @@ class Shared:
         with contextlib.suppress(OSError):
             os.rmdir(os.path.dirname(self._socket_dir))
 
+    def kill(self, machine: str) -> None:
+        """Not ours to end behind libvirt's back."""
+
     def connect(self, address: str, port: int, timeout: float) -> socket.socket:
         return reach(address, port, timeout)
 
     def command(self, argv: Sequence[str]) -> list[str]:
         return list(argv)
+
+    def reached(self, path: str) -> str:
+        return path
 
     def socket_dir(self) -> str:
         os.makedirs(self._socket_dir, mode=0o700, exist_ok=True)

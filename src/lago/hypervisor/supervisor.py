@@ -21,7 +21,7 @@ from . import firewall, namespace, wire
 from .reach import reach
 
 _SIGNALS: Final = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
-_QEMU_CONF: Final = """\
+_QEMU_CONF: Final = f"""\
 user = "root"
 group = "root"
 swtpm_user = "root"
@@ -32,6 +32,8 @@ cgroup_controllers = []
 security_driver = "none"
 namespaces = []
 stdio_handler = "file"
+memory_backing_dir = "{wire.MEMORY_DIR}"
+capability_filters = [ "cpu-unavailable-features" ]
 """
 _NOTIFY: Final = "/run/lago-notify"
 _TPM_CA: Final = "/var/lib/swtpm-localca"
@@ -83,6 +85,7 @@ def _set_up(settings: dict[str, Any]) -> None:
     for directory in ("/run/libvirt", "/var/lib/libvirt", "/var/cache/libvirt", "/var/log/libvirt", "/etc/libvirt"):
         namespace.cover(directory)
     os.makedirs("/etc/libvirt/qemu/networks")
+    namespace.make_memory_dir()
     for ours, theirs in (
         (settings["cache_dir"], "/var/cache/libvirt/qemu"),
         (settings["qemu_log_dir"], "/var/log/libvirt/qemu"),
@@ -177,6 +180,10 @@ def _handle(client: socket.socket) -> None:
             request = wire.receive(client)
             if request["op"] == "stop":
                 end(float(request["grace"]))
+            if request["op"] == "kill":
+                _kill(request["machine"])
+                wire.answer(client, {"ok": True})
+                return
             if request["op"] != "connect":
                 raise ValueError(f"unknown op {request['op']}")
             with reach(request["address"], request["port"], request["timeout"]) as guest:
@@ -185,6 +192,19 @@ def _handle(client: socket.socket) -> None:
         except (OSError, ValueError, KeyError) as error:
             with contextlib.suppress(OSError):
                 wire.answer(client, {"error": str(error)})
+
+
+def _kill(machine: str) -> None:
+    """Return when the QEMU of a machine has ended. Raises OSError if it has none."""
+    import select
+
+    with open(f"/run/libvirt/qemu/{machine}.pid", encoding="ascii") as file:
+        process = os.pidfd_open(int(file.read()))
+    try:
+        signal.pidfd_send_signal(process, signal.SIGKILL)
+        select.select([process], [], [])
+    finally:
+        os.close(process)
 
 
 def end(grace: float) -> NoReturn:

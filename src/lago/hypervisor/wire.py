@@ -1,7 +1,8 @@
 """How a supervisor is spoken to: one JSON line each way per connection, over `<run>/lago.sock`.
 
 `{"op": "connect", "address": ..., "port": ..., "timeout": seconds}` is answered with `{"ok": true}` and a connected
-socket (SCM_RIGHTS); `{"op": "stop", "grace": seconds}` by the end of the supervisor. A failure is `{"error": text}`.
+socket (SCM_RIGHTS); `{"op": "kill", "machine": name}` with `{"ok": true}` when the QEMU of that machine has ended;
+`{"op": "stop", "grace": seconds}` by the end of the supervisor. A failure is `{"error": text}`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Any, Final
 
 SOCKET_NAME: Final = "lago.sock"
 LIBVIRT_SOCKET_NAME: Final = "libvirt-sock"
+MEMORY_DIR: Final = "/run/lago-memory"
+"""Where the memory of machines is, in the private mount namespace."""
 NETNS_FD: Final = 9
 """Descriptor of the private network namespace that the program for the way out inherits."""
 

@@ -54,8 +54,13 @@ class ServiceState(enum.IntEnum):
     """How a service of a guest is."""
 
     MISSING = 0
+    """The guest has no such service."""
+
     INACTIVE = 1
+    """It doesn't run."""
+
     ACTIVE = 2
+    """It runs."""
 
 
 class ServicePlugin(Protocol):

@@ -24,16 +24,18 @@ class Saved(NamedTuple):
     Attributes:
         disks: the layer of each of its disks, by the disk's name.
         memory: the file with its memory, if it ran and that was taken.
+        state: the file with its description and what its devices hold, if the one with memory does not have that.
         nvram: the file with what its firmware keeps, if it has such.
     """
 
     disks: dict[str, str]
     memory: str | None = None
     nvram: str | None = None
+    state: str | None = None
 
     def files(self) -> list[str]:
         """All files."""
-        return [path for path in (*self.disks.values(), self.memory, self.nvram) if path]
+        return [path for path in (*self.disks.values(), self.memory, self.nvram, self.state) if path]
 
 
 class Snapshot(NamedTuple):

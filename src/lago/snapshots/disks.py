@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from .. import disks
 from ..paths import Paths
@@ -22,11 +22,6 @@ class NewTop(NamedTuple):
     disk: Disk
     path: str
     backing: str
-
-
-def writable(domain: Domain) -> list[Disk]:
-    """The disks of a machine that change."""
-    return [disk for disk in domain.disks if disk.format != "iso"]
 
 
 def full(paths: Paths, path: str) -> str:
@@ -54,7 +49,7 @@ def plan(book: Book, domains: Iterable[Domain], below: Mapping[tuple[str, str], 
             backing=below.get((domain.name, disk.name), disk.path),
         )
         for domain in domains
-        for disk in writable(domain)
+        for disk in domain.writable()
     ]
 
 
@@ -111,11 +106,12 @@ def collect(paths: Paths, book: Book, domains: Iterable[Domain], in_use: Iterabl
     candidates = [f"images/{name}" for name in os.listdir(paths.images()) if _is_layer(name, domains)]
     if os.path.isdir(paths.snapshots()):
         candidates += [os.path.relpath(paths.snapshots(name), paths.prefix()) for name in os.listdir(paths.snapshots())]
-    gone = [path for path in candidates if path not in needed]
+    # First, to have room for the book on a full disk; what it says is needed stays.
+    for path in candidates:
+        if path not in needed:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(full(paths, path))
     book.save(paths)
-    for path in gone:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(full(paths, path))
 
 
 def tops_of(book: Book, domains: Iterable[Domain]) -> set[str]:
@@ -124,9 +120,16 @@ def tops_of(book: Book, domains: Iterable[Domain]) -> set[str]:
 
 
 def _is_layer(name: str, domains: Iterable[Domain]) -> bool:
-    """Whether a file in the directory of images is one of a disk, be it its first or a later layer."""
-    stems = [f"{domain.name}_{disk.name}." for domain in domains for disk in writable(domain)]
+    """Whether a file in the directory of images is one of a disk, be it its first or a later layer, or half of one."""
+    stems = [f"{domain.name}_{disk.name}." for domain in domains for disk in domain.writable()]
+    if name.startswith("."):
+        # What `utils.beside` named, and a killed Lago left.
+        return name.startswith(tuple(f".{stem}" for stem in stems))
     return any(name.startswith(stem) and name.endswith((".qcow2", ".raw")) for stem in stems)
+
+
+_LONG: Final = 8
+"""Layers that a disk may have which nobody needs but those over them, as long as another prefix shares some."""
 
 
 class Merge(NamedTuple):
@@ -140,7 +143,8 @@ class Merge(NamedTuple):
 def merges(paths: Paths, book: Book, tops: Iterable[str]) -> list[Merge]:
     """What can be merged so that chains of disks stay short.
 
-    A file that another prefix shares, as forks do, is left as it is.
+    A file that another prefix shares, as forks do, is left as it is. To merge it into another would free nothing, and
+    might copy much, so that is only done when there are many.
     """
     frozen = {path for one in book.snapshots.values() for vm in one.vms.values() for path in vm.disks.values()}
     kept = frozen | set(tops)
@@ -151,9 +155,17 @@ def merges(paths: Paths, book: Book, tops: Iterable[str]) -> list[Merge]:
         while layer.backing in book.layers and layer.backing not in kept and backings.count(layer.backing) == 1:
             lower.append(layer.backing)
             layer = book.layers[layer.backing]
-        if lower and path in kept and os.stat(full(paths, path)).st_nlink == 1:
+        shared = [at for at, one in enumerate(lower) if _shared(paths, one)]
+        if shared and len(lower) < _LONG:
+            lower = lower[: shared[0]]
+            layer = book.layers[[path, *lower][-1]]
+        if lower and path in kept and not _shared(paths, path):
             found.append(Merge(path, tuple(lower), layer))
     return found
+
+
+def _shared(paths: Paths, path: str) -> bool:
+    return os.stat(full(paths, path)).st_nlink > 1
 
 
 def merge(paths: Paths, book: Book, one: Merge) -> None:

@@ -41,7 +41,7 @@ def unpacked(paths: Paths, path: str) -> Iterator[str]:
         return
     temporary = beside(found)
     try:
-        run(["zstd", "-q", "-d", "-f", found, "-o", temporary], hint="is the disk full?")
+        run(["zstd", "-q", "-d", "-f", "--sparse", found, "-o", temporary], hint="is the disk full?")
         yield temporary
     finally:
         with contextlib.suppress(FileNotFoundError):

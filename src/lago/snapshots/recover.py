@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import libvirt
 
 from ..log import LOG
-from ..virt import checkpoint
+from ..virt import checkpoint, migration, ram
 from . import disks
 from .book import Book
 from .remove import live_layers
@@ -23,7 +23,12 @@ def recover(env: VirtEnv) -> None:
         return
     vms = list(env.get_vms().values())
     for vm in vms:
-        if vm.libvirt_state()[0] == libvirt.VIR_DOMAIN_PAUSED:
+        if vm.libvirt_state()[0] != libvirt.VIR_DOMAIN_PAUSED:
+            continue
+        if ram.in_files(vm) and migration.waits(vm.domain()):
+            LOG.warning("%s was being brought back when Lago was killed, and is down", vm.name())
+            vm.stop()
+        else:
             LOG.warning("%s stood still since Lago was killed, and goes on", vm.name())
             checkpoint.resume(vm)
     book.busy = False

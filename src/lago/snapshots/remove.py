@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..utils import in_parallel
 from ..virt import checkpoint
 from . import disks
 from .book import Book
@@ -27,13 +28,17 @@ def tidy(env: VirtEnv, book: Book) -> None:
     live = live_layers(env)
     disks.collect(paths, book, domains, live)
     used = {path for top in live for path in book.chain(top)}
-    for one in disks.merges(paths, book, disks.tops_of(book, domains)):
-        if one.path in live:
-            vm, dev = live[one.path]
-            checkpoint.pull(vm, dev, disks.full(paths, one.below.backing))
-            disks.merged(paths, book, one)
-        elif one.path not in used:
-            disks.merge(paths, book, one)
+    found = disks.merges(paths, book, disks.tops_of(book, domains))
+    for one in [one for one in found if one.path not in used]:
+        disks.merge(paths, book, one)
+
+    def pull(one: disks.Merge) -> disks.Merge:
+        vm, dev = live[one.path]
+        checkpoint.pull(vm, dev, disks.full(paths, one.below.backing))
+        return one
+
+    for one in in_parallel(pull, [one for one in found if one.path in live], what="merge layers"):
+        disks.merged(paths, book, one)
 
 
 def live_layers(env: VirtEnv) -> dict[str, tuple[VM, str]]:

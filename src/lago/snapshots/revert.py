@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from .. import config
 from ..errors import LagoError
 from ..log import task
-from ..utils import in_parallel
+from ..utils import in_parallel, meanwhile, no_errand
 from . import disks, memories
 from .book import Book, Snapshot
 from .remove import tidy
@@ -20,10 +21,15 @@ if TYPE_CHECKING:
     from ..virt.readiness import Phase
 
 
-def revert(env: VirtEnv, name: str, names: Iterable[str], on_phase: Phase) -> None:
+def revert(
+    env: VirtEnv, name: str, names: Iterable[str], on_phase: Phase, beside: Callable[[], None] = no_errand
+) -> None:
     """Go back with those machines of the snapshot that are named; what they did since is lost.
 
     Returns when all that run answer ssh.
+
+    Args:
+        beside: done while they are waited for.
 
     Raises:
         LagoError: there is no such snapshot, or files of it are missing.
@@ -46,7 +52,7 @@ def revert(env: VirtEnv, name: str, names: Iterable[str], on_phase: Phase) -> No
             env.ensure()
         with task("Stop machines"):
             ending = [vm for vm in vms if env.live and vm.alive()]
-            in_parallel(lambda vm: vm.stop(), ending, what="stop VMs")
+            in_parallel(_end, ending, what="stop VMs")
     except BaseException:
         disks.drop(paths, tops)
         raise
@@ -67,7 +73,7 @@ def revert(env: VirtEnv, name: str, names: Iterable[str], on_phase: Phase) -> No
         in_parallel(checkpoint.resume, running, what="go on")
     book.busy = False
     book.save(paths)
-    with task("Wait for ssh"):
+    with task("Wait for ssh"), meanwhile(beside):
         in_parallel(lambda vm: _ready(vm, on_phase), running, what="wait for ssh", cancel=env.cancelled.set)
     tidy(env, book)
     if env.live:
@@ -84,18 +90,28 @@ def _check(env: VirtEnv, snapshot: Snapshot) -> None:
         )
 
 
+def _end(vm: VM) -> None:
+    # What it holds of its disks is not wanted any more, and libvirt looks for its end only every 0.2 s.
+    vm.env.hypervisor.kill(vm.libvirt_name())
+    vm.stop()
+
+
 def _restore(vm: VM, snapshot: Snapshot, on_phase: Phase) -> None:
     from ..virt import checkpoint
 
     on_phase(vm.name(), "coming back")
-    tops = {disk.dev: disks.full(vm.env.paths, disk.path) for disk in disks.writable(vm.spec)}
-    with memories.unpacked(vm.env.paths, str(snapshot.vms[vm.name()].memory)) as memory:
-        checkpoint.restore(vm, memory, tops)
+    tops = {disk.dev: disks.full(vm.env.paths, disk.path) for disk in vm.spec.writable()}
+    paths, saved = vm.env.paths, snapshot.vms[vm.name()]
+    with memories.unpacked(paths, str(saved.memory)) as memory:
+        if saved.state:
+            checkpoint.restore_apart(vm, memory, disks.full(paths, saved.state), tops)
+        else:
+            checkpoint.restore(vm, memory, tops)
 
 
 def _ready(vm: VM, on_phase: Phase) -> None:
     from ..virt import checkpoint
 
     if vm.spec.ip:
-        vm.wait_for_ssh(on_phase, checkpoint.clock_command())
+        vm.wait_for_ssh(config.get("ssh_tries"), on_phase, checkpoint.clock_command(), listens=True)
     on_phase(vm.name(), "up")

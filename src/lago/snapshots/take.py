@@ -20,6 +20,7 @@ from .disks import NewTop
 from .remove import tidy
 
 if TYPE_CHECKING:
+    from ..paths import Paths
     from ..virt import VM, VirtEnv
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
@@ -34,6 +35,7 @@ def take(
     description: str = "",
     replace: bool = False,
     compress: bool = False,
+    settled: bool = True,
 ) -> Snapshot:
     """Take a snapshot of machines. If it fails, all go on as before and nothing of it is kept.
 
@@ -41,6 +43,7 @@ def take(
         disk_only: leave out the memory of those that run, which then only hold what they write for a moment.
         replace: let it take the place of another of the same name.
         compress: pack memory, when machines run again; a revert has to unpack it.
+        settled: return when it is sure to survive a power failure; otherwise see `settle`.
 
     Raises:
         LagoError: the name is taken or can't be one.
@@ -61,12 +64,13 @@ def take(
     below = {
         (vm.name(), disk.name): disks.in_book(paths, live[vm.name()][disk.dev])
         for vm in running
-        for disk in disks.writable(vm.spec)
+        for disk in vm.spec.writable()
     }
     tops = disks.plan(book, [vm.spec for vm in vms], below)
     os.makedirs(paths.snapshots(), exist_ok=True)
     number = book.number()
     memory = {vm.name(): f"snapshots/{number}.{vm.name()}.mem" for vm in running if not disk_only}
+    state = {vm.name(): f"snapshots/{number}.{vm.name()}.state" for vm in running if memory and checkpoint.splits(vm)}
     firmware = [vm for vm in vms if os.path.exists(paths.nvram(vm.name()))]
     nvram = {vm.name(): f"snapshots/{number}.{vm.name()}.nvram" for vm in firmware}
     before = {vm: dict(disks_) for vm, disks_ in book.tops.items()}
@@ -76,15 +80,14 @@ def take(
     instant = time.time()
     try:
         with task("Save machines"):
-            pause = _save(env, running, tops, memory, nvram, disk_only=disk_only)
+            pause = _save(env, running, tops, memory, state, nvram, disk_only=disk_only)
         if compress:
             with task("Compress memory"):
                 in_parallel(partial(memories.pack, paths), memory.values(), what="compress memory")
             memory = {vm: memories.packed(path) for vm, path in memory.items()}
     except BaseException:
-        _undo(env, book, running, tops, before, [*memory.values(), *nvram.values()])
+        _undo(env, book, running, tops, before, [*memory.values(), *state.values(), *nvram.values()])
         raise
-    in_parallel(sync, [disks.full(paths, path) for path in (*memory.values(), *nvram.values())], what="write to disk")
     taken = Snapshot(
         name=name,
         created=instant,
@@ -93,6 +96,7 @@ def take(
                 disks={top.disk.name: top.backing for top in tops if top.vm == vm.name()},
                 memory=memory.get(vm.name()),
                 nvram=nvram.get(vm.name()),
+                state=state.get(vm.name()),
             )
             for vm in vms
         },
@@ -100,6 +104,8 @@ def take(
         description=description,
         pause=round(pause, 3),
     )
+    if settled:
+        settle(paths, taken)
     replaced = book.snapshots.pop(name, None)
     book.snapshots[name] = taken
     book.current, book.busy = name, False
@@ -109,11 +115,18 @@ def take(
     return taken
 
 
+def settle(paths: Paths, snapshot: Snapshot) -> None:
+    """Return when the files of a snapshot, in this prefix, are sure to survive a power failure. Raises OSError."""
+    written = [path for saved in snapshot.vms.values() for path in (saved.memory, saved.state, saved.nvram) if path]
+    in_parallel(lambda path: sync(disks.full(paths, path)), written, what="write to disk")
+
+
 def _save(
     env: VirtEnv,
     running: Sequence[VM],
     tops: Sequence[NewTop],
     memory: Mapping[str, str],
+    state: Mapping[str, str],
     nvram: Mapping[str, str],
     *,
     disk_only: bool,
@@ -121,13 +134,19 @@ def _save(
     """Save what runs; the seconds for which it stood still."""
     from ..virt import checkpoint
 
-    def one(vm: VM) -> None:
+    def save_apart(vm: VM) -> None:
+        files = [disks.full(env.paths, where[vm.name()]) for where in (memory, state)]
+        checkpoint.save_apart(vm, *files)
+
+    def save(vm: VM) -> None:
         images = {top.disk.dev: disks.full(env.paths, top.path) for top in tops if top.vm == vm.name()}
-        file = memory.get(vm.name())
+        file = None if vm.name() in state else memory.get(vm.name())
         checkpoint.save(vm, images, disks.full(env.paths, file) if file else None)
 
     with _quiet(running) if disk_only else _paused(running) as standing:
-        in_parallel(one, running, what="save machines")
+        # What a full disk stops comes first, when all is still as it was.
+        in_parallel(save_apart, [vm for vm in running if vm.name() in state], what="save memory")
+        in_parallel(save, running, what="save machines")
         for vm, path in nvram.items():
             shutil.copyfile(env.paths.nvram(vm), disks.full(env.paths, path))
     return standing[0]
@@ -178,6 +197,10 @@ def _undo(
     """Let tops be what they were, but for machines that write to the new ones already: those lie over the old ones."""
     from ..virt import checkpoint
 
+    # First, to have room for the book on a full disk.
+    for path in memory:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(disks.full(env.paths, path))
     try:
         written = {path for vm in running if vm.alive() for path in checkpoint.live_tops(vm).values()}
     except LagoError as error:
@@ -194,6 +217,3 @@ def _undo(
     book.busy = False
     book.save(env.paths)
     disks.drop(env.paths, unused)
-    for path in memory:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(disks.full(env.paths, path))

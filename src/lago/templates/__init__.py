@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from .. import config
-from .providers import BuildProvider, FileSystemTemplateProvider, Provider
-from .repository import EMBEDDED, Template, TemplateRepository, TemplateVersion
+from .imported import imported
+from .providers import (
+    BuildProvider,
+    CloudImageProvider,
+    FileSystemTemplateProvider,
+    HttpTemplateProvider,
+    Provider,
+)
+from .repository import CATALOGUE, EMBEDDED, Template, TemplateRepository, TemplateVersion, find_repo_by_name
 from .store import TemplateStore
 
 __all__ = [
     "BuildProvider",
+    "CloudImageProvider",
     "FileSystemTemplateProvider",
+    "HttpTemplateProvider",
     "Provider",
     "Template",
     "TemplateRepository",
@@ -17,6 +26,7 @@ __all__ = [
     "TemplateVersion",
     "default_repository",
     "default_store",
+    "find_repo_by_name",
 ]
 
 
@@ -26,5 +36,13 @@ def default_store() -> TemplateStore:
 
 
 def default_repository() -> TemplateRepository:
-    """The repository of the configuration, `template_repo_path`, or the one that comes with Lago."""
-    return TemplateRepository.from_url(config.get("template_repo_path") or EMBEDDED)
+    """The repository of the configuration, `template_repo_path` or else `template_repo_name`, or those of Lago.
+
+    What was made or taken into the store on this host is always among its templates.
+    """
+    ours = imported(default_store())
+    if path := config.get("template_repo_path"):
+        return TemplateRepository.from_url(path).with_more(ours)
+    if name := config.get("template_repo_name"):
+        return find_repo_by_name(name).with_more(ours)
+    return TemplateRepository.from_url(EMBEDDED).with_more(TemplateRepository.from_url(CATALOGUE), ours)

@@ -1,4 +1,4 @@
-"""Where images come from: a directory, or a build on this host."""
+"""Where images come from: a web server, a directory, or a build on this host."""
 
 from __future__ import annotations
 
@@ -6,9 +6,15 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, Final, Protocol
 
-from ..errors import TemplateError
+from ..errors import FetchError, TemplateError
+from ..fetch import Stream, read_text
+from ..utils import sha256
+from . import checksums
+from .checksums import Checksum
+from .receive import copy_image, fetch_image
 
 EXTRAS: Final = ("kernel", "kernel-efi", "initrd")
 """Files that may lie beside an image, as `<image>.kernel` and so on, for machines that boot without a boot loader.
@@ -19,11 +25,11 @@ EXTRAS: Final = ("kernel", "kernel-efi", "initrd")
 class Provider(Protocol):
     """What a repository's source can do."""
 
-    def download_image(self, handle: str, dest: str) -> None:
-        """Write the image to `dest`, and its `EXTRAS`, if any, beside it."""
+    def download_image(self, handle: str, dest: str) -> str:
+        """Write the image to `dest`, verified, and its `EXTRAS`, if any, beside it; its SHA-256."""
 
     def get_hash(self, handle: str) -> str | None:
-        """The published checksum of the image, hexadecimal; None when the source doesn't know it beforehand."""
+        """The published checksum, hexadecimal; None when the source doesn't know it beforehand."""
 
     def get_metadata(self, handle: str) -> dict[str, Any]:
         """What the source says about the image."""
@@ -38,11 +44,11 @@ class FileSystemTemplateProvider:
     def __init__(self, root: str) -> None:
         self._root = _expanded(root)
 
-    def download_image(self, handle: str, dest: str) -> None:
-        """Copy the image to `dest`, and its kernels and initrd beside it."""
-        source = self._path(handle)
+    def download_image(self, handle: str, dest: str) -> str:
+        """Copy the image to `dest`, unpacked, and its kernels and initrd beside it."""
+        source, digest = self._path(handle), self.get_hash(handle)
         try:
-            shutil.copyfile(source, dest)
+            found = copy_image(source, dest, Checksum(digest, f"{source}.hash") if digest else None)
             for extra in EXTRAS:
                 if os.path.exists(f"{source}.{extra}"):
                     shutil.copyfile(f"{source}.{extra}", f"{dest}.{extra}")
@@ -50,22 +56,15 @@ class FileSystemTemplateProvider:
             raise TemplateError(
                 f"there is no image {source}", hint="check `root` of the source in the repository document"
             ) from None
+        return found
 
     def get_hash(self, handle: str) -> str | None:
-        """The checksum in `<handle>.hash`."""
-        text = self._read(f"{handle}.hash")
-        return text.split()[0] if text and text.split() else None
+        """The checksum in `<handle>.hash`, of the image unpacked."""
+        return _word(self._read(f"{handle}.hash"))
 
     def get_metadata(self, handle: str) -> dict[str, Any]:
         """The JSON in `<handle>.metadata`."""
-        text = self._read(f"{handle}.metadata")
-        try:
-            metadata = json.loads(text or "{}")
-        except ValueError as error:
-            raise TemplateError(f"{self._path(handle)}.metadata is not JSON", details=str(error)) from None
-        if not isinstance(metadata, dict):
-            raise TemplateError(f"{self._path(handle)}.metadata is not a JSON object")
-        return metadata
+        return _metadata(self._read(f"{handle}.metadata"), f"{self._path(handle)}.metadata")
 
     def revision(self, handle: str) -> str:  # noqa: ARG002 (every provider has it)
         """Always empty: versions of files have their own names."""
@@ -82,20 +81,107 @@ class FileSystemTemplateProvider:
             return None
 
 
+class HttpTemplateProvider:
+    """Images below the address `baseurl`, each with `<handle>.hash` and `<handle>.metadata` beside it.
+
+    `<handle>.xz` is preferred where there is one.
+    """
+
+    def __init__(self, baseurl: str) -> None:
+        self._base = baseurl.rstrip("/") + "/"
+
+    def download_image(self, handle: str, dest: str) -> str:
+        """Fetch the image to `dest`, unpacked."""
+        digest, source = self.get_hash(handle), f"{self._base}{handle}.hash"
+        checksum = Checksum(digest, source) if digest else None
+        return fetch_image(lambda have, validator: self._open(handle, have, validator), dest, checksum)
+
+    def get_hash(self, handle: str) -> str | None:
+        """The checksum in `<handle>.hash`, of the image unpacked."""
+        return _word(self._read(handle, ".hash"))
+
+    def get_metadata(self, handle: str) -> dict[str, Any]:
+        """The JSON in `<handle>.metadata`."""
+        return _metadata(self._read(handle, ".metadata"), f"{self._base}{handle}.metadata")
+
+    def revision(self, handle: str) -> str:  # noqa: ARG002 (every provider has it)
+        """Always empty: versions of files have their own names."""
+        return ""
+
+    def _open(self, handle: str, have: int, validator: str) -> Stream:
+        try:
+            return Stream(f"{self._base}{handle}.xz", have, validator)
+        except FetchError as error:
+            if error.code is None:
+                raise
+        return Stream(f"{self._base}{handle}", have, validator)
+
+    def _read(self, handle: str, suffix: str) -> str | None:
+        for name in (f"{handle}.xz{suffix}", f"{handle}{suffix}"):
+            try:
+                return read_text(self._base + name)
+            except FetchError as error:
+                if error.code not in (404, 410):
+                    raise
+        return None
+
+
+class CloudImageProvider:
+    """Images below the address `baseurl`, as distributions publish them: with a file of checksums in their directory.
+
+    In the last part of a handle `*` stands for anything: of several images the newest by its name is meant. Each new
+    checksum makes a new version.
+
+    Args:
+        checksums: name of that file; `{name}` in it stands for the name of the image.
+    """
+
+    def __init__(self, baseurl: str, checksums: str) -> None:
+        self._base = baseurl.rstrip("/") + "/"
+        self._checksums = checksums
+        # Asked once, so that everything is about the same image.
+        self._found = cache(self._find)
+
+    def download_image(self, handle: str, dest: str) -> str:
+        """Fetch the image to `dest`, unpacked."""
+        url, checksum = self._found(handle)
+        return fetch_image(lambda have, validator: Stream(url, have, validator), dest, checksum)
+
+    def get_hash(self, handle: str) -> str | None:
+        """The published checksum, of the image as it is fetched."""
+        return self._found(handle)[1].digest
+
+    def get_metadata(self, handle: str) -> dict[str, Any]:  # noqa: ARG002 (every provider has it)
+        """Nothing: the repository document knows."""
+        return {}
+
+    def revision(self, handle: str) -> str:
+        """The beginning of the checksum."""
+        return self._found(handle)[1].digest[:8]
+
+    def _find(self, handle: str) -> tuple[str, Checksum]:
+        directory, slash, name = handle.rpartition("/")
+        place = f"{self._base}{directory}{slash}"
+        source = place + self._checksums.replace("{name}", name)
+        name, digest = checksums.find(read_text(source), name, source, own="{name}" in self._checksums)
+        return place + name, Checksum(digest, source, packed=True)
+
+
 class BuildProvider:
     """Images built on this host; a handle is the name of a recipe."""
 
     def __init__(self) -> None:
         self._metadata: dict[str, dict[str, Any]] = {}
 
-    def download_image(self, handle: str, dest: str) -> None:
+    def download_image(self, handle: str, dest: str) -> str:
         """Build the image."""
-        from .build import build
+        from .build import build, get_recipe
 
         work = f"{dest}.work"
         os.mkdir(work)
-        self._metadata[handle] = build(handle, dest, work)
+        self._metadata[handle] = build(get_recipe(handle), dest, work)
         shutil.rmtree(work)
+        return sha256(dest)
 
     def get_hash(self, handle: str) -> str | None:  # noqa: ARG002 (every provider has it)
         """None: nobody knows it before."""
@@ -116,18 +202,37 @@ def _expanded(path: str) -> str:
     return os.path.expanduser(os.path.expandvars(path))
 
 
+def _word(text: str | None) -> str | None:
+    return text.split()[0] if text and text.split() else None
+
+
+def _metadata(text: str | None, source: str) -> dict[str, Any]:
+    try:
+        metadata = json.loads(text or "{}")
+    except ValueError as error:
+        raise TemplateError(f"{source} is not JSON", details=str(error)) from None
+    if not isinstance(metadata, dict):
+        raise TemplateError(f"{source} is not a JSON object")
+    return metadata
+
+
+_KINDS: Final[dict[str, Callable[..., Provider]]] = {
+    "build": BuildProvider,
+    "cloud": CloudImageProvider,
+    "file": FileSystemTemplateProvider,
+    "http": HttpTemplateProvider,
+}
+
+
 def make_provider(name: str, source: Mapping[str, Any]) -> Provider:
     """The provider that a source of a repository document describes."""
-    kinds: dict[str, Callable[..., Provider]] = {"file": FileSystemTemplateProvider, "build": BuildProvider}
     kind = source.get("type")
-    if kind not in kinds:
+    if kind not in _KINDS:
         raise TemplateError(
-            f"the source {name} has the unknown type {kind}", hint=f"known types are: {', '.join(sorted(kinds))}"
+            f"the source {name} has the unknown type {kind}", hint=f"known types are: {', '.join(_KINDS)}"
         )
     arguments = source.get("args") or {}
     try:
-        return kinds[str(kind)](**arguments)
-    except TypeError:
-        raise TemplateError(
-            f"the source {name} of type {kind} has the wrong args: {', '.join(arguments) or 'none'}"
-        ) from None
+        return _KINDS[kind](**arguments)
+    except (TypeError, AttributeError):
+        raise TemplateError(f"the source {name} of type {kind} has the wrong args: {json.dumps(arguments)}") from None

@@ -4,48 +4,86 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from .. import config
 from ..errors import TemplateError
+from ..fetch import read_text
 from ..utils import near
 from .providers import Provider, make_provider
 
 EMBEDDED: Final = os.path.join(os.path.dirname(__file__), "data", "repository.json")
-"""The one that comes with Lago."""
-"""Stands for the repository that comes with Lago."""
+"""The one that comes with Lago: what is built on this host."""
+
+CATALOGUE: Final = os.path.join(os.path.dirname(__file__), "catalogue.json")
+"""The other that comes with Lago: what distributions publish."""
+
+_REVISION: Final = re.compile(r"\.[0-9a-f]{8}$")
+
+
+def base_of(identity: str) -> str:
+    """The identity of a version without its revision."""
+    return _REVISION.sub("", identity)
 
 
 class TemplateVersion:
-    """One image of a template."""
+    """One image of a template.
 
-    def __init__(self, name: str, source: Provider, handle: str, timestamp: float) -> None:
-        self.name = name
+    Attributes:
+        base: `<repository>:<template>:<version>`.
+        known: the metadata in the repository document.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        source: Provider,
+        handle: str,
+        timestamp: float,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.base = name
         self._source = source
         self._handle = handle
         self._timestamp = timestamp
+        self.known = metadata or {}
+        self._name: str | None = None
         self._hash: str | None = None
         self._metadata: dict[str, Any] | None = None
+
+    @property
+    def name(self) -> str:
+        """Its identity: `base`, and the revision if its source has several of the same name.
+
+        Raises:
+            FetchError: the source can't be asked.
+        """
+        if self._name is None:
+            revision = self._source.revision(self._handle)
+            self._name = self.base + (f".{revision}" if revision else "")
+        return self._name
 
     def timestamp(self) -> float:
         """When it was published; the latest version is the one with the largest."""
         return self._timestamp
 
     def get_hash(self) -> str | None:
-        """The published checksum of the image, if its source knows one beforehand."""
+        """The published checksum, if its source knows one beforehand."""
         if self._hash is None:
             self._hash = self._source.get_hash(self._handle)
         return self._hash
 
     def get_metadata(self) -> dict[str, Any]:
-        """What its source says about it; of an image that is built, only after `download`."""
+        """What the repository and its source say about it; of an image that is built, only after `download`."""
         if self._metadata is None:
-            self._metadata = self._source.get_metadata(self._handle)
+            self._metadata = {**self.known, **self._source.get_metadata(self._handle)}
         return self._metadata
 
-    def download(self, dest: str) -> None:
-        """Write the image to `dest`, and what belongs to it beside it."""
-        self._source.download_image(self._handle, dest)
+    def download(self, dest: str) -> str:
+        """Write the image to `dest`, verified, and what belongs to it beside it; its SHA-256."""
+        return self._source.download_image(self._handle, dest)
 
 
 class Template:
@@ -79,38 +117,51 @@ class Template:
 
 
 class TemplateRepository:
-    """A repository document `dom` that was read from `path`."""
+    """A repository document `dom` that was read from `path`.
 
-    def __init__(self, dom: Mapping[str, Any], path: str | None = None) -> None:
+    Args:
+        more: repositories whose templates it has too; versions of one name come together.
+    """
+
+    def __init__(
+        self, dom: Mapping[str, Any], path: str | None = None, more: tuple[TemplateRepository, ...] = ()
+    ) -> None:
         self._dom = dom
         self._path = path
+        self._more = more
         self._providers: dict[str, Provider] = {}
         where = path or "the repository document"
         for member in ("name", "sources", "templates"):
             if member not in dom:
                 raise TemplateError(f"{where} has no member `{member}`")
+        self._sources = _mapping(dom["sources"], f"`sources` of {where}")
+        self._templates = _mapping(dom["templates"], f"`templates` of {where}")
+        self.name = str(dom["name"])
+        """First part of the names of its versions."""
 
     @classmethod
     def from_url(cls, path: str) -> TemplateRepository:
-        """Read the repository document in a file."""
-        try:
-            with open(os.path.expanduser(path), encoding="utf-8") as file:
-                dom = json.load(file)
-        except OSError as error:
-            raise TemplateError(
-                f"cannot read the template repository {path}: {error.strerror}",
-                hint="choose another with --template-repo-path, or leave it out for the one that comes with Lago",
-            ) from None
-        except ValueError as error:
-            raise TemplateError(f"the template repository {path} is not JSON", details=str(error)) from None
-        if not isinstance(dom, dict):
-            raise TemplateError(f"the template repository {path} is not a JSON object")
-        return cls(dom, path)
+        """Read the repository document in a file, or at an address.
 
-    @property
-    def name(self) -> str:
-        """First part of the names of its versions."""
-        return str(self._dom["name"])
+        Raises:
+            TemplateError: it can't be read, or is none.
+            FetchError: it can't be had.
+        """
+        try:
+            dom = json.loads(_text(path))
+        except json.JSONDecodeError as error:
+            raise TemplateError(
+                f"the template repository {path} is not JSON",
+                details=f"line {error.lineno}, column {error.colno}: {error.msg}",
+                hint="correct it there; or is that another file?",
+            ) from None
+        return cls(_mapping(dom, f"the template repository {path}"), path)
+
+    from_file = from_url
+
+    def with_more(self, *more: TemplateRepository) -> TemplateRepository:
+        """The same, with the templates of others."""
+        return TemplateRepository(self._dom, self._path, more)
 
     @property
     def path(self) -> str | None:
@@ -118,8 +169,8 @@ class TemplateRepository:
         return self._path
 
     def names(self) -> list[str]:
-        """Names of its templates."""
-        return sorted(self._dom["templates"])
+        """Names of the templates."""
+        return sorted({*self._templates, *(name for other in self._more for name in other.names())})
 
     def get_by_name(self, name: str) -> Template:
         """The template of that name.
@@ -127,28 +178,84 @@ class TemplateRepository:
         Raises:
             TemplateError: there is none; the hint has near names.
         """
-        spec = self._dom["templates"].get(name)
-        if spec is None:
+        versions: dict[str, TemplateVersion] = {}
+        for other in self._more:
+            if name in other.names():
+                versions |= other.get_by_name(name).versions
+        if name in self._templates:
+            spec = _mapping(self._templates[name], f"the template {name} of {self._path}")
+            own = _mapping(spec.get("versions") or {}, f"`versions` of the template {name} of {self._path}")
+            metadata = _mapping(spec.get("metadata") or {}, f"`metadata` of the template {name} of {self._path}")
+            versions |= {ver: self._version(name, ver, data, metadata) for ver, data in own.items()}
+        elif not versions:
             raise TemplateError(f"the repository {self.name} has no template {name}", hint=near(name, self.names()))
-        return Template(name, {ver: self._version(name, ver, data) for ver, data in spec.get("versions", {}).items()})
+        return Template(name, versions)
 
-    def _version(self, template: str, version: str, data: Mapping[str, Any]) -> TemplateVersion:
+    def _version(self, template: str, version: str, data: Any, metadata: Mapping[str, Any]) -> TemplateVersion:
+        what = f"version {version} of the template {template} of {self._path}"
+        data = _mapping(data, what)
         try:
-            provider = self._provider(data["source"])
-            handle = data["handle"]
-            timestamp = float(data["timestamp"])
+            source, handle, timestamp = data["source"], str(data["handle"]), float(data["timestamp"])
         except KeyError as error:
-            raise TemplateError(
-                f"version {version} of the template {template} has no member `{error.args[0]}` in {self._path}"
-            ) from None
-        revision = provider.revision(handle)
-        identity = f"{self.name}:{template}:{version}" + (f".{revision}" if revision else "")
-        return TemplateVersion(identity, provider, handle, timestamp)
+            raise TemplateError(f"{what} has no member `{error.args[0]}`") from None
+        except (TypeError, ValueError):
+            raise TemplateError(f"{what}: its timestamp is no number of seconds: {data['timestamp']!r}") from None
+        more = _mapping(data.get("metadata") or {}, f"`metadata` of {what}")
+        identity = f"{self.name}:{template}:{version}"
+        return TemplateVersion(identity, self._provider(source), handle, timestamp, {**metadata, **more})
 
     def _provider(self, name: str) -> Provider:
         if name not in self._providers:
-            source = self._dom["sources"].get(name)
-            if source is None:
-                raise TemplateError(f"the repository {self.name} has no source {name}")
+            if name not in self._sources:
+                raise TemplateError(f"the repository {self.name} has no source {name}", hint=near(name, self._sources))
+            source = _mapping(self._sources[name], f"the source {name} of {self._path}")
             self._providers[name] = make_provider(name, source)
         return self._providers[name]
+
+
+def _text(path: str) -> str:
+    if "://" in path:
+        return read_text(path)
+    try:
+        with open(os.path.expanduser(path), encoding="utf-8") as file:
+            return file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise TemplateError(
+            f"cannot read the template repository {path}: {getattr(error, 'strerror', error)}",
+            hint="choose another with --template-repo-path, or leave it out for the one that comes with Lago",
+        ) from None
+
+
+def _mapping(value: Any, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TemplateError(f"{what} is not a JSON object")
+    return value
+
+
+def find_repo_by_name(name: str, repo_dir: str | None = None) -> TemplateRepository:
+    """The repository of that name, of all documents (`*.json`) below a directory, or of those that come with Lago.
+
+    Args:
+        repo_dir: the directory, in place of the setting `template_repos`.
+
+    Raises:
+        TemplateError: there is none; the hint has near names.
+    """
+    directory = repo_dir or config.template_repos()
+    known = {}
+    for path in (*_documents(directory), EMBEDDED, CATALOGUE):
+        try:
+            repository = TemplateRepository.from_url(path)
+        except TemplateError:
+            # There may be JSON of other kinds.
+            continue
+        if repository.name == name:
+            return repository
+        known[repository.name] = path
+    raise TemplateError(f"there is no template repository {name} in {directory}", hint=near(name, known))
+
+
+def _documents(directory: str) -> Iterator[str]:
+    for place, directories, files in os.walk(directory):
+        directories[:] = sorted(one for one in directories if one != ".git")
+        yield from (os.path.join(place, file) for file in sorted(files) if file.endswith(".json"))

@@ -8,22 +8,26 @@ image comes last, by a rename; before that everything is in a directory whose na
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
 
-from ..errors import HostError, TemplateError
+from .. import disks
+from ..errors import DiskError, FetchError, HostError, LockTimeout, TemplateError
 from ..log import task
 from ..topology import TemplateImage
-from ..utils import json_text, lock_file, sync, write_atomically
+from ..utils import json_text, lock_file, near, sha256, sync
 from .providers import EXTRAS
-from .repository import TemplateVersion
+from .repository import TemplateVersion, base_of
+from .users import Users
 
-_OTHERS = (".hash", ".metadata", ".lock", ".users", ".tmp", *(f".{extra}" for extra in EXTRAS))
-_PATIENCE = 3600.0
-_QCOW2 = b"QFI\xfb"
+_OTHERS: Final = (".hash", ".metadata", *(f".{extra}" for extra in EXTRAS))
+_NO_IMAGES: Final = (*_OTHERS, ".lock", ".users", ".tmp")
+_PATIENCE: Final = 3600.0
+_QCOW2: Final = b"QFI\xfb"
 
 
 class TemplateStore:
@@ -31,9 +35,10 @@ class TemplateStore:
 
     def __init__(self, path: str) -> None:
         self._root = os.path.abspath(path)
+        self.users = Users(self._root)
 
     def __contains__(self, version: TemplateVersion) -> bool:
-        return os.path.exists(self._path(version.name))
+        return self.has(version.name)
 
     @property
     def path(self) -> str:
@@ -44,8 +49,19 @@ class TemplateStore:
         """Identities of the images in it."""
         with contextlib.suppress(FileNotFoundError):
             names = os.listdir(self._root)
-            return sorted(n for n in names if n.count(":") == 2 and not n.startswith(".") and not n.endswith(_OTHERS))
+            return sorted(
+                n for n in names if n.count(":") == 2 and not n.startswith(".") and not n.endswith(_NO_IMAGES)
+            )
         return []
+
+    def has(self, identity: str) -> bool:
+        """Whether an image is in it."""
+        return os.path.exists(self._path(identity))
+
+    def of_base(self, base: str) -> Sequence[str]:
+        """Identities of the revisions of a version in it, the one that came last first."""
+        found = [identity for identity in self.list() if base_of(identity) == base_of(base)]
+        return sorted(found, key=self.since, reverse=True)
 
     def get_path(self, version: TemplateVersion) -> str:
         """Path of an image.
@@ -53,26 +69,44 @@ class TemplateStore:
         Raises:
             TemplateError: it is not in the store.
         """
-        if version not in self:
-            raise TemplateError(f"the template {version.name} is not in the store {self._root}")
-        return self._path(version.name)
+        return self._there(version.name)
+
+    def _there(self, identity: str) -> str:
+        if not self.has(identity):
+            raise TemplateError(
+                f"the template {identity} is not in the store {self._root}", hint=near(identity, self.list())
+            )
+        return self._path(identity)
 
     def get_stored_metadata(self, version: TemplateVersion) -> dict[str, Any]:
         """What was known of the image when it was stored."""
+        return self._metadata(version.name)
+
+    def _metadata(self, identity: str) -> dict[str, Any]:
         try:
-            with open(self.get_path(version) + ".metadata", encoding="utf-8") as file:
+            with open(self._there(identity) + ".metadata", encoding="utf-8") as file:
                 metadata: dict[str, Any] = json.load(file)
         except (OSError, ValueError) as error:
             raise TemplateError(
-                f"the metadata of {version.name} cannot be read: {error}",
-                hint=f"remove {self._path(version.name)}* to get the template again",
+                f"the metadata of {identity} cannot be read: {error}",
+                hint=f"lago template rm {identity}, to get it again",
             ) from None
         return metadata
 
     def get_stored_hash(self, version: TemplateVersion) -> str:
-        """Checksum of the image as it was stored."""
-        with open(self.get_path(version) + ".hash", encoding="ascii") as file:
-            return file.read().strip()
+        """SHA-256 of the image as it was stored."""
+        return self.digest(version.name)
+
+    def digest(self, identity: str) -> str:
+        """SHA-256 of an image as it was stored. Raises TemplateError."""
+        try:
+            with open(self._there(identity) + ".hash", encoding="ascii") as file:
+                return file.read().strip()
+        except OSError as error:
+            raise TemplateError(
+                f"the checksum of {identity} can't be read: {error.strerror}",
+                hint=f"lago template rm {identity}, to get it again",
+            ) from None
 
     def size(self, identity: str) -> int:
         """Bytes that an image and what belongs to it occupy on disk."""
@@ -80,21 +114,39 @@ class TemplateStore:
         names = [path, *(f"{path}.{extra}" for extra in EXTRAS)]
         return sum(os.stat(name).st_blocks * 512 for name in names if os.path.exists(name))
 
+    def since(self, identity: str) -> float:
+        """When an image came, in seconds since 1970."""
+        return os.stat(f"{self._path(identity)}.hash").st_mtime if self.has(identity) else 0.0
+
     def get_image(self, version: TemplateVersion) -> TemplateImage:
         """The image, for use in a topology."""
-        return self._image(version.name, self.get_path(version), self.get_stored_metadata(version))
+        return self.image(version.name)
+
+    def image(self, identity: str) -> TemplateImage:
+        """An image by its identity. Raises TemplateError if it is not there."""
+        path, metadata = self._there(identity), self._metadata(identity)
+        format = metadata.get("format") or _format(path)
+        metadata.update({extra: f"{path}.{extra}" for extra in EXTRAS if os.path.exists(f"{path}.{extra}")})
+        return TemplateImage(id=identity, path=path, format=format, metadata=metadata)
 
     def image_at(self, path: str) -> TemplateImage | None:
         """The image of the store that is at `path`, if one is."""
         if os.path.dirname(path) != os.path.realpath(self._root) or not os.path.exists(f"{path}.metadata"):
             return None
-        with open(f"{path}.metadata", encoding="utf-8") as file:
-            return self._image(os.path.basename(path), path, json.load(file))
+        return self.image(os.path.basename(path))
 
-    def _image(self, name: str, path: str, metadata: dict[str, Any]) -> TemplateImage:
-        format = metadata.get("format") or _format(path)
-        metadata.update({extra: f"{path}.{extra}" for extra in EXTRAS if os.path.exists(f"{path}.{extra}")})
-        return TemplateImage(id=name, path=path, format=format, metadata=metadata)
+    def beneath(self, path: str) -> str | None:
+        """Identity of the image of the store that the image at `path` is, or is an overlay of."""
+        while not (found := self.image_at(os.path.realpath(path))):
+            backing = disks.info(path).get("full-backing-filename") if os.path.exists(path) else None
+            if backing is None:
+                return None
+            path = backing
+        return found.id
+
+    def mark_used(self, version: TemplateVersion, uuid_path: str) -> None:
+        """Let a prefix, whose file `uuid` is at `uuid_path`, use an image: it stays as long as the prefix."""
+        self.users.hold(uuid_path, [version.name])
 
     def ensure(self, version: TemplateVersion) -> TemplateImage:
         """The image, which is fetched or built first if it is not there.
@@ -103,6 +155,8 @@ class TemplateStore:
         """
         if version not in self:
             self.download(version)
+        elif os.path.exists(self._staging(version.name)):
+            self._tidy(version.name)
         return self.get_image(version)
 
     def download(self, version: TemplateVersion, store_metadata: bool = True) -> None:
@@ -110,42 +164,158 @@ class TemplateStore:
 
         Args:
             store_metadata: keep what the source says about it, too.
+
+        Raises:
+            FetchError: it can't be had.
+            TemplateError: it is not what it should be.
+            HostError: the store can't be written to.
         """
         try:
             os.makedirs(self._root, exist_ok=True)
+            with lock_file(self._path(version.name) + ".lock", what=f"the template {version.name}", timeout=_PATIENCE):
+                if version not in self:
+                    with task(f"Get template {version.name}"):
+                        self._download(version, store_metadata)
         except OSError as error:
+            where = f": {error.filename}" if error.filename and error.filename != self._root else ""
             raise HostError(
-                f"cannot make the template store {self._root}: {error.strerror}",
-                hint="choose another place with LAGO_TEMPLATE_STORE",
+                f"cannot write to the template store {self._root}: {error.strerror}{where}",
+                hint="choose another place with --template-store or LAGO_TEMPLATE_STORE",
             ) from None
-        lock = self._path(version.name) + ".lock"
-        with lock_file(lock, what=f"the template {version.name}", timeout=_PATIENCE):
-            if version not in self:
-                with task(f"Get template {version.name}"):
-                    self._download(version, store_metadata)
 
     def _download(self, version: TemplateVersion, store_metadata: bool) -> None:
         final = self._path(version.name)
-        staging = os.path.join(self._root, f".{version.name}.part")
-        # We hold the lock: whoever left this is gone.
-        shutil.rmtree(staging, ignore_errors=True)
+        # We hold the lock: whoever left this is gone. What was fetched is of use.
+        staging = self._staging(version.name)
+        os.makedirs(staging, exist_ok=True)
+        image = os.path.join(staging, "image")
+        for entry in os.scandir(staging):
+            if not entry.name.startswith("image.fetched"):
+                _remove(entry.path)
         try:
-            os.mkdir(staging)
-            image = os.path.join(staging, "image")
-            version.download(image)
-            checksum = _verified_sha256(image, version.get_hash(), version.name)
-            for extra in EXTRAS:
-                if os.path.exists(f"{image}.{extra}"):
-                    os.replace(f"{image}.{extra}", f"{final}.{extra}")
-            write_atomically(f"{final}.metadata", json_text(version.get_metadata() if store_metadata else {}))
-            write_atomically(f"{final}.hash", checksum + "\n")
-            sync(image)
+            checksum = version.download(image)
+            metadata = version.get_metadata() if store_metadata else {}
+            _check_format(image, metadata, version.name)
+            # Written where whoever comes after a kill looks for remains.
+            for other, text in ((".metadata", json_text(metadata)), (".hash", checksum + "\n")):
+                Path(image + other).write_text(text, encoding="utf-8")
+                os.chmod(image + other, 0o644)
+            for other in _OTHERS:
+                if os.path.exists(f"{image}{other}"):
+                    os.replace(f"{image}{other}", f"{final}{other}")
+            # Now, whatever else is put off: an image that is there shall be there as a whole.
+            for path in (image, *(f"{final}{other}" for other in _OTHERS)):
+                if os.path.exists(path):
+                    sync(path)
             os.rename(image, final)
-        finally:
+        except (FetchError, KeyboardInterrupt, SystemExit):
+            # The next try goes on where this one ended.
+            if not os.listdir(staging):
+                os.rmdir(staging)
+            raise
+        except BaseException:
             shutil.rmtree(staging, ignore_errors=True)
+            raise
+        shutil.rmtree(staging, ignore_errors=True)
+
+    def _tidy(self, identity: str) -> None:
+        """Remove what is left where an image was made, if its making ended as soon as the image was there."""
+        with (
+            contextlib.suppress(LockTimeout, OSError),
+            lock_file(self._path(identity) + ".lock", what=f"the template {identity}", timeout=0),
+        ):
+            if self.has(identity):
+                shutil.rmtree(self._staging(identity), ignore_errors=True)
+
+    def verify(self, identity: str) -> bool:
+        """Whether an image is still what was stored. Raises TemplateError if it is not there, or nothing is known."""
+        import hashlib
+
+        stored = self.digest(identity)
+        if len(stored) != hashlib.sha256().digest_size * 2:
+            raise TemplateError(
+                f"the checksum of {identity} is not that of the image, but what an earlier release stored",
+                hint=f"lago template rm {identity}, to get it again",
+            )
+        return sha256(self._there(identity)) == stored
+
+    def remove(self, identity: str) -> None:
+        """Remove an image.
+
+        Raises:
+            TemplateError: it is not there, or a prefix uses it.
+        """
+        with self.users.alone():
+            self._there(identity)
+            if users := self.users.of(identity):
+                raise TemplateError(
+                    f"the image {identity} is in use",
+                    details="\n".join(f"by {user.path}" for user in users),
+                    hint="lago destroy those first",
+                )
+            self._remove(identity)
+
+    def prune(self, *, everything: bool = False, missing: bool = False) -> dict[str, int]:
+        """Remove images that no prefix uses, and what interrupted downloads left; the bytes that each occupied.
+
+        Args:
+            everything: also the one of each template that came last.
+            missing: let prefixes count as gone that were on other file systems and are not where they were.
+        """
+        with self.users.alone():
+            self.users.sweep(missing=missing)
+            used = {identity for user in self.users.all() for identity in user.images}
+            newest = {template_of(one): one for one in sorted(self.list(), key=self.since)}
+            doomed = [one for one in self.list() if one not in used and (everything or newest[template_of(one)] != one)]
+            freed = {one: self.size(one) for one in doomed}
+            for one in doomed:
+                self._remove(one)
+            freed.update(self._sweep())
+        return freed
+
+    def _remove(self, identity: str) -> None:
+        path = self._path(identity)
+        # The image first, as without it nothing else counts.
+        for suffix in ("", *_OTHERS):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path + suffix)
+
+    def _sweep(self) -> dict[str, int]:
+        """Remove what interrupted downloads left, unless they are under way."""
+        freed = {}
+        names = os.listdir(self._root)
+        left = {name[1 : -len(".part")] for name in names if name.startswith(".") and name.endswith(".part")}
+        left |= {name.removesuffix(other) for name in names for other in _OTHERS if name.endswith(other)} - {*names}
+        for identity in sorted(left):
+            with (
+                contextlib.suppress(LockTimeout),
+                lock_file(self._path(identity) + ".lock", what=identity, timeout=0),
+            ):
+                staging = self._staging(identity)
+                if os.path.exists(staging):
+                    freed[os.path.basename(staging)] = sum(one.stat().st_blocks * 512 for one in os.scandir(staging))
+                    _remove(staging)
+                if not self.has(identity):
+                    self._remove(identity)
+        return freed
 
     def _path(self, identity: str) -> str:
         return os.path.join(self._root, identity.replace("/", "_"))
+
+    def _staging(self, identity: str) -> str:
+        return os.path.join(self._root, f".{os.path.basename(self._path(identity))}.part")
+
+
+def template_of(identity: str) -> str:
+    """Repository and template of the identity of an image."""
+    return identity.rpartition(":")[0]
+
+
+def _remove(path: str) -> None:
+    if os.path.isdir(path):
+        shutil.rmtree(path)
+    else:
+        os.unlink(path)
 
 
 def _format(path: str) -> str:
@@ -153,19 +323,16 @@ def _format(path: str) -> str:
         return "qcow2" if file.read(4) == _QCOW2 else "raw"
 
 
-def _verified_sha256(path: str, published: str | None, name: str) -> str:
-    with open(path, "rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-        if published and len(published) == hashlib.sha1(usedforsecurity=False).digest_size * 2:
-            # Repositories of earlier releases have SHA-1.
-            file.seek(0)
-            actual = hashlib.file_digest(file, lambda: hashlib.sha1(usedforsecurity=False)).hexdigest()
-        else:
-            actual = found
-    if published and actual != published.lower():
-        raise TemplateError(
-            f"the image of {name} is not what its source published",
-            details=f"expected checksum {published}\nfound checksum    {actual}",
-            hint="fetch it again later, or ask who runs the repository",
-        )
-    return found
+def _check_format(path: str, metadata: dict[str, Any], name: str) -> None:
+    """Raise TemplateError unless the image is in the format that is said, or in one of those that we know."""
+    format = _format(path)
+    if (said := metadata.get("format", format)) != format:
+        raise TemplateError(f"the image of {name} is {format}, not {said}", hint="ask who runs the repository")
+    if format == "qcow2":
+        try:
+            found = disks.info(path)
+        except DiskError as error:
+            raise TemplateError(f"the image of {name} is damaged", details=error.details) from None
+        if "backing-filename" in found:
+            # It would be read here, and might be anything.
+            raise TemplateError(f"the image of {name} is an overlay of {found['backing-filename']}")

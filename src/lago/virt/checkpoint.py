@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
+import uuid
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Final
 
 import libvirt
 
 from ..errors import HypervisorError, VMError
 from ..log import LOG
+from . import migration, ram
 from .refusals import refusals
 
 if TYPE_CHECKING:
     from .vm import VM
+
+
+_QEMU: Final = "{http://libvirt.org/schemas/domain/qemu/1.0}"
+_ARGUMENTS: Final = f"{_QEMU}commandline"
 
 
 def check(vm: VM, *, memory: bool) -> None:
@@ -65,8 +72,39 @@ def resume(vm: VM) -> None:
         vm.domain().resume()
 
 
+def splits(vm: VM) -> bool:
+    """Whether memory and what devices hold are saved apart for a machine that runs, which is quicker."""
+    return ram.in_files(vm) and bool(ram.files(vm))
+
+
+def save_apart(vm: VM, memory: str, state: str) -> None:
+    """Write the memory of a machine that stands still to a file; its disks stay as they are.
+
+    Args:
+        memory: the file.
+        state: another, for its description and what its devices hold.
+    """
+    with _full_disk(vm), open(state, "wb") as file:
+        text = vm.domain().XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_SECURE).encode()
+        file.write(b"%d\n" % len(text) + text)
+        file.flush()
+        migration.write(vm.domain(), file.fileno())
+        ram.save(ram.files(vm), memory)
+
+
+@contextlib.contextmanager
+def _full_disk(vm: VM) -> Iterator[None]:
+    try:
+        yield
+    except (libvirt.libvirtError, HypervisorError, OSError) as error:
+        raise HypervisorError(
+            f"{vm.name()} can't be saved: {error}",
+            hint="is the disk full? df, or lago snapshot --delete an old one",
+        ) from error
+
+
 def save(vm: VM, tops: Mapping[str, str], memory: str | None) -> None:
-    """Let a machine write to other images from now on, and write its memory to a file.
+    """Let a machine write to other images from now on, and have libvirt write its memory to a file.
 
     Args:
         tops: images that exist and lie over those of now, by device.
@@ -88,13 +126,8 @@ def save(vm: VM, tops: Mapping[str, str], memory: str | None) -> None:
     flags = libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_REUSE_EXT | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_NO_METADATA
     if not memory:
         flags |= libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_ATOMIC
-    try:
+    with _full_disk(vm):
         vm.domain().snapshotCreateXML(ET.tostring(root, encoding="unicode"), flags)
-    except libvirt.libvirtError as error:
-        raise HypervisorError(
-            f"{vm.name()} can't be saved: {error.get_error_message() or error}",
-            hint="is the disk full? df, or lago snapshot --delete an old one",
-        ) from error
 
 
 def restore(vm: VM, memory: str, tops: Mapping[str, str]) -> None:
@@ -111,6 +144,30 @@ def restore(vm: VM, memory: str, tops: Mapping[str, str]) -> None:
         _relocate(vm, root, tops)
         vm.env.ends.forget(vm.libvirt_name())
         connection.restoreFlags(memory, ET.tostring(root, encoding="unicode"), libvirt.VIR_DOMAIN_SAVE_PAUSED)
+
+
+def restore_apart(vm: VM, memory: str, state: str, tops: Mapping[str, str]) -> None:
+    """Bring a machine back that `save_apart` saved; it stands still. Arguments as there and for `restore`."""
+    with refusals(f"{vm.name()} can't be brought back"), open(state, "rb", buffering=0) as file:
+        root = ET.fromstring(file.read(int(file.readline())))  # noqa: S314 - libvirt's own
+        _relocate(vm, root, tops)
+        for element in root.findall("genid"):
+            # Libvirt has a new one by itself only where it restores by itself.
+            element.text = str(uuid.uuid4())
+        for element in root.findall(_ARGUMENTS):
+            root.remove(element)
+        arguments = ET.SubElement(root, _ARGUMENTS)
+        for word in ("-incoming", "defer"):
+            ET.SubElement(arguments, f"{_QEMU}arg", value=word)
+        vm.env.ends.forget(vm.libvirt_name())
+        text = ET.tostring(root, encoding="unicode")
+        domain = vm.env.libvirt_con.createXML(text, libvirt.VIR_DOMAIN_START_PAUSED)
+        try:
+            ram.load(memory, ram.files(vm))
+            migration.read(domain, file.fileno())
+        except BaseException:
+            vm.stop()
+            raise
 
 
 def _relocate(vm: VM, root: ET.Element, tops: Mapping[str, str]) -> None:

@@ -84,11 +84,19 @@ def _from_mapping(tag: str, content: Any) -> ET.Element:
 def nested_flag(model: str, cpu_map: str = _MAP, cpuinfo: str = _CPUINFO) -> str | None:
     """The flag for nested guests, if this host has it and is of the vendor of the model."""
     try:
-        vendor = ET.parse(f"{cpu_map}/x86_{model}.xml").find(".//vendor")  # noqa: S314 - libvirt's own
         with open(cpuinfo, encoding="utf-8", errors="replace") as file:
             host = file.read()
-    except (OSError, ET.ParseError):
+    except OSError:
         return None
-    name, flag = _FLAGS.get(vendor.get("name", "") if vendor is not None else "", ("", ""))
+    name, flag = _FLAGS.get(vendor(model, cpu_map) or "", ("", ""))
     flags = re.search(r"^flags\s*:(.*)$", host, re.MULTILINE)
     return flag if name and name in host and flags and flag in flags[1].split() else None
+
+
+def vendor(model: str, cpu_map: str = _MAP) -> str | None:
+    """The vendor of a processor model, if libvirt knows it."""
+    try:
+        found = ET.parse(f"{cpu_map}/x86_{model}.xml").find(".//vendor")  # noqa: S314 - libvirt's own
+    except (OSError, ET.ParseError):
+        return None
+    return found.get("name") if found is not None else None

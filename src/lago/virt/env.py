@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -11,12 +12,12 @@ from typing import Any, Protocol
 import libvirt
 
 from .. import config, ssh, state
-from ..errors import HypervisorError, LagoError, VMNotFound
+from ..errors import LagoError, VMNotFound
 from ..hypervisor import Hypervisor, accel, egress
 from ..log import LOG, task
 from ..paths import Paths
 from ..topology import Domain, Net, Topology, libvirt_domain_name
-from ..utils import in_parallel, near
+from ..utils import in_parallel, near, no_phase
 from . import kinds, network
 from .auth import connect
 from .events import Ends, start_loop
@@ -61,10 +62,6 @@ class Stored(Home, Protocol):
         """The environment."""
 
 
-def _no_phase(_vm: str, _phase: str) -> None:
-    pass
-
-
 class VirtEnv:
     """The machines `vm_specs` and networks `net_specs` of a prefix, by name."""
 
@@ -73,10 +70,9 @@ class VirtEnv:
         self.paths = prefix.paths
         self.uuid = prefix.libvirt_uuid
         self.hypervisor: Hypervisor = prefix.hypervisor
-        self._vms = {name: kinds.make(self, spec) for name, spec in vm_specs.items()}
+        self._vms = {name: kinds.make(self, spec, self.vm_class(spec)) for name, spec in vm_specs.items()}
         self._nets = {name: network.make(self, spec) for name, spec in net_specs.items()}
-        self._connection: libvirt.virConnect | None = None
-        self._ends: Ends | None = None
+        self._connection: tuple[libvirt.virConnect, Ends] | None = None
         self._lock = threading.Lock()
         self.cancelled = threading.Event()
 
@@ -84,6 +80,10 @@ class VirtEnv:
     def from_prefix(cls, prefix: Stored) -> VirtEnv:
         """The machines and networks that a prefix has on disk."""
         return cls(prefix, prefix.topology.domains, prefix.topology.nets)
+
+    def vm_class(self, spec: Domain) -> type[VM]:
+        """The class of a machine, the one that its `vm-type` names. Raises LagoError if it is not there."""
+        return kinds.kind_of(spec)
 
     def prefixed_name(self, unprefixed_name: str) -> str:
         """What libvirt calls a machine."""
@@ -105,37 +105,42 @@ class VirtEnv:
     @property
     def libvirt_con(self) -> libvirt.virConnect:
         """The connection to libvirt. Raises HypervisorError."""
-        with self._lock:
-            if self._connection is None:
-                self._connection = self._open()
-                self._ends = Ends(self._connection)
-            return self._connection
-
-    def _open(self) -> libvirt.virConnect:
-        start_loop()
-        return connect(self.hypervisor.uri)
+        return self._connected()[0]
 
     @property
     def ends(self) -> Ends:
         """Who has ended."""
-        connection = self.libvirt_con
-        if self._ends is None:
-            raise HypervisorError(f"the connection to {connection.getURI()} was closed")
-        return self._ends
+        return self._connected()[1]
+
+    def _connected(self) -> tuple[libvirt.virConnect, Ends]:
+        with self._lock:
+            # One to a libvirt that has ended meanwhile, with its hypervisor, is of no use.
+            if self._connection is not None and not self._connection[0].isAlive():
+                self._connection[1].close()
+                self._connection = None
+            if self._connection is None:
+                start_loop()
+                opened = connect(self.hypervisor.uri)
+                self._connection = opened, Ends(opened)
+            return self._connection
 
     def close(self) -> None:
-        """Close the connection to libvirt; the environment goes on."""
-        if self._ends is not None:
-            self._ends.close()
-            self._ends = None
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        """Let go of the connection to libvirt; the environment goes on.
+
+        Another thread that just uses it may go on too: it is closed when nobody has it any more.
+        """
+        # What was interrupted and ended early may be tried again.
+        self.cancelled.clear()
+        with self._lock:
+            connection, self._connection = self._connection, None
+        if connection is not None:
+            connection[1].close()
 
     @property
     def live(self) -> bool:
         """Whether there is a libvirt to ask."""
-        return self._connection is not None or self.hypervisor.running()
+        connection = self._connection
+        return (connection is not None and bool(connection[0].isAlive())) or self.hypervisor.running()
 
     @cached_property
     def accel(self) -> accel.Accel:
@@ -179,6 +184,10 @@ class VirtEnv:
             raise LagoError(f"there is no net {name}", hint=near(name, self._nets))
         return self._nets[name]
 
+    def connect(self, vm: str, port: int, timeout: float = 10) -> socket.socket:
+        """A TCP connection to a machine, tried for `timeout` seconds. Raises OSError, VMNotFound."""
+        return self.hypervisor.connect(self.get_vm(vm).ip(), port, timeout)
+
     def states(self) -> dict[str, str]:
         """The state of every machine in a word, by one question to libvirt."""
         known: dict[str, str] = {}
@@ -199,7 +208,7 @@ class VirtEnv:
             active = {net.name() for net in found}
         return {name for name, net in self._nets.items() if net.libvirt_name() in active}
 
-    def start(self, names: Iterable[str] = (), on_phase: Phase = _no_phase) -> None:
+    def start(self, names: Iterable[str] = (), on_phase: Phase = no_phase) -> None:
         """Start machines (all, if none is named) with the networks they need, and wait until they answer ssh.
 
         If libvirt refuses, what this call started is stopped again. A machine that runs but does not answer is left
@@ -269,6 +278,35 @@ class VirtEnv:
             self._end()
             return
         in_parallel(lambda vm: vm.stop(), vms, what="stop VMs")
+        self._stop_unused()
+
+    def shutdown(
+        self, names: Iterable[str] = (), *, reboot: bool = False, on_phase: Phase = no_phase
+    ) -> dict[str, str]:
+        """Power machines off, or boot them again, by ACPI, guest agent or force; by machine, which one that took.
+
+        Without names all that run. The networks nobody uses any more are stopped.
+
+        Raises:
+            VMNotRunning: one that is named does not run.
+            VMNotReady: one did not come up again.
+        """
+        names = list(names)
+        running = {name for name, state in self.states().items() if state != "down"}
+        vms = [vm for vm in self.select(names) if names or vm.name() in running]
+
+        def one(vm: VM) -> str:
+            on_phase(vm.name(), "rebooting" if reboot else "shutting down")
+            how = vm.reboot() if reboot else vm.shutdown()
+            on_phase(vm.name(), f"{'up' if reboot else 'off'}, by {how}")
+            return how
+
+        hows = in_parallel(one, vms, what="reboot VMs" if reboot else "shut VMs down", cancel=self.cancelled.set)
+        if not reboot and self.live:
+            self._stop_unused()
+        return {vm.name(): how for vm, how in zip(vms, hows, strict=True)}
+
+    def _stop_unused(self) -> None:
         running = [self._vms[name] for name, state in self.states().items() if state == "running"]
         used = {nic.net for vm in running for nic in vm.nics()}
         in_parallel(lambda net: net.stop(), [n for n in self._nets.values() if n.name() not in used], what="stop nets")
@@ -297,7 +335,7 @@ def _started(vm: VM, on_phase: Phase) -> None:
 
 def _ready(vm: VM, on_phase: Phase) -> None:
     try:
-        vm.wait_for_ssh(on_phase)
+        vm.wait_for_ssh(config.get("ssh_tries"), on_phase)
     except BaseException:
         on_phase(vm.name(), "failed")
         raise

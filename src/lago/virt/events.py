@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import Any
 
@@ -27,14 +28,16 @@ def _run() -> None:
 
 
 class Ends:
-    """Tells which machines of a connection have ended since, or were halted for good by an I/O error."""
+    """Tells which machines of a connection have ended since, were halted for good by an I/O error, or booted again."""
 
     def __init__(self, connection: libvirt.virConnect) -> None:
         self._connection = connection
         self._ended: dict[str, threading.Event] = {}
-        self._callback = connection.domainEventRegisterAny(
-            None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._on_event, None
-        )
+        self._rebooted: dict[str, threading.Event] = {}
+        self._callbacks = [
+            connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._on_event, None),
+            connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_REBOOT, self._on_reboot, None),
+        ]
 
     def _on_event(self, _con: Any, domain: libvirt.virDomain, event: int, detail: int, _opaque: Any) -> None:
         ended = event in (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_CRASHED)
@@ -44,14 +47,23 @@ class Ends:
         ):
             self.of(domain.name()).set()
 
+    def _on_reboot(self, _con: Any, domain: libvirt.virDomain, _opaque: Any) -> None:
+        self.rebooted(domain.name()).set()
+
     def of(self, name: str) -> threading.Event:
         """Set when the machine that libvirt calls `name` ends."""
         return self._ended.setdefault(name, threading.Event())
+
+    def rebooted(self, name: str) -> threading.Event:
+        """Set when the machine that libvirt calls `name` begins to boot again."""
+        return self._rebooted.setdefault(name, threading.Event())
 
     def forget(self, name: str) -> None:
         """The machine is about to start; what it did before does not count."""
         self.of(name).clear()
 
     def close(self) -> None:
-        """Stop listening."""
-        self._connection.domainEventDeregisterAny(self._callback)
+        """Stop listening, if only because libvirt has ended."""
+        for callback in self._callbacks:
+            with contextlib.suppress(libvirt.libvirtError):
+                self._connection.domainEventDeregisterAny(callback)

@@ -29,12 +29,16 @@ _HALTED = "end Kernel panic"
 """What a kernel says after a panic unless it is about to reboot."""
 
 
-def wait_for_ssh(vm: VM, timeout: float, on_phase: Phase, command: str) -> None:
+def wait_for_ssh(
+    vm: VM, timeout: float, on_phase: Phase, command: str, tries: int | None, *, listens: bool = False
+) -> None:
     """Return when the machine has run a command over ssh.
 
     Args:
         timeout: seconds.
         command: must succeed.
+        tries: how many logins may fail; None: any number.
+        listens: it ran before, so ssh is tried without asking first whether anybody is there.
 
     Raises:
         VMNotReady: it has not within `timeout`, or it ended; says how far it came.
@@ -46,19 +50,18 @@ def wait_for_ssh(vm: VM, timeout: float, on_phase: Phase, command: str) -> None:
     cancelled = vm.env.cancelled
     if vm.libvirt_state() == _HALTED_BY_IO:
         raise explain(vm, None, None)
-    tries = config.get("ssh_tries") or math.inf
     each = (config.get("ssh_timeout") or math.inf) * vm.env.accel.time_factor
     failed = 0
     while not ended.is_set() and not cancelled.is_set() and (left := deadline - time.monotonic()) > 0:
         console = vm.console_text()
         if _HALTED in console:
             break
-        now = "logging in" if isinstance(last, SSHError) else "booting" if console else "starting"
+        now = "logging in" if listens or isinstance(last, SSHError) else "booting" if console else "starting"
         if now != phase:
             on_phase(vm.name(), now)
             phase = now
         try:
-            if not isinstance(last, SSHError):
+            if not listens and not isinstance(last, SSHError):
                 vm.env.hypervisor.connect(vm.ip(), _SSH_PORT, min(1.0, left)).close()
             vm.guest.open(min(left, each), lambda: ended.is_set() or cancelled.is_set())
             if vm.guest.run(command):
@@ -69,7 +72,7 @@ def wait_for_ssh(vm: VM, timeout: float, on_phase: Phase, command: str) -> None:
             vm.guest.close()
             last = error
             failed += 1
-            if failed >= tries:
+            if tries is not None and failed >= tries:
                 break
             ended.wait(0.5)
         except OSError as error:

@@ -22,6 +22,16 @@ def refusals(what: str, hint: str = "lago doctor tells what the host lacks") -> 
         raise HypervisorError(f"{what}: {error.get_error_message() or error}", hint=hint) from error
 
 
+@contextlib.contextmanager
+def unless_gone() -> Iterator[None]:
+    """For the end of a machine: that libvirt has forgotten it meanwhile is no failure."""
+    try:
+        yield
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+            raise
+
+
 def look_up(find: Callable[[str], T], name: str, missing: int) -> T | None:
     """What libvirt has of that name, if it has it.
 

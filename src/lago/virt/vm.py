@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import libvirt
 
-from .. import bootstrap, config, ssh, state
-from ..errors import VMError, VMNotRunning
-from ..topology import Domain, Nic, libvirt_domain_name
-from ..utils import CommandStatus
-from . import cpu, needs, readiness, xml
-from .refusals import create, look_up, refusals
+from .. import bootstrap, config, services, ssh, state, transfer
+from ..errors import ExtractPathNoPathError, SSHError, VMError, VMNotReady, VMNotRunning
+from ..forward import Forward, Local
+from ..log import task
+from ..plugins import machines
+from ..topology import Disk, Domain, Nic, libvirt_domain_name
+from ..utils import CommandStatus, no_phase
+from . import console, cpu, needs, power, ram, readiness, screen, xml
+from .refusals import create, look_up, refusals, unless_gone
+from .tester import Tester
 
 if TYPE_CHECKING:
     from .env import VirtEnv
@@ -33,13 +39,18 @@ STATES: dict[int, str] = {
 """The words for libvirt's states, as `lago status` has always shown them."""
 
 
-class VM:
+_ANY_PORT = Local()
+
+
+class VM(Tester):
     """A virtual machine; `spec` is its resolved value, `provider` what a plugin runs it by, if libvirt does not."""
 
     def __init__(self, env: VirtEnv, spec: Domain) -> None:
         self.env = env
         self.spec = spec
         self.provider: Any = None
+        self.heard = console.Heard()
+        self._agent: Any = None
 
     def name(self) -> str:
         """Its name in the init file, and its host name."""
@@ -59,6 +70,54 @@ class VM:
     def metadata(self) -> Mapping[str, Any]:
         """The free `metadata` of its init file entry."""
         return self.spec.metadata
+
+    @property
+    def all_ips(self) -> list[str]:
+        """Its addresses on all nets."""
+        return [nic.ip for nic in self.spec.nics if nic.ip]
+
+    def ips_in_net(self, net_name: str) -> list[str]:
+        """Its addresses on a net. Raises LagoError if there is no such net."""
+        self.env.get_net(net_name)
+        return [nic.ip for nic in self.spec.nics if nic.net == net_name and nic.ip]
+
+    def nets(self) -> list[str]:
+        """Names of the nets that it is on, in the order of its nics."""
+        return list(dict.fromkeys(nic.net for nic in self.spec.nics))
+
+    @property
+    def mgmt_net(self) -> str | None:
+        """Name of the management net that it is on."""
+        return self.spec.mgmt_net
+
+    @property
+    def disks(self) -> tuple[Disk, ...]:
+        """Its disks."""
+        return self.spec.disks
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The groups that its init file entry puts it in."""
+        return self.spec.groups
+
+    @property
+    def vm_type(self) -> str:
+        """The kind of machine that it is, by its init file or `default_vm_type`."""
+        return self.spec.vm_type or machines.OWN_TYPE
+
+    @property
+    def cpu_model(self) -> str | None:
+        """The model of its processor, if its init file names one."""
+        return self.spec.cpu_model
+
+    @property
+    def cpu_vendor(self) -> str | None:
+        """The vendor of that model, as libvirt calls it."""
+        return cpu.vendor(self.spec.cpu_model) if self.spec.cpu_model else None
+
+    def artifacts(self) -> tuple[str, ...]:
+        """Paths on it that `collect` copies, by its init file."""
+        return self.spec.artifacts
 
     def distro(self) -> str | None:
         """What it runs, by its init file or its template."""
@@ -104,6 +163,11 @@ class VM:
             raise VMNotRunning(f"{self.name()} is not running, it is down", hint=f"lago start {self.name()}")
         return found
 
+    def running_domain(self) -> libvirt.virDomain:
+        """What libvirt has of it while it runs. Raises VMNotRunning."""
+        self._must_run()
+        return self.domain()
+
     def libvirt_state(self) -> tuple[int | None, int]:
         """libvirt's state and reason numbers; no state if libvirt does not know it."""
         found = self._find()
@@ -121,6 +185,10 @@ class VM:
         """Whether its QEMU runs."""
         found = self._find()
         return found is not None and bool(found.isActive())
+
+    def running(self) -> bool:
+        """Whether it runs, that is, is not paused either."""
+        return self.state() == "running"
 
     def start(self) -> None:
         """Start it, unless it runs. Its nets must be up."""
@@ -149,6 +217,7 @@ class VM:
             console_log=self.console_log(),
             oem_strings=additions.oem_strings,
             nvram=paths.nvram(self.name()),
+            memory_files=ram.in_files(self),
         )
         nets = self.env.get_nets()
         kvm = self.env.accel.kind == "kvm"
@@ -170,18 +239,41 @@ class VM:
         found = self._find()
         if found is None:
             return
-        with refusals(f"{self.name()} does not stop"):
+        with refusals(f"{self.name()} does not stop"), unless_gone():
             defined = found.isPersistent()
             if found.isActive():
                 try:
                     found.destroyFlags(libvirt.VIR_DOMAIN_DESTROY_GRACEFUL)
                 except libvirt.libvirtError:
-                    found.destroy()
+                    # It may have ended by itself meanwhile.
+                    if self.alive():
+                        found.destroy()
             if defined:
                 # Libvirt refuses flags it has no use for.
                 nvram = libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM if self.spec.firmware == "uefi" else 0
                 tpm = libvirt.VIR_DOMAIN_UNDEFINE_KEEP_TPM if self.spec.tpm else 0
                 found.undefineFlags(nvram | tpm)
+
+    def shutdown(self) -> str:
+        """Power it off by ACPI, its guest agent or force, the first that works; which one that was.
+
+        Raises:
+            VMNotRunning: it does not run.
+        """
+        self._must_run()
+        return power.off(self)
+
+    def reboot(self) -> str:
+        """Boot it again by ACPI, its guest agent or force, and return when it answers; which way that was.
+
+        Raises:
+            VMNotRunning: it does not run.
+            VMNotReady: it did not come up again.
+        """
+        self._must_run()
+        how = power.again(self)
+        self.wait_for_ssh()
+        return how
 
     def create_snapshot(self, name: str) -> None:
         """Take a snapshot of it alone; see `lago.Prefix.create_snapshots`."""
@@ -226,33 +318,153 @@ class VM:
         """How to log in to it."""
         return self.env.guest(self.name())
 
-    def wait_for_ssh(self, on_phase: readiness.Phase = lambda _name, _phase: None, command: str = "true") -> None:
+    def wait_for_ssh(
+        self,
+        connect_retries: int | None = 50,
+        on_phase: readiness.Phase = no_phase,
+        command: str = "true",
+        *,
+        listens: bool = False,
+    ) -> None:
         """Return when it runs commands over ssh; `command` is the first one.
+
+        Args:
+            connect_retries: how many logins may fail; None: any number.
+            listens: it runs since long, it was only brought back.
 
         Raises:
             VMNotReady: it did not within `boot_time_sec` or config `boot_timeout`; says how far it came.
         """
         seconds = self.spec.boot_time_sec or config.get("boot_timeout")
-        readiness.wait_for_ssh(self, seconds * self.env.accel.time_factor, on_phase, command)
+        timeout = seconds * self.env.accel.time_factor
+        readiness.wait_for_ssh(self, timeout, on_phase, command, connect_retries, listens=listens)
         if (rest := bootstrap.after_boot(self.spec)) is not None:
             words, data = rest
             if status := self.guest.run(words, data=data):
                 raise VMError(f"{self.name()}: {words[0]} failed", details=status.err.decode(errors="replace"))
 
-    def ssh(self, command: str | Sequence[str], data: bytes | None = None) -> CommandStatus:
+    def ssh(
+        self,
+        command: str | Sequence[str],
+        data: bytes | None = None,
+        show_output: bool = True,
+        propagate_fail: bool = True,
+        tries: int | None = None,
+        timeout: float | None = None,
+    ) -> CommandStatus:
         """Run a command and return how it ended; a list is quoted, a string is for the guest's shell.
 
-        Raises:
-            VMNotRunning: it does not run.
-            SSHError: the connection was lost.
-        """
-        self.connect()
-        return self.guest.run(command, data=data)
+        Args:
+            data: what it reads; without it its input is closed.
+            show_output: write its output to ours, and its error output to ours, as it comes.
+            propagate_fail: raise if it can't be reached; otherwise that is status 255 with the reason as error output.
+            tries: how many logins are tried, if there is no connection yet; None: config `ssh_tries`.
+            timeout: seconds that the command may take.
 
-    def connect(self) -> None:
+        Raises:
+            VMNotRunning, VMNotReady: it does not run or answer.
+            SSHError: the connection was lost.
+            VMError: the command did not end in time. Whether it goes on there is up to the guest.
+        """
+        try:
+            self.connect(tries)
+            return self.guest.run(command, data=data, show=show_output, timeout=timeout)
+        except (VMNotRunning, VMNotReady, SSHError) as error:
+            if propagate_fail:
+                raise
+            return CommandStatus(255, b"", error.render().encode())
+
+    def ssh_script(self, path: str, show_output: bool = True) -> CommandStatus:
+        """Run a bash script of this host; see `ssh`."""
+        with open(path, "rb") as file:
+            return self.ssh(["bash", "-s"], data=file.read(), show_output=show_output)
+
+    def interactive_ssh(self, command: str | Sequence[str] = ("bash",)) -> CommandStatus:
+        """Run a command with our standard streams, in a terminal of its own if ours is one; its output is not kept."""
+        self.connect()
+        return CommandStatus(self.guest.interact(command), b"", b"")
+
+    def ssh_reachable(self, tries: int | None = None) -> bool:
+        """Whether it runs commands over ssh, or does within `tries` logins."""
+        return not self.ssh(["true"], show_output=False, propagate_fail=False, tries=tries)
+
+    def copy_to(self, local_path: str | Sequence[str], remote_path: str) -> None:
+        """Copy files and trees to it; see `lago.transfer.copy_to`."""
+        self.connect()
+        with task(f"Copy to {self.name()}:{remote_path}"):
+            transfer.copy_to(self.guest, local_path, remote_path)
+
+    def copy_from(self, remote_path: str, local_path: str) -> None:
+        """Copy a file or a tree from it; see `lago.transfer.copy_from`."""
+        self.connect()
+        with task(f"Copy from {self.name()}:{remote_path}"):
+            transfer.copy_from(self.guest, remote_path, local_path)
+
+    def extract_paths(self, paths: Iterable[tuple[str, str]], ignore_nopath: bool = False) -> None:
+        """Copy files and trees of it to this host, over ssh or, if it is down or does not answer, out of its disks.
+
+        Args:
+            paths: on the machine, and where each goes; the directory there must exist.
+            ignore_nopath: leave out what is not there on the machine.
+
+        Raises:
+            ExtractPathError: they can't be had.
+            ExtractPathNoPathError: some are not there; all others were copied.
+        """
+        if (missing := self.extract(paths)) and not ignore_nopath:
+            raise ExtractPathNoPathError(f"{self.name()}: {', '.join(missing)}: there is no such path on the guest")
+
+    def extract(self, paths: Iterable[tuple[str, str]]) -> list[str]:
+        """As `extract_paths`, but return the paths that are not there on the machine."""
+        from . import extraction
+
+        return extraction.extract(self, paths)
+
+    def connect(self, tries: int | None = None) -> None:
         """Make sure that commands can be run. Raises VMNotRunning, VMNotReady."""
-        if self.guest.connected():
-            return
+        if not self.guest.connected():
+            self._must_run()
+            self.wait_for_ssh(tries or config.get("ssh_tries"))
+
+    def _must_run(self) -> None:
         if not self.alive():
             raise VMNotRunning(f"{self.name()} is not running, it is {self.state()}", hint=f"lago start {self.name()}")
-        self.wait_for_ssh()
+
+    def wait_for_console_text(self, regex: str, timeout: float = 900) -> re.Match[str]:
+        """Return when it has said on its console what matches; see `lago.virt.console.wait_for_text`."""
+        return console.wait_for_text(self, regex, timeout)
+
+    def interactive_console(self, stdin: int = 0, stdout: int = 1, *, force: bool = False) -> bool:
+        """Connect a terminal with its console; see `lago.virt.console.interact`."""
+        return console.interact(self, stdin, stdout, force=force)
+
+    def vnc_port(self) -> str:
+        """The loopback port of its hypervisor where VNC shows its screen; see `lago.virt.screen.vnc_port`."""
+        return screen.vnc_port(self)
+
+    def screenshot(self, path: str) -> None:
+        """Write what its screen shows to a PNG file; see `lago.virt.screen.screenshot`."""
+        screen.screenshot(self, path)
+
+    def send_keys(self, keys: str) -> None:
+        """Press keys, such as `ctrl-alt-delete`, or type a text; see `lago.virt.screen.send_keys`."""
+        screen.send_keys(self, keys)
+
+    @contextlib.contextmanager
+    def forward(self, port: int, local: Local = _ANY_PORT) -> Iterator[tuple[str, int]]:
+        """One of its TCP ports on the loopback address of this host; host and port there. See `lago.forward`."""
+        with Forward(lambda: self.env.connect(self.name(), port), local, f"{self.name()} port {port}") as forward:
+            yield forward.address
+
+    def service(self, name: str) -> Any:
+        """A service of it, by whatever manages them there, which is found out once and stored; see `lago.services`."""
+        if self.spec.service_provider is None:
+            self.spec = replace(self.spec, service_provider=services.detect(self))
+            self.save()
+        return services.provider(str(self.spec.service_provider))(self, name)
+
+    def guest_agent(self) -> Any:
+        """The service of it that is QEMU's guest agent. Raises VMError if it has none."""
+        if self._agent is None:
+            self._agent = services.agent(self)
+        return self._agent

@@ -17,7 +17,8 @@ DEFAULT_MTU: Final = 1500
 class DomainFiles:
     """Absolute paths that a domain needs: of its disks in order, of read-only seed disks, and of its console log.
 
-    `nvram` is where UEFI firmware keeps its variables; libvirt makes the file.
+    `nvram` is where UEFI firmware keeps its variables; libvirt makes the file. `memory_files` is whether libvirt shall
+    have the memory in files too.
     """
 
     disks: tuple[str, ...]
@@ -25,6 +26,7 @@ class DomainFiles:
     console_log: str
     oem_strings: tuple[str, ...] = field(default=())
     nvram: str = ""
+    memory_files: bool = False
 
 
 def _add(parent: ET.Element, tag: str, text: str | None = None, /, **attributes: str) -> ET.Element:
@@ -71,10 +73,10 @@ def domain_xml(
     # A new one whenever memory is brought back, upon which guests stir their random numbers anew.
     _add(root, "genid")
     _add(root, "memory", str(domain.memory), unit="MiB")
-    if domain.shares:
+    if domain.shares or files.memory_files:
         # virtiofsd reads and writes the guest's memory.
         backing = _add(root, "memoryBacking")
-        _add(backing, "source", type="memfd")
+        _add(backing, "source", type="memfd" if domain.shares else "file")
         _add(backing, "access", mode="shared")
     _add(root, "vcpu", str(domain.vcpu))
     if files.oem_strings:
@@ -178,6 +180,10 @@ def _devices(
     if domain.tpm:
         _tpm(devices)
     _add(_add(devices, "rng", model="virtio"), "backend", "/dev/urandom", model="random")
+    # Nobody but those who share its network namespace, or its host, can come to the screen.
+    graphics = _add(devices, "graphics", type="vnc", autoport="yes")
+    _add(graphics, "listen", type="address", address="127.0.0.1")
+    _add(_add(devices, "video"), "model", type="vga")
     _add(devices, "controller", type="usb", model="none")
     _add(devices, "memballoon", model="none")
     if not old_pc:

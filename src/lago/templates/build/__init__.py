@@ -10,12 +10,15 @@ from typing import Any
 from ... import disks
 from ...errors import HostError, TemplateError
 from ...log import task
-from . import debian12, ext4, kernel, mini
+from . import debian12, ext4, kernel, mini, variants
 from .apt import Apt, package_versions
 from .recipe import CMDLINE, Recipe, data_file
 from .tree import Tree
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (mini.RECIPE, debian12.RECIPE)}
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe for recipe in (mini.RECIPE, debian12.RECIPE, variants.CLOUD_INIT, variants.SYSVINIT)
+}
+"""Those that come with Lago."""
 
 
 def get_recipe(name: str) -> Recipe:
@@ -26,14 +29,13 @@ def get_recipe(name: str) -> Recipe:
         raise TemplateError(f"there is no recipe {name}", hint=f"there are: {', '.join(RECIPES)}") from None
 
 
-def build(name: str, image: str, work: str) -> dict[str, Any]:
+def build(recipe: Recipe, image: str, work: str) -> dict[str, Any]:
     """Build a template.
 
     The kernel and the initrd are written beside the image, as `<image>.kernel`, `<image>.kernel-efi` (the same as the
     distribution signed it) and `<image>.initrd`.
 
     Args:
-        name: of the recipe.
         image: file to write, a qcow2 image.
         work: an empty directory for temporary files; what is left in it can be thrown away.
 
@@ -42,16 +44,15 @@ def build(name: str, image: str, work: str) -> dict[str, Any]:
 
     Raises:
         HostError: a program or package source is missing, or there is no space.
-        TemplateError: the mirror cannot be reached, or a package is not as expected.
+        TemplateError: the mirror cannot be reached, a package is not as expected, or a command of the recipe fails.
     """
-    recipe = get_recipe(name)
     try:
         return _build(recipe, image, work)
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
         raise HostError(
-            f"no space left in {os.path.dirname(image)}, where the template {name} is built",
+            f"no space left in {os.path.dirname(image)}, where the template {recipe.name} is built",
             hint="free some, about 1 GiB is needed, or choose another place with LAGO_TEMPLATE_STORE",
         ) from None
 
@@ -71,16 +72,10 @@ def _build(recipe: Recipe, image: str, work: str) -> dict[str, Any]:
         _write(f"{image}.initrd", unpacked.initrd(data_file("initrd-init")))
     with task("Unpack packages" if recipe.base == "unpack" else "Install packages"):
         if recipe.base == "unpack":
-            mini.fill(tree, packages, unpacked.busybox, work)
+            mini.fill(tree, recipe, packages, unpacked.busybox, work)
         else:
-            debian12.fill(tree, recipe.packages, apt, work)
+            debian12.fill(tree, recipe, apt, work)
         unpacked.add_modules(tree)
-        for path, (source, permissions) in recipe.files.items():
-            tree.file(path, data_file(source), permissions)
-        for path, text in recipe.texts.items():
-            tree.file(path, text)
-        for path, target in recipe.links.items():
-            tree.symlink(path, target)
     with task("Pack image"):
         raw = os.path.join(work, "image.raw")
         ext4.pack(tree, raw, size=recipe.size, label=recipe.name, work=work)

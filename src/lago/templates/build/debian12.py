@@ -1,11 +1,11 @@
-"""The recipe `debian12`: a small Debian with systemd, OpenSSH and the guest agent of QEMU."""
+"""The recipe `debian12`: a small Debian with systemd, OpenSSH and the guest agent of QEMU; and how it is installed."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 
 from ...errors import CommandError, TemplateError
+from . import hooks
 from .apt import Apt
 from .ext4 import EPOCH
 from .programs import run
@@ -143,8 +143,12 @@ _EMPTY_DIRECTORIES = (
 _DOCUMENTS = ("doc", "info", "lintian", "locale", "man")
 
 
-def fill(tree: Tree, packages: Iterable[str], apt: Apt, work: str) -> None:
-    """Install the packages into a minimal system and put that into `tree`."""
+_AT_THE_END = ("etc/hostname", "etc/machine-id", "etc/resolv.conf")
+"""Files of a recipe that the system has otherwise while it is installed, so that names resolve."""
+
+
+def fill(tree: Tree, recipe: Recipe, apt: Apt, work: str) -> None:
+    """Install the packages of a recipe into a minimal system, run its commands there, and put all that into `tree`."""
     archive = os.path.join(work, "system.tar")
     memory = os.path.join(work, "memory")
     os.mkdir(memory)
@@ -156,40 +160,32 @@ def fill(tree: Tree, packages: Iterable[str], apt: Apt, work: str) -> None:
     if os.geteuid() != 0:
         namespaces += ["--user", "--map-auto", "--map-root-user"]
     argv = ["mmdebstrap", "--mode=root", "--variant=minbase", "--format=tar", "--architectures=amd64"]
-    argv += [
-        "--skip=chroot/mount/sys",
-        f"--include={','.join(packages)}",
-        *options,
-        RECIPE.suite,
-        "-",
-        apt.sources_file,
-    ]
+    argv += ["--skip=chroot/mount/sys", f"--include={','.join(recipe.packages)}", *options]
+    argv += [f"--customize-hook={hook}" for hook in hooks.write(recipe, work, without=_AT_THE_END)]
+    argv += [recipe.suite, "-", apt.sources_file]
     run(["mmdebstrap", "--version"])
+    in_memory = 'mount -t tmpfs -o mode=755 tmpfs "$TMPDIR" && exec "$@"'
     try:
         run(
-            [
-                "unshare",
-                *namespaces,
-                "sh",
-                "-c",
-                'mount -t tmpfs -o mode=755 tmpfs "$TMPDIR" && exec "$@"',
-                "sh",
-                *argv,
-            ],
+            ["unshare", *namespaces, "sh", "-c", in_memory, "sh", *argv],
             env={"SOURCE_DATE_EPOCH": str(EPOCH), "TMPDIR": memory, "LC_ALL": "C.UTF-8"},
             cwd="/",
             output=archive,
         )
     except CommandError as error:
-        raise TemplateError("mmdebstrap cannot install the Debian system", details=error.details) from None
+        raise hooks.explained(recipe, error) or TemplateError(
+            "mmdebstrap cannot install the Debian system", details=error.details
+        ) from None
     with open(archive, "rb") as file:
         tree.add_tar(file, lambda path: not path.startswith(_LEFT_OUT))
     os.unlink(archive)
     for path in _EMPTY_DIRECTORIES:
         tree.directory(path)
-    _start_resolved_later(tree)
+    if "systemd-resolved" in recipe.packages:
+        _start_resolved_later(tree)
     tree.directory("tmp", 0o1777)
     tree.directory("root/.ssh", 0o700)
+    recipe.add_files(tree, only=_AT_THE_END)
 
 
 def _start_resolved_later(tree: Tree) -> None:

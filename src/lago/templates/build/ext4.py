@@ -13,7 +13,12 @@ EPOCH = 1_700_000_000
 """The time of everything in an image: 14 November 2023. Nothing depends on it, but it must always be the same."""
 
 _NAMESPACE = "4b7c4f0e-3c8e-5a39-9d4e-0d8f0f5b8d11"
-_FILE_MODE = 0o666
+_JOURNAL = 32
+"""MiB. A guest that makes its file system grow needs a quarter of it, more than 4 MiB, for one transaction."""
+
+_LABEL = 16
+"""Bytes that a label may have."""
+
 _DIRECTORY = stat.S_IFDIR | 0o755
 
 
@@ -21,7 +26,7 @@ def pack(tree: Tree, image: str, *, size: int, label: str, work: str) -> None:
     """Write `tree` as an ext4 file system of `size` bytes to the new sparse file `image`.
 
     Args:
-        label: volume label; the file system's UUID is derived from it.
+        label: volume label, cut to 16 bytes; the file system's UUID is derived from the whole.
         work: directory for temporary files.
     """
     import uuid
@@ -31,7 +36,22 @@ def pack(tree: Tree, image: str, *, size: int, label: str, work: str) -> None:
     options = f"hash_seed={identity},root_owner=0:0,lazy_itable_init=0,lazy_journal_init=0"
     # The second name is understood by e2fsprogs from 1.47.1 on.
     clock = {"E2FSPROGS_FAKE_TIME": str(EPOCH), "SOURCE_DATE_EPOCH": str(EPOCH)}
-    argv = ["mke2fs", "-q", "-t", "ext4", "-m", "0", "-J", "size=16", "-L", label, "-U", identity, "-E", options]
+    argv = [
+        "mke2fs",
+        "-q",
+        "-t",
+        "ext4",
+        "-m",
+        "0",
+        "-J",
+        f"size={_JOURNAL}",
+        "-L",
+        label[:_LABEL],
+        "-U",
+        identity,
+        "-E",
+        options,
+    ]
     run([*argv, image, f"{size // 1024}k"], env={**clock, "MKE2FS_CONFIG": os.path.abspath(config)})
     script = os.path.join(work, "debugfs.script")
     with open(script, "w", encoding="utf-8") as file:

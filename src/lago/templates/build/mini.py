@@ -55,15 +55,15 @@ _DIRECTORIES = ("dev", "etc/dropbear", "mnt", "proc", "run", "sys", "usr/local/b
 _SHADOW = "root:*:19000:0:99999:7:::\nnobody:*:19000:0:99999:7:::\n"
 
 
-def fill(tree: Tree, packages: dict[str, str], busybox: str, work: str) -> None:
-    """Put everything but kernel modules and the recipe's own files into `tree`.
+def fill(tree: Tree, recipe: Recipe, packages: dict[str, str], busybox: str, work: str) -> None:
+    """Put everything but kernel modules into `tree`.
 
     Args:
         packages: files of downloaded packages by name.
         busybox: path of that program, to be asked for its applets.
         work: directory for temporary files.
     """
-    for name in RECIPE.packages:
+    for name in recipe.packages:
         with open_package(packages[name], work) as archive:
             tree.add_tar(archive, _wanted)
     for path in _DIRECTORIES:
@@ -74,6 +74,7 @@ def fill(tree: Tree, packages: dict[str, str], busybox: str, work: str) -> None:
     for applet in _applets(busybox):
         if not any(f"usr/{directory}/{applet}" in tree for directory in ("bin", "sbin")):
             tree.symlink(f"usr/bin/{applet}", "busybox")
+    recipe.add_files(tree)
 
 
 def _wanted(path: str) -> bool:

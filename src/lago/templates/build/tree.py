@@ -86,7 +86,7 @@ class Tree:
         """Add the members of a tar archive whose path `want` accepts; devices and sockets are left out."""
         with tarfile.open(fileobj=stream, mode="r|") as archive:
             for member in archive:
-                path = _usr_merged(os.path.normpath(member.name).lstrip("/"))
+                path = usr_merged(os.path.normpath(member.name).lstrip("/"))
                 if path == "." or not want(path):
                     continue
                 permissions = member.mode & 0o7777
@@ -96,7 +96,7 @@ class Tree:
                     entry = Entry(stat.S_IFLNK | 0o777, target=member.linkname)
                 elif member.islnk():
                     # Becomes a second copy: simpler than link counts, and there are a handful.
-                    original = self._entries[_usr_merged(os.path.normpath(member.linkname))]
+                    original = self._entries[usr_merged(os.path.normpath(member.linkname))]
                     entry = Entry(original.mode, content=original.content)
                 elif member.isfile():
                     spool = self._new_spool_file(permissions)
@@ -128,6 +128,7 @@ class Tree:
         return path
 
 
-def _usr_merged(path: str) -> str:
+def usr_merged(path: str) -> str:
+    """Where a path leads in a system whose `bin` and so on are links."""
     top, _, rest = path.partition("/")
     return f"usr/{path}" if rest and top in _UNDER_USR else path

@@ -1,0 +1,16 @@
+"""The version comes from git, see tools/releases/version.py; all else is in pyproject.toml."""
+
+import sys
+from pathlib import Path
+
+from setuptools import setup
+
+ROOT = Path(__file__).resolve().parent
+sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "src")]
+
+from releases.version import of_source  # noqa: E402
+
+from lago.log import setup_console  # noqa: E402
+
+setup_console("warning")
+setup(version=of_source(ROOT))

@@ -1,0 +1,52 @@
+"""The verbs that copy: copy-to-vm, copy-from-vm."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from .environment import Verbs, the_prefix
+
+
+def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    """Add the verbs to the command line."""
+    to = verbs.add_parser(
+        "copy-to-vm",
+        help="copy files and trees to a machine",
+        description="Copy into REMOTE_PATH if that is a directory of the machine, else to that name.",
+    )
+    to.add_argument("host", metavar="HOST")
+    to.add_argument("local_paths", nargs="+", metavar="LOCAL_PATH")
+    to.add_argument("remote_path", metavar="REMOTE_PATH", help="relative ones begin at the user's home")
+    to.set_defaults(run=_to)
+    from_ = verbs.add_parser(
+        "copy-from-vm",
+        help="copy a file or a tree from a machine",
+        description="Copy into LOCAL_PATH if that is a directory, else to that name.",
+    )
+    from_.add_argument("host", metavar="HOST")
+    from_.add_argument("remote_path", metavar="REMOTE_PATH", help="relative ones begin at the user's home")
+    from_.add_argument("local_path", metavar="LOCAL_PATH")
+    from_.set_defaults(run=_from)
+
+
+def _to(args: argparse.Namespace) -> None:
+    from .. import transfer
+    from .guests import connected, find
+    from .progress import counted
+
+    prefix = the_prefix(args)
+    guest = connected(prefix, find(prefix, args.host))
+    with counted(f"Copy to {guest.name}:{args.remote_path}", sys.stderr) as on_bytes:
+        transfer.copy_to(guest, args.local_paths, args.remote_path, on_bytes)
+
+
+def _from(args: argparse.Namespace) -> None:
+    from .. import transfer
+    from .guests import connected, find
+    from .progress import counted
+
+    prefix = the_prefix(args)
+    guest = connected(prefix, find(prefix, args.host))
+    with counted(f"Copy from {guest.name}:{args.remote_path}", sys.stderr) as on_bytes:
+        transfer.copy_from(guest, args.remote_path, args.local_path, on_bytes)

@@ -1,0 +1,72 @@
+"""The verb `forward`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from ..forward import Local
+from . import output
+from .environment import Verbs
+from .machine import add_host, the_machine
+from .outcome import Outcome
+
+
+def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    """Add the verb to the command line."""
+    parser = verbs.add_parser(
+        "forward",
+        help="make ports of a machine ports of this host, until Ctrl-C",
+        description="Listen on the loopback address of this host and connect whoever comes with a TCP port of a "
+        "machine, until Ctrl-C. Without HOSTPORT a free one is taken; one with a / is the path of a unix socket.",
+    )
+    add_host(parser)
+    parser.add_argument("ports", nargs="+", type=_port, metavar="PORT[:HOSTPORT]", help="ports of the machine")
+    parser.set_defaults(run=_forward)
+
+
+def _port(text: str) -> tuple[int, Local]:
+    guest, colon, host = text.partition(":")
+    if "/" in host:
+        return _number(guest, 1), Local(path=host)
+    return _number(guest, 1), Local(port=_number(host, 0) if colon else 0)
+
+
+def _number(text: str, least: int) -> int:
+    if not text.isdecimal() or not least <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port, a number from {least} to 65535")
+    return int(text)
+
+
+def _forward(args: argparse.Namespace) -> None:
+    with contextlib.ExitStack() as stack:
+        with the_machine(args) as vm:
+            vm.running_domain()
+        found = [(port, stack.enter_context(vm.forward(port, local))) for port, local in args.ports]
+        said = [{"vm": args.host, "port": port, "host": host, "host_port": number} for port, (host, number) in found]
+        lines = [f"{place(host, number)} -> {args.host} port {port}" for port, (host, number) in found]
+        serve(said, lines, args.out_format)
+
+
+def place(host: str, port: int) -> str:
+    """An address for a person."""
+    return f"{host}:{port}" if port else host
+
+
+def serve(data: Any, lines: Sequence[str], format_: str) -> None:
+    """Say where something is now, and return at Ctrl-C."""
+    if format_ == "default":
+        print(*lines, sep="\n", flush=True)
+    else:
+        output.show(Outcome(data), format_, sys.stdout)
+    with contextlib.suppress(KeyboardInterrupt):
+        _sleep()
+
+
+def _sleep() -> NoReturn:
+    while True:
+        signal.pause()

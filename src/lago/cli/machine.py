@@ -1,0 +1,28 @@
+"""The machine that a verb is for."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from .environment import the_prefix
+
+if TYPE_CHECKING:
+    from ..virt import VM
+
+
+def add_host(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that `the_machine` reads."""
+    parser.add_argument("host", metavar="VM", help="the machine")
+
+
+@contextlib.contextmanager
+def the_machine(args: argparse.Namespace) -> Iterator[VM]:
+    """The machine that the command line names, with a libvirt to ask while the context lasts. Raises VMNotFound."""
+    env = the_prefix(args).virt_env
+    try:
+        yield env.get_vm(args.host)
+    finally:
+        env.close()

@@ -1,0 +1,63 @@
+"""argparse, with Lago's errors for what it does not understand."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn
+
+from ..errors import LagoError
+from ..utils import near
+
+
+class Verbs(argparse._SubParsersAction):  # type: ignore[type-arg]
+    """The verbs of a parser; the help of one without a description begins with what its line in the list says."""
+
+    def add_parser(self, name: str, **options: Any) -> Any:
+        """Add a verb; options as for `argparse`."""
+        if help_ := options.get("help"):
+            options.setdefault("description", f"{help_[0].upper()}{help_[1:]}.")
+        return super().add_parser(name, **options)
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises LagoError where argparse prints and exits.
+
+    Args:
+        all_verbs: names of the verbs that there are, if not all of them have been added.
+    """
+
+    def __init__(self, *args: Any, all_verbs: Callable[[], Iterable[str]] | None = None, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.register("action", "parsers", Verbs)
+        self._all_verbs = all_verbs
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if isinstance(action, argparse._SubParsersAction) and value not in action.choices:
+            known = self._all_verbs() if self._all_verbs else action.choices
+            raise LagoError(f"{self.prog} has no verb {value}", hint=near(value, known))
+        super()._check_value(action, value)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the error; the usage of a verb is in its details, but that of all Lago would only hide it."""
+        raise LagoError(message, details=self.format_usage() if " " in self.prog else "", hint=f"{self.prog} --help")
+
+    def refuse(self, words: Sequence[str], above: argparse.ArgumentParser) -> NoReturn:
+        """Raise an error for words after a verb that it does not take; `above` is the parser that has the verb."""
+        first = words[0].partition("=")[0]
+        hint = f"{self.prog} --help"
+        if first in above._option_string_actions:
+            hint = f"{first} comes before the verb: {above.prog} {' '.join(words)} {self.prog.partition(' ')[2]}"
+        elif first.startswith("-"):
+            hint = near(first, self._option_string_actions)
+        raise LagoError(f"{self.prog} does not take {' '.join(words)}", details=self.format_usage(), hint=hint)
+
+    def meant(self, words: Iterable[str]) -> Parser:
+        """The parser of the innermost verb that words after this one's name."""
+        parser: Parser = self
+        for word in words:
+            inner = next((a for a in parser._actions if isinstance(a, argparse._SubParsersAction)), None)
+            if inner is None or word not in inner.choices:
+                break
+            parser = inner.choices[word]
+        return parser

@@ -1,0 +1,56 @@
+"""The verbs for screens of machines: vnc, screenshot."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+
+from ..errors import LagoError
+from . import output
+from .environment import Verbs
+from .forward import serve
+from .machine import add_host, the_machine
+
+
+def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    """Add the verbs to the command line."""
+    vnc = verbs.add_parser(
+        "vnc",
+        help="tell where a VNC client finds the screen of a machine",
+        description="Tell where a VNC client finds the screen of a machine. Where its hypervisor has a network of its "
+        "own, listen on the loopback address of this host until Ctrl-C.",
+    )
+    add_host(vnc)
+    vnc.add_argument("--port", type=int, default=0, metavar="HOSTPORT", help="where to listen (a free one)")
+    vnc.set_defaults(run=_vnc)
+    screenshot = verbs.add_parser("screenshot", help="write what the screen of a machine shows to a PNG file")
+    add_host(screenshot)
+    screenshot.add_argument("file", metavar="FILE", help="the PNG file")
+    screenshot.set_defaults(run=_screenshot)
+
+
+def _vnc(args: argparse.Namespace) -> object:
+    from ..forward import LOOPBACK, Forward, Local
+
+    with the_machine(args) as vm:
+        hypervisor = vm.env.hypervisor
+        port = int(vm.vnc_port())
+    if not hypervisor.local:
+        raise LagoError(
+            f"{args.host} shows its screen on another host only, at {LOOPBACK} port {port} there",
+            hint=f"ssh -L 5900:{LOOPBACK}:{port} THAT_HOST, and connect to {LOOPBACK} port 5900",
+        )
+    data = {"vm": args.host, "host": LOOPBACK, "port": port}
+    if hypervisor.shared:
+        return data
+    connect = functools.partial(hypervisor.connect, LOOPBACK, port, 5)
+    with Forward(connect, Local(args.port), f"{args.host}'s screen") as forward:
+        data["port"] = forward.address[1]
+        serve(data, [f"vnc://{LOOPBACK}:{data['port']}"], args.out_format)
+    return None
+
+
+def _screenshot(args: argparse.Namespace) -> None:
+    output.check_place(args.file)
+    with the_machine(args) as vm:
+        vm.screenshot(args.file)

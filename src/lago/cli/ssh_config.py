@@ -1,0 +1,37 @@
+"""The verb `ssh-config`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from . import output
+from .environment import Verbs, the_prefix
+from .outcome import Outcome
+
+
+def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    """Add the verb to the command line."""
+    parser = verbs.add_parser(
+        "ssh-config",
+        help="an ssh_config by which ssh, rsync, Ansible and editors reach machines",
+        description="An ssh_config(5) with a block for each machine. It stays valid when the environment is stopped "
+        "and started: lago ssh-config --output lab.conf; ssh -F lab.conf VM",
+    )
+    parser.add_argument("vm_names", nargs="*", metavar="VM", help="machines (all)")
+    parser.add_argument("--output", metavar="FILE", help="where it is written (standard output)")
+    parser.set_defaults(run=_ssh_config)
+
+
+def _ssh_config(args: argparse.Namespace) -> Any:
+    from .. import ssh_config
+    from ..utils import write_atomically
+
+    prefix = the_prefix(args)
+    guests = [prefix.guest(name) for name in args.vm_names or prefix.topology.domains]
+    text = ssh_config.config(guests, prefix.paths.prefix(), private=not prefix.hypervisor.shared)
+    if args.output is None:
+        return text.removesuffix("\n")
+    output.check_place(args.output)
+    write_atomically(args.output, text)
+    return Outcome(None)

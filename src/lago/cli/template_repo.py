@@ -1,0 +1,30 @@
+"""`lago template-repo`: repositories of templates that git brings."""
+
+from __future__ import annotations
+
+import argparse
+
+from .environment import Verbs
+
+
+def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    """Add `template-repo` with its verbs."""
+    repo = verbs.add_parser("template-repo", help="add and update template repositories")
+    do = repo.add_subparsers(metavar="VERB", required=True)
+    add = do.add_parser("add", help="clone a repository into template_repos")
+    add.add_argument("url", metavar="URL", help="anything that git can clone")
+    add.set_defaults(run=_add)
+    update = do.add_parser("update", help="bring every repository in template_repos up to date")
+    update.set_defaults(run=_update)
+
+
+def _add(args: argparse.Namespace) -> dict[str, list[str]]:
+    from ..templates import clones
+
+    return {"added": [clones.add(args.url)]}
+
+
+def _update(_args: argparse.Namespace) -> dict[str, list[str]]:
+    from ..templates import clones
+
+    return {"updated": clones.update()}

@@ -1,0 +1,80 @@
+"""The `ProxyCommand` by which any ssh of the host reaches the guests of a private hypervisor.
+
+    ssh ── stdin, stdout ──> this module, which becomes nsenter ──> this module again, inside ──> the guest
+
+Inside of the namespaces it ends with the environment, and so does the ssh. A socket that the host held would keep the
+network alive, and its ssh would wait for a machine that is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import socket
+import sys
+import threading
+from typing import Final, NoReturn
+
+from ..errors import LagoError
+from ..paths import Paths
+from .reach import reach
+
+_TIMEOUT: Final = 60
+_MOST: Final = 1 << 16
+_INSIDE: Final = "--inside"
+
+
+def command(prefix: str) -> str:
+    """The value of ssh's `ProxyCommand` for guests of the prefix at `prefix`, whether it runs or not."""
+    # ssh replaces %h and %p, and takes %% for a %.
+    return f"{shlex.join(_argv(prefix)).replace('%', '%%')} %h %p"
+
+
+def _argv(*words: str) -> list[str]:
+    return [sys.executable, "-I", "-m", "lago.hypervisor.proxy", *words]
+
+
+def enter(prefix: str, address: str, port: str) -> NoReturn:
+    """Become the one inside. Raises LagoError when the environment does not run."""
+    from .private import Private
+
+    paths = Paths(prefix)
+    with open(paths.uuid(), encoding="utf-8") as file:
+        hypervisor = Private(file.read().strip(), paths)
+    if not hypervisor.running():
+        raise LagoError("the environment is not running", hint=f"lago -p {shlex.quote(prefix)} start")
+    argv = hypervisor.command(_argv(_INSIDE, address, port))
+    os.execvp(argv[0], argv)  # noqa: S606 - an argument list
+
+
+def relay(address: str, port: int) -> None:
+    """Pass standard input to a guest and what it says to standard output, until it has said all. Raises OSError."""
+    with reach(address, port, _TIMEOUT) as guest:
+        threading.Thread(target=_send, args=(guest,), daemon=True).start()
+        while data := guest.recv(_MOST):
+            view = memoryview(data)
+            while view:
+                view = view[os.write(sys.stdout.fileno(), view) :]
+
+
+def _send(guest: socket.socket) -> None:
+    while data := os.read(sys.stdin.fileno(), _MOST):
+        guest.sendall(data)
+    guest.shutdown(socket.SHUT_WR)
+
+
+def main(where: str, address: str, port: str) -> None:
+    """The program, outside with the path of a prefix, inside with `--inside`."""
+    try:
+        if where == _INSIDE:
+            relay(address, int(port))
+        else:
+            enter(where, address, port)
+    except LagoError as error:
+        sys.exit(f"lago: {error.render()}")
+    except OSError as error:
+        sys.exit(f"lago: {address} port {port}: {error}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

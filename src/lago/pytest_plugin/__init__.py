@@ -1,0 +1,131 @@
+"""Environments as fixtures of pytest; see docs/pytest.md.
+
+pytest loads this module in every run in which Lago is installed, so what a test needs is imported when it needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from . import options
+
+if TYPE_CHECKING:
+    from ..sdk import Env
+    from ..virt import VM
+    from .environments import Environments
+
+Factory = Callable[[str | Path | Mapping[str, Any]], "Env"]
+"""Makes, starts and deploys an environment from an init file, or from what one would say."""
+
+_ENVIRONMENTS = pytest.StashKey["Environments"]()
+_KEPT = pytest.StashKey[list[str]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options and their settings in ini files."""
+    options.add(parser)
+
+
+def _environments(config: pytest.Config) -> Environments:
+    if _ENVIRONMENTS not in config.stash:
+        from .environments import Environments
+
+        config.stash[_ENVIRONMENTS] = Environments(config)
+    return config.stash[_ENVIRONMENTS]
+
+
+@pytest.fixture(scope=options.scope)
+def lago_init_file(pytestconfig: pytest.Config) -> Path:
+    """The init file of `lago_env`; a conftest.py or a module may have another."""
+    return options.init_file(pytestconfig)
+
+
+@pytest.fixture(scope=options.scope)
+def lago_env(request: pytest.FixtureRequest, lago_init_file: Path) -> Env:
+    """A running environment, shared by all tests of the scope that `lago_scope` names."""
+    return _environments(request.config).up(request, lago_init_file)
+
+
+@pytest.fixture(scope=options.scope)
+def lago_vms(lago_env: Env) -> Mapping[str, VM]:
+    """The machines of `lago_env` by name."""
+    return lago_env.get_vms()
+
+
+@pytest.fixture
+def lago_fork(request: pytest.FixtureRequest, lago_env: Env) -> Env:
+    """A copy of `lago_env` of this test's own, as that was when it had just come up."""
+    return _environments(request.config).fork(request, lago_env)
+
+
+@pytest.fixture
+def lago_pristine(request: pytest.FixtureRequest, lago_env: Env) -> Env:
+    """`lago_env` itself, gone back to how it was when it had just come up."""
+    return _environments(request.config).pristine(lago_env)
+
+
+def _factory(request: pytest.FixtureRequest) -> Factory:
+    return lambda init_file: _environments(request.config).up(request, init_file)
+
+
+@pytest.fixture
+def lago_env_factory(request: pytest.FixtureRequest) -> Factory:
+    """Makes running environments that end with the test."""
+    return _factory(request)
+
+
+@pytest.fixture(scope="module")
+def lago_env_factory_module(request: pytest.FixtureRequest) -> Factory:
+    """Makes running environments that end with the module."""
+    return _factory(request)
+
+
+@pytest.fixture(scope="session")
+def lago_env_factory_session(request: pytest.FixtureRequest) -> Factory:
+    """Makes running environments that end with the session."""
+    return _factory(request)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Say in the report of a test in which environments it ran, and of a failed one what they have to tell."""
+    environments = item.config.stash.get(_ENVIRONMENTS, None)
+    if environments is None or not any(name.startswith("lago_") for name in getattr(item, "fixturenames", ())):
+        return (yield)
+    if call.when == "call" or (call.when == "setup" and call.excinfo is not None):
+        environments.describe(item)
+    report = yield
+    if report.failed:
+        environments.tell(report, call)
+    return report
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """End what an interrupted run left running."""
+    config = session.config
+    if (environments := config.stash.get(_ENVIRONMENTS, None)) is not None:
+        environments.close()
+        config.stash.setdefault(_KEPT, []).extend(environments.kept)
+        if hasattr(config, "workeroutput"):
+            config.workeroutput["lago_kept"] = environments.kept
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Hear from a worker of pytest-xdist what it kept."""
+    node.config.stash.setdefault(_KEPT, []).extend(getattr(node, "workeroutput", {}).get("lago_kept", []))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say which environments were kept."""
+    if kept := config.stash.get(_KEPT, []):
+        terminalreporter.section("environments that were kept")
+        for path in kept:
+            terminalreporter.line(f"lago --prefix-path {path} status")

@@ -1,0 +1,69 @@
+"""The directory of one pytest process, in which its environments are, and what killed processes left in theirs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from .. import config
+from ..errors import LagoError, LockTimeout
+from ..log import LOG
+from ..utils import lock_file
+from ..workdir import Workdir
+
+_LOCK: Final = ".lock"
+_PATIENCE: Final = 600
+
+
+@contextlib.contextmanager
+def held(base: Path, worker: str) -> Iterator[Path]:
+    """A new directory in `base`, locked while the context lasts; what others left there who have ended is removed.
+
+    It goes at the end, unless environments are kept in it.
+    """
+    home = base / f"{worker}-{os.getpid()}"
+    with contextlib.ExitStack() as lock:
+        with _alone():
+            sweep(base)
+            home.mkdir(parents=True)
+            lock.enter_context(lock_file(str(home / _LOCK), what=str(home), timeout=0))
+        try:
+            yield home
+        finally:
+            with _alone():
+                if not any(entry.name != _LOCK for entry in home.iterdir()):
+                    shutil.rmtree(home)
+                with contextlib.suppress(OSError):
+                    base.rmdir()
+
+
+def _alone() -> contextlib.AbstractContextManager[int]:
+    """Be the only one who makes or removes such directories."""
+    directory = config.cache_home()
+    os.makedirs(directory, exist_ok=True)
+    return lock_file(os.path.join(directory, "pytest.lock"), what="the directories of pytest", timeout=_PATIENCE)
+
+
+def sweep(base: Path) -> None:
+    """Remove the directories of processes that have ended, with the environments in them."""
+    for home in base.glob("*/"):
+        if not (home / _LOCK).is_file():
+            continue
+        with contextlib.suppress(LockTimeout), lock_file(str(home / _LOCK), what=str(home), timeout=0):
+            _remove(home)
+
+
+def _remove(home: Path) -> None:
+    for place in home.iterdir():
+        if place.name != _LOCK:
+            workdir = Workdir(str(place))
+            try:
+                workdir.destroy(workdir.prefixes() + workdir.remains())
+            except LagoError as error:
+                LOG.warning("%s, which an earlier run of pytest left, can't be removed: %s", place, error.render())
+                return
+    shutil.rmtree(home)

@@ -1,0 +1,276 @@
+"""Lago as a library: environments that a Python program makes, uses and removes.
+
+    with lago.sdk.init("LagoInitFile") as env:
+        env.start()
+        assert env.get_vms()["web"].ssh(["true"]).code == 0
+
+Nothing of the process is changed: not its working directory, not its environment variables, not its logging unless
+`add_stream_logger` is called. Any number of environments may be used at once, from any thread. What fails raises an
+error of `lago.errors`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any, Self
+
+from . import config as settings
+from . import log
+from .constants import DEFAULT_INIT_FILE, DEFAULT_PREFIX, DEFAULT_WORKDIR
+from .prefix import Prefix
+from .workdir import Workdir, is_prefix
+
+if TYPE_CHECKING:
+    from .paths import Paths
+    from .snapshots.book import Snapshot
+    from .virt import VM
+    from .virt.network import Network
+
+__all__ = ["Env", "add_stream_logger", "init", "load_env"]
+
+_STREAM = "lago-stream"
+
+Path = str | os.PathLike[str]
+
+
+def init(
+    config: Path | Mapping[str, Any],
+    workdir: Path | None = None,
+    logfile: Path | None = None,
+    loglevel: int = logging.INFO,
+    *,
+    keep: bool = False,
+    template_repo_path: str | None = None,
+    template_store: str | None = None,
+) -> Env:
+    """Make an environment; it is not started yet.
+
+    Args:
+        config: path of an init file, or what one would say as a mapping; relative paths in that begin at the working
+            directory.
+        workdir: directory to make it in; without it `.lago` in the working directory.
+        logfile: what is done to this environment is logged there too, from `loglevel` on. Its own `lago.log` always
+            has everything.
+        keep: whether it stays when a `with` block ends.
+        template_repo_path: as the option of `lago init`; defaults are those of the configuration.
+        template_store: likewise.
+
+    Raises:
+        PrefixError: there is an environment in `workdir` already.
+        InitFileError: all faults of the init file.
+        LagoError: an image can't be had, a disk not be made.
+    """
+    from .templates import TemplateRepository, TemplateStore
+
+    repository = template_repo_path or settings.get("template_repo_path", None, "init")
+    store = template_store or settings.get("template_store", None, "init")
+    home = Workdir(os.fspath(workdir or DEFAULT_WORKDIR))
+    with _logging_to(logfile, loglevel):
+        prefix = home.add_prefix(
+            DEFAULT_PREFIX,
+            config if isinstance(config, Mapping) else os.fspath(config),
+            template_repo=TemplateRepository.from_url(repository) if repository else None,
+            template_store=TemplateStore(store) if store else None,
+        )
+    return Env(prefix, home, logfile, loglevel, keep=keep)
+
+
+def load_env(workdir: Path, logfile: Path | None = None, loglevel: int = logging.INFO, *, keep: bool = True) -> Env:
+    """The environment that is there already: the current one of a workdir.
+
+    Unlike a new one it stays when a `with` block ends, unless `keep` says otherwise; for the rest see `init`.
+
+    Raises:
+        PrefixError: there is none.
+    """
+    home = Workdir(os.fspath(workdir))
+    return Env(home.get_prefix(), home, logfile, loglevel, keep=keep)
+
+
+def add_stream_logger(level: int = logging.DEBUG, name: str | None = None) -> None:
+    """Show on standard error what is done to all environments; a second call takes the place of the first.
+
+    Args:
+        level: from which on.
+        name: of the logger to listen to, without it that of all of Lago.
+    """
+    logger = logging.getLogger(name or log.LOG.name)
+    for old in [handler for handler in logger.handlers if handler.get_name() == _STREAM]:
+        logger.removeHandler(old)
+    handler = logging.StreamHandler()
+    handler.set_name(_STREAM)
+    handler.setLevel(level)
+    handler.setFormatter(logging.Formatter(log.FILE_FORMAT))
+    logger.addHandler(handler)
+    if logger.getEffectiveLevel() > level:
+        logger.setLevel(level)
+
+
+def _logging_to(logfile: Path | None, level: int) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext() if logfile is None else log.to_file(os.fspath(logfile), level)
+
+
+class Env:
+    """An environment; made by `init`, `load_env` and `Env.fork`.
+
+    As a context manager it is destroyed at the end of the block, unless it is to be kept.
+    """
+
+    def __init__(
+        self, prefix: Prefix, workdir: Workdir | None, logfile: Path | None, loglevel: int, *, keep: bool
+    ) -> None:
+        self._prefix = prefix
+        self._workdir = workdir
+        self._logfile = logfile
+        self._loglevel = loglevel
+        self._keep = keep
+        # Made here, so that all threads see the same machines.
+        self._virt_env = prefix.virt_env
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc_value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._virt_env.close()
+        if not self._keep and is_prefix(self._prefix.paths.prefix()):
+            self.destroy()
+
+    def __repr__(self) -> str:
+        return f"<Env {self._prefix.paths.prefix()}>"
+
+    def _logged(self) -> contextlib.AbstractContextManager[None]:
+        return _logging_to(self._logfile, self._loglevel)
+
+    def start(self, vm_names: Iterable[str] | None = None) -> None:
+        """Start machines (all, if none is named) and wait until they answer ssh.
+
+        Raises:
+            VMNotFound: there is no machine of that name.
+            HypervisorError: libvirt refuses.
+            VMNotReady: a machine did not come up in time; says how far it came.
+        """
+        with self._logged():
+            self._prefix.start(vm_names or ())
+
+    def stop(self, vm_names: Iterable[str] | None = None) -> None:
+        """Stop machines (all, if none is named) as by pulling the plug. Raises VMNotFound."""
+        with self._logged():
+            self._prefix.stop(vm_names or ())
+
+    def shutdown(self, vm_names: Iterable[str] | None = None, reboot: bool = False) -> dict[str, str]:
+        """Let machines (all that run, if none is named) power off, or boot again; by machine what that took.
+
+        Raises:
+            VMNotRunning: one that is named does not run.
+            VMNotReady: one did not come up again.
+        """
+        with self._logged():
+            return self._prefix.shutdown(vm_names, reboot)
+
+    def deploy(self) -> None:
+        """Run the deploy scripts of all machines. Raises VMError if one fails."""
+        with self._logged():
+            self._prefix.deploy()
+
+    def destroy(self) -> None:
+        """Stop everything and remove it: the whole workdir with all that is in it; of a fork just the fork."""
+        with self._logged():
+            if self._workdir is None:
+                self._prefix.destroy()
+            else:
+                self._workdir.destroy(self._workdir.prefixes() + self._workdir.remains())
+
+    def get_vms(self) -> Mapping[str, VM]:
+        """All machines by name."""
+        return self._virt_env.get_vms()
+
+    def get_nets(self) -> Mapping[str, Network]:
+        """All networks by name."""
+        return self._virt_env.get_nets()
+
+    def get_paths(self) -> Paths:
+        """Where its files are."""
+        return self._prefix.paths
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """Facts about the environment that last, such as `libvirt_url`."""
+        return self._prefix.metadata
+
+    def collect_artifacts(self, output_dir: Path, ignore_nopath: bool = True) -> dict[str, Any]:
+        """Copy the artifacts and logs of all machines to a directory; see `Prefix.collect_artifacts`."""
+        with self._logged():
+            return self._prefix.collect_artifacts(os.fspath(output_dir), ignore_nopath)
+
+    def export_vms(
+        self,
+        vms_names: Iterable[str] | None = None,
+        standalone: bool = False,
+        export_dir: Path = ".",
+        compress: bool = False,
+        init_file_name: str = DEFAULT_INIT_FILE,
+        out_format: str = "yaml",
+        collect_only: bool = False,
+        with_threads: bool = True,
+    ) -> dict[str, Any]:
+        """Write machines that are down into a directory, to be made again elsewhere; see `Prefix.export_vms`."""
+        with self._logged():
+            return self._prefix.export_vms(
+                vms_names,
+                standalone,
+                os.fspath(export_dir),
+                compress,
+                init_file_name,
+                out_format,
+                collect_only,
+                with_threads,
+            )
+
+    def create_snapshots(
+        self, name: str, *, disk_only: bool = False, description: str = "", replace: bool = False
+    ) -> Snapshot:
+        """Hold memory and disks of all machines at one instant; see `Prefix.create_snapshots`."""
+        with self._logged():
+            return self._prefix.create_snapshots(name, disk_only=disk_only, description=description, replace=replace)
+
+    def revert_snapshots(self, name: str) -> None:
+        """Go back to a snapshot, without a boot. Raises LagoError if there is none of that name."""
+        with self._logged():
+            self._prefix.revert_snapshots(name)
+
+    def fork(self, path: Path | None = None, snapshot: str | None = None, *, keep: bool = False) -> Env:
+        """A copy that runs beside this environment, with the same names and addresses; neither notices the other.
+
+        Args:
+            path: where to make it; without it beside this one, so that it goes at the latest with the workdir.
+            snapshot: the instant that it goes on from; without it now.
+            keep: whether it stays when a `with` block ends.
+
+        Raises:
+            PrefixError: there is something at `path`.
+            LagoError: there is no such snapshot, or libvirt is shared with others.
+        """
+        beside = os.path.join(os.path.dirname(self._prefix.paths.prefix()), f"fork-{os.urandom(4).hex()}")
+        with self._logged():
+            made = self._prefix.fork(os.fspath(path or beside), snapshot)
+        return Env(made, None, self._logfile, self._loglevel, keep=keep)
+
+    def ansible_inventory(self, keys: Iterable[str] | None = None) -> str:
+        """The text of an inventory for Ansible, with machines in groups by `keys`; see `lago.ansible`."""
+        return self._prefix.ansible_inventory(keys).ini()
+
+    @contextlib.contextmanager
+    def ansible_inventory_temp_file(self, keys: Iterable[str] | None = None) -> Iterator[IO[str]]:
+        """A file with the inventory, to be read from its start or by its `name`; removed at the end of the block."""
+        with tempfile.NamedTemporaryFile("w+", prefix="lago-inventory-", encoding="utf-8") as file:
+            file.write(self.ansible_inventory(keys) + "\n")
+            file.flush()
+            file.seek(0)
+            yield file

@@ -1,0 +1,82 @@
+"""Services of guests, by whatever manages them there.
+
+| `service_provider` | is there if the guest has | manages |
+|---|---|---|
+| `systemd_container` | `/usr/bin/docker` | systemd in the container `vdsmc`, or else of the guest |
+| `systemd` | `/usr/bin/systemctl` | units |
+| `sysvinit` | `/sbin/service` | scripts in `/etc/init.d` |
+
+The first one that is there is taken; those of plugins come after ours.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from .. import plugins
+from ..errors import LagoError, VMError
+from ..utils import near
+from .base import Service, run
+from .container import SystemdContainerService
+from .systemd import SystemdService
+from .sysvinit import SysVInitService
+
+__all__ = [
+    "Service",
+    "SysVInitService",
+    "SystemdContainerService",
+    "SystemdService",
+    "agent",
+    "detect",
+    "provider",
+]
+
+OWN: Final[dict[str, type[Service]]] = {
+    "systemd_container": SystemdContainerService,
+    "systemd": SystemdService,
+    "sysvinit": SysVInitService,
+}
+_AGENTS: Final = ("qemu-guest-agent", "qemu-ga")
+
+
+def provider(name: str) -> Any:
+    """The class of services that a `service_provider` names. Raises LagoError if it is not there."""
+    offered = {entry.name: entry for entry in plugins.entries(plugins.VM_SERVICE)}
+    found = OWN.get(name) or (plugins.load_one(offered[name]) if name in offered else None)
+    if found is None:
+        why = "could not be loaded" if name in offered else "is not installed"
+        raise LagoError(f"the service provider {name} {why}", hint=near(name, [*OWN, *offered]))
+    return found
+
+
+def detect(vm: Any) -> str:
+    """The name of what manages the services of a machine, found out by one command on it.
+
+    Raises:
+        VMError: it has nothing that we know.
+    """
+    known: dict[str, Any] = {**OWN}
+    known |= {name: found for name, found in plugins.load(plugins.VM_SERVICE).items() if name not in OWN}
+    there = run(vm, ["sh", "-c", 'for path; do test -e "$path" && echo "$path"; done; true', "sh", *_paths(known)])
+    found = there.out.decode(errors="replace").splitlines()
+    for name, kind in known.items():
+        if kind.BIN_PATH in found and (name in OWN or kind.is_supported(vm)):
+            return name
+    raise VMError(
+        f"{vm.name()} has no service manager that is known",
+        details=f"it has none of {', '.join(_paths(known))}",
+        hint="is it systemd or sysvinit? a plugin may know others",
+    )
+
+
+def _paths(known: dict[str, Any]) -> list[str]:
+    return [kind.BIN_PATH for kind in known.values()]
+
+
+def agent(vm: Any) -> Any:
+    """The service of a machine that is QEMU's guest agent. Raises VMError if it has none."""
+    for name in _AGENTS:
+        found = vm.service(name)
+        if found.exists():
+            return found
+    raise VMError(f"{vm.name()} has no guest agent", hint="install qemu-guest-agent on it")

@@ -1,0 +1,86 @@
+"""Preparing a disk image before its machine first starts, by virt-sysprep.
+
+Each function but `sysprep` returns a *mod*: arguments of virt-sysprep, several of which make up what `sysprep` does.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from . import guestfs
+
+Mod = tuple[str, ...]
+
+_AUTHORIZED_KEYS = "/root/.ssh/authorized_keys"
+
+
+def set_hostname(hostname: str) -> Mod:
+    """Give the guest a host name."""
+    return ("--hostname", hostname)
+
+
+def set_root_password(password: str) -> Mod:
+    """Let root log in with a password."""
+    return ("--root-password", f"password:{password}")
+
+
+def add_ssh_key(key: str, with_restorecon_fix: bool = False) -> Mod:
+    """Let root log in with a key.
+
+    Args:
+        key: path of the public key.
+        with_restorecon_fix: on its first boot the guest labels the key for SELinux, where virt-sysprep does it wrong.
+    """
+    mod = _make_directory(os.path.dirname(_AUTHORIZED_KEYS), 0o700)
+    mod += ("--upload", f"{key}:{_AUTHORIZED_KEYS}", "--chmod", f"0600:{_AUTHORIZED_KEYS}")
+    owner = os.stat(key)
+    if (owner.st_uid, owner.st_gid) != (0, 0):
+        mod += ("--run-command", f"chown 0:0 {_AUTHORIZED_KEYS}")
+    if with_restorecon_fix:
+        mod += ("--firstboot-command", "restorecon -R /root/.ssh")
+    return mod
+
+
+def set_iscsi_initiator_name(name: str) -> Mod:
+    """Name the guest as an iSCSI initiator."""
+    return _make_directory("/etc/iscsi") + write_file("/etc/iscsi/initiatorname.iscsi", f"InitiatorName={name}\n")
+
+
+def set_selinux_mode(mode: str) -> Mod:
+    """Set what SELinux does in the guest: `enforcing`, `permissive` or `disabled`."""
+    content = f"SELINUX={mode}\nSELINUXTYPE=targeted\n"
+    return _make_directory("/etc/selinux") + write_file("/etc/selinux/config", content)
+
+
+def config_net_interface_dhcp(iface: str, hwaddr: str) -> Mod:
+    """Let an interface be configured by DHCP, in the form of Red Hat's network scripts.
+
+    Args:
+        hwaddr: its hardware address.
+    """
+    directory = "/etc/sysconfig/network-scripts"
+    values = {"TYPE": "Ethernet", "BOOTPROTO": "dhcp", "ONBOOT": "yes", "NAME": iface, "HWADDR": hwaddr}
+    content = "".join(f'{key}="{value}"\n' for key, value in values.items())
+    return _make_directory(directory) + write_file(f"{directory}/ifcfg-{iface}", content)
+
+
+def write_file(path: str, content: str) -> Mod:
+    """Write a file of root's."""
+    return ("--write", f"{path}:{content}")
+
+
+def _make_directory(path: str, permissions: int = 0o755) -> Mod:
+    return ("--mkdir", path, "--chmod", f"{permissions:04o}:{path}")
+
+
+def sysprep(disk: str, mods: Iterable[Mod]) -> None:
+    """Prepare the image `disk`, whose machine must not run: remove what is a single machine's own, and apply mods.
+
+    Raises:
+        HostError: libguestfs is missing.
+        DiskError: virt-sysprep failed; details are its own error output.
+    """
+    arguments = [argument for mod in mods for argument in mod]
+    argv = ["virt-sysprep", "--quiet", "-a", disk, "--selinux-relabel", *arguments]
+    guestfs.run_program(argv, failure=f"cannot prepare the disk {disk}")

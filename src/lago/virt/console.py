@@ -1,0 +1,204 @@
+"""A machine's serial console: a terminal on it, and waiting for what it says."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import select
+import termios
+import threading
+import time
+import tty
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+import libvirt
+
+from .. import console_log
+from ..errors import HypervisorError, VMError, VMNotReady, VMNotRunning
+from .refusals import refusals
+
+if TYPE_CHECKING:
+    from .vm import VM
+
+LEAVE: Final = b"\x1d"
+"""Control-]."""
+
+_TAIL: Final = 25
+_CHUNK: Final = 4096
+_NOTHING_NOW: Final = -2
+
+
+def interact(vm: VM, stdin: int, stdout: int, *, force: bool = False) -> bool:
+    """Connect a terminal with the console until Control-] is typed or the machine ends; whether the machine ended.
+
+    The terminal is raw meanwhile, so that all other keys go to the machine. What the machine says is still logged.
+
+    Args:
+        stdin: descriptor of the terminal.
+        stdout: descriptor where it is written what the machine says.
+        force: end the session of somebody else who is at the console.
+
+    Raises:
+        VMNotRunning: the machine does not run.
+        HypervisorError: somebody is at the console already.
+    """
+    domain = vm.running_domain()
+    flags = libvirt.VIR_DOMAIN_CONSOLE_FORCE if force else 0
+    stream = vm.env.libvirt_con.newStream(libvirt.VIR_STREAM_NONBLOCK)
+    hint = f"somebody is at it? lago console --force {vm.name()} takes it over"
+    with refusals(f"{vm.name()}: there is no way to its console", hint):
+        domain.openConsole(None, stream, flags)
+    with _raw(stdin), _Received(stream) as received:
+        return _exchange(stream, received, stdin, stdout)
+
+
+def _exchange(stream: libvirt.virStream, received: _Received, stdin: int, stdout: int) -> bool:
+    poll = select.poll()
+    poll.register(stdin, select.POLLIN)
+    poll.register(received, select.POLLIN)
+    while True:
+        for fd, _ in poll.poll():
+            data = os.read(fd, _CHUNK)
+            if fd != stdin:
+                if not data:
+                    return True
+                _write(stdout, data)
+                continue
+            typed, leave, _ = data.partition(LEAVE)
+            if typed:
+                with contextlib.suppress(libvirt.libvirtError):
+                    stream.send(typed)
+            if leave or not data:
+                return False
+
+
+def _write(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]
+
+
+class _Received:
+    """What comes out of a stream, as something that can be polled: libvirt's event loop writes it to a pipe."""
+
+    def __init__(self, stream: libvirt.virStream) -> None:
+        self._stream = stream
+        self._read, self._write = os.pipe()
+        self._lock = threading.Lock()
+
+    def fileno(self) -> int:
+        return self._read
+
+    def __enter__(self) -> _Received:
+        events = libvirt.VIR_STREAM_EVENT_READABLE | libvirt.VIR_STREAM_EVENT_HANGUP | libvirt.VIR_STREAM_EVENT_ERROR
+        self._stream.eventAddCallback(events, self._on_event, None)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Closed first: the event loop may be about to write to a full pipe.
+        os.close(self._read)
+        with contextlib.suppress(libvirt.libvirtError):
+            self._stream.eventRemoveCallback()
+        with contextlib.suppress(libvirt.libvirtError):
+            self._stream.abort()
+        self._end()
+
+    def _end(self) -> None:
+        with self._lock:
+            if self._write >= 0:
+                os.close(self._write)
+                self._write = -1
+
+    def _on_event(self, stream: libvirt.virStream, _events: int, _opaque: Any) -> None:
+        try:
+            data = stream.recv(_CHUNK)
+            if data == _NOTHING_NOW:
+                return
+            if data:
+                _write(self._write, data)
+                return
+        except (libvirt.libvirtError, OSError):
+            pass
+        with contextlib.suppress(libvirt.libvirtError):
+            stream.eventRemoveCallback()
+        self._end()
+
+
+@contextlib.contextmanager
+def _raw(fd: int) -> Iterator[None]:
+    before = termios.tcgetattr(fd)
+    try:
+        # What was typed already is for the machine too.
+        tty.setraw(fd, termios.TCSADRAIN)
+        yield
+    finally:
+        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+
+
+class Heard:
+    """How far a machine's console log was searched."""
+
+    def __init__(self) -> None:
+        self._log: tuple[int, int] | None = None
+        self._end = 0
+
+    def search(self, wanted: re.Pattern[str], path: str) -> re.Match[str] | None:
+        """The first match behind the last one; a new log is searched from its start."""
+        try:
+            with open(path, "rb") as file:
+                found = os.fstat(file.fileno())
+                said = console_log.text(file.read())
+        except FileNotFoundError:
+            return None
+        if self._log != (found.st_dev, found.st_ino):
+            self._log, self._end = (found.st_dev, found.st_ino), 0
+        if (match := wanted.search(said, self._end)) is not None:
+            self._end = match.end()
+        return match
+
+
+def wait_for_text(vm: VM, pattern: str, timeout: float) -> re.Match[str]:
+    """Return when the machine has said on its console what matches a regular expression; the match.
+
+    What it said since it was started counts, up to the match of the call before.
+
+    Args:
+        pattern: for `re.search` with `re.MULTILINE`.
+        timeout: seconds.
+
+    Raises:
+        VMNotRunning: it ended, or does not run, and has not said it.
+        VMNotReady: it has not said it within `timeout`.
+    """
+    try:
+        wanted = re.compile(pattern, re.MULTILINE)
+    except re.error as error:
+        raise VMError(f"{pattern!r} is no regular expression: {error}") from None
+    deadline = time.monotonic() + timeout
+    path = vm.console_log()
+    with console_log.Follower({vm.name(): path}) as log:
+        while True:
+            # Asked first: what it said until it ended is in the log then.
+            ended = not _alive(vm)
+            if (match := vm.heard.search(wanted, path)) is not None:
+                return match
+            if ended:
+                raise VMNotRunning(f"{vm.name()} ended, or was not started, and did not say {pattern!r}", **_said(vm))
+            if (left := deadline - time.monotonic()) <= 0:
+                raise VMNotReady(
+                    f"{vm.name()} did not say {pattern!r} on its console within {timeout:g} s", **_said(vm)
+                )
+            log.wait(left)
+
+
+def _alive(vm: VM) -> bool:
+    # It, or all of its hypervisor, may end while libvirt is asked.
+    with contextlib.suppress(libvirt.libvirtError, HypervisorError):
+        return vm.alive()
+    return False
+
+
+def _said(vm: VM) -> dict[str, str]:
+    tail = "\n".join(console_log.tail(vm.console_log(), _TAIL))
+    return {"details": tail and f"console:\n{tail}", "hint": f"its whole console log: {vm.console_log()}"}

@@ -1,0 +1,104 @@
+"""What the devices of a machine hold, written by QEMU to a file and read back (QEMU's migration stream).
+
+With the capability `x-ignore-shared` the stream leaves memory out that is a file which others can map: that file is
+copied apart, by `ram`. Libvirt knows nothing of it, so this goes through QEMU's monitor. Files are handed over open,
+since QEMU runs in a sandbox where it may start no program.
+https://www.qemu.org/docs/master/devel/migration/main.html
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import libvirt
+import libvirt_qemu
+
+from ..errors import HypervisorError
+
+_FD: Final = "lago-state"
+_NO_LIMIT: Final = 1 << 50
+_CAPABILITY: Final = "x-ignore-shared"
+
+
+def write(domain: libvirt.virDomain, file: int) -> None:
+    """Write what the devices of a machine that stands still hold. Raises HypervisorError, libvirtError."""
+    _ask(domain, "migrate-set-parameters", {"max-bandwidth": _NO_LIMIT})
+    with _without_memory(domain), _outcome(domain) as wait:
+        _give(domain, file)
+        _ask(domain, "migrate", {"uri": f"fd:{_FD}"})
+        wait()
+
+
+def read(domain: libvirt.virDomain, file: int) -> None:
+    """Bring it back in a machine that was started to wait for it. Raises HypervisorError, libvirtError."""
+    with _without_memory(domain), _outcome(domain) as wait:
+        _give(domain, file)
+        _ask(domain, "migrate-incoming", {"uri": f"fd:{_FD}"})
+        wait()
+
+
+def waits(domain: libvirt.virDomain) -> bool:
+    """Whether a machine still waits for `read`. Raises libvirtError."""
+    return bool(_ask(domain, "query-status", {})["status"] == "inmigrate")
+
+
+def _ask(domain: libvirt.virDomain, command: str, arguments: dict[str, Any], files: list[int] | None = None) -> Any:
+    request = json.dumps({"execute": command, "arguments": arguments})
+    if files is None:
+        text = libvirt_qemu.qemuMonitorCommand(domain, request, 0)
+    else:
+        text, _ = libvirt_qemu.qemuMonitorCommandWithFiles(domain, request, files, 0)
+    answer = json.loads(text)
+    if "error" in answer:
+        raise HypervisorError(f"QEMU refuses {command}: {answer['error']['desc']}")
+    return answer["return"]
+
+
+def _give(domain: libvirt.virDomain, file: int) -> None:
+    _ask(domain, "getfd", {"fdname": _FD}, [file])
+
+
+@contextlib.contextmanager
+def _without_memory(domain: libvirt.virDomain) -> Iterator[None]:
+    """Whoever lets libvirt save the machine later wants all of it."""
+
+    def switch(state: bool) -> None:
+        _ask(domain, "migrate-set-capabilities", {"capabilities": [{"capability": _CAPABILITY, "state": state}]})
+
+    switch(True)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(libvirt.libvirtError):
+            switch(False)
+
+
+@contextlib.contextmanager
+def _outcome(domain: libvirt.virDomain) -> Iterator[Callable[[], None]]:
+    """Gives what waits for the end of what is started in the context."""
+    ended = threading.Event()
+
+    def on_event(_con: Any, _domain: Any, _event: str, _s: int, _us: int, details: str, _opaque: Any) -> None:
+        if json.loads(details)["status"] in ("completed", "failed"):
+            ended.set()
+
+    def wait() -> None:
+        # Asked from time to time as well: a machine that dies says nothing more.
+        while True:
+            ended.wait(1)
+            found = _ask(domain, "query-migrate", {})
+            if found.get("status") == "completed":
+                return
+            if found.get("status") == "failed":
+                raise HypervisorError(f"QEMU can't: {found.get('error-desc', 'it does not say why')}")
+
+    connection = domain.connect()
+    watch = libvirt_qemu.qemuMonitorEventRegister(connection, domain, "MIGRATION", on_event, None, 0)
+    try:
+        yield wait
+    finally:
+        libvirt_qemu.qemuMonitorEventDeregister(connection, watch)

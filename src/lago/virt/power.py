@@ -1,0 +1,69 @@
+"""Machines that are asked to power off or to boot again: by the power button, by their agent, and then not asked."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import libvirt
+
+from ..log import LOG
+from .refusals import refusals
+
+if TYPE_CHECKING:
+    from .vm import VM
+
+ACPI: Final = "ACPI"
+AGENT: Final = "guest agent"
+FORCE: Final = "force"
+
+_PATIENCE: Final = {ACPI: 60.0, AGENT: 30.0}
+"""Seconds that a way gets, on a machine that is not emulated."""
+
+_AGAIN: Final = 10.0
+"""Seconds after which the button is pressed again: a guest that boots loses what comes before it has the driver."""
+
+
+def off(vm: VM) -> str:
+    """Power a machine off that runs; which way that took: ACPI, guest agent or force."""
+    ways = {ACPI: libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN, AGENT: libvirt.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT}
+    how = _by_one_of(ways, vm, vm.domain().shutdownFlags, vm.env.ends.of(vm.libvirt_name()))
+    vm.stop()
+    return how
+
+
+def again(vm: VM) -> str:
+    """Boot a machine again that runs, without waiting until it answers; which way that took."""
+    ways = {ACPI: libvirt.VIR_DOMAIN_REBOOT_ACPI_POWER_BTN, AGENT: libvirt.VIR_DOMAIN_REBOOT_GUEST_AGENT}
+    domain = vm.domain()
+    rebooted = vm.env.ends.rebooted(vm.libvirt_name())
+    rebooted.clear()
+    how = _by_one_of(ways, vm, domain.reboot, rebooted)
+    if how == FORCE:
+        with refusals(f"{vm.name()} can't be reset"):
+            domain.reset()
+    vm.guest.close()
+    return how
+
+
+def _by_one_of(ways: Mapping[str, int], vm: VM, ask: Callable[[int], object], done: threading.Event) -> str:
+    """The way by which a machine does what it is asked for, if there is one, or force."""
+    running = vm.state() == "running"
+    return next((way for way in ways if running and _obeys(vm, way, partial(ask, ways[way]), done)), FORCE)
+
+
+def _obeys(vm: VM, way: str, ask: Callable[[], object], done: threading.Event) -> bool:
+    deadline = time.monotonic() + _PATIENCE[way] * vm.env.accel.time_factor
+    while not vm.env.cancelled.is_set() and (left := deadline - time.monotonic()) > 0:
+        try:
+            ask()
+        except libvirt.libvirtError as error:
+            LOG.debug("%s: %s: %s", vm.name(), way, error)
+            return not vm.alive()
+        if done.wait(min(left, _AGAIN)):
+            return True
+    LOG.warning("%s does not heed the %s", vm.name(), way)
+    return False

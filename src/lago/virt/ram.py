@@ -1,0 +1,79 @@
+"""The memory of machines as files, which a snapshot copies while they stand still.
+
+QEMU has the files mapped. What it writes itself of such a machine is only what its devices hold (see `migration`),
+which takes milliseconds. Libvirt makes a directory of them for each start of a machine, named after its number, and
+removes it at the end (`memory_backing_dir` in its qemu.conf).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .vm import VM
+
+
+def in_files(vm: VM) -> bool:
+    """Whether a machine has its memory in such files when it is started.
+
+    Programs that share a machine's memory want another kind of it, and what a TPM holds is saved by libvirt only.
+    """
+    return vm.env.hypervisor.memory_dir is not None and not vm.spec.shares and not vm.spec.tpm
+
+
+def files(vm: VM) -> list[str]:
+    """The files of a machine that runs, one for each NUMA node in their order; none if it has its memory elsewhere."""
+    directory = vm.env.hypervisor.memory_dir
+    if directory is None:
+        return []
+    below = vm.env.hypervisor.reached(os.path.join(directory, "libvirt", "qemu"))
+    number = vm.domain().ID()
+    found = [one.path for one in os.scandir(below) if one.name.startswith(f"{number}-")]
+    names = [os.path.join(path, name) for path in found for name in os.listdir(path)]
+    return sorted(names, key=lambda name: (len(name), name))
+
+
+def save(sources: Sequence[str], dest: str) -> None:
+    """Write files one after another to a new one, but for holes. Raises OSError."""
+    with open(dest, "xb", buffering=0) as write:
+        for source in sources:
+            base = os.fstat(write.fileno()).st_size
+            with open(source, "rb", buffering=0) as read:
+                _copy(read.fileno(), 0, write.fileno(), base, os.fstat(read.fileno()).st_size)
+                write.truncate(base + os.fstat(read.fileno()).st_size)
+
+
+def load(source: str, dests: Sequence[str]) -> None:
+    """Bring back into files what `save` wrote of them. Raises OSError."""
+    base = 0
+    with open(source, "rb", buffering=0) as read:
+        for dest in dests:
+            with open(dest, "r+b", buffering=0) as write:
+                size = os.fstat(write.fileno()).st_size
+                # What QEMU wrote since it was started.
+                for begin, end in _data(write.fileno(), 0, size):
+                    os.pwrite(write.fileno(), bytes(end - begin), begin)
+                _copy(read.fileno(), base, write.fileno(), 0, size)
+                base += size
+
+
+def _copy(read: int, at: int, write: int, to: int, size: int) -> None:
+    for begin, end in _data(read, at, at + size):
+        os.lseek(write, to + begin - at, os.SEEK_SET)
+        while begin < end:
+            begin += os.sendfile(write, read, begin, end - begin)
+
+
+def _data(fd: int, begin: int, end: int) -> Iterator[tuple[int, int]]:
+    """Where a part of a file is no hole."""
+    hole = begin
+    while hole < end:
+        try:
+            begin = os.lseek(fd, hole, os.SEEK_DATA)
+        except OSError:
+            return
+        hole = min(os.lseek(fd, begin, os.SEEK_HOLE), end)
+        if begin < end:
+            yield begin, hole

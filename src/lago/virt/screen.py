@@ -1,0 +1,93 @@
+"""A machine's screen and keyboard: VNC, pictures, keys."""
+
+from __future__ import annotations
+
+import io
+import time
+import xml.etree.ElementTree as ET
+from typing import TYPE_CHECKING, Final
+
+import libvirt
+
+from ..errors import VMError
+from ..utils import write_atomically
+from .keys import strokes
+from .refusals import refusals
+
+if TYPE_CHECKING:
+    from .vm import VM
+
+LOOPBACK: Final = "127.0.0.1"
+"""Where VNC listens, in the network of the hypervisor."""
+
+_HOLD: Final = 0.02
+
+
+def vnc_port(vm: VM) -> str:
+    """The port on the loopback address of its hypervisor where its screen is shown by VNC.
+
+    Raises:
+        VMNotRunning: it does not run.
+        VMError: it has no screen.
+    """
+    with refusals(f"{vm.name()}: its screen can't be asked for"):
+        root = ET.fromstring(vm.running_domain().XMLDesc())  # noqa: S314 - libvirt's own
+    port = next((one.get("port", "-1") for one in root.iterfind("devices/graphics[@type='vnc']")), "-1")
+    if port == "-1":
+        raise VMError(
+            f"{vm.name()} has no screen",
+            hint=f"machines that earlier releases started have none: lago stop {vm.name()}; lago start {vm.name()}",
+        )
+    return port
+
+
+def screenshot(vm: VM, path: str) -> None:
+    """Write what its screen shows now to a PNG file.
+
+    Raises:
+        VMNotRunning: it does not run.
+        HypervisorError: libvirt refuses; without a screen it does.
+    """
+    domain = vm.running_domain()
+    received = io.BytesIO()
+    with refusals(f"{vm.name()}: there is no picture of its screen"):
+        stream = vm.env.libvirt_con.newStream()
+        kind = domain.screenshot(stream, 0)
+        stream.recvAll(lambda _stream, data, file: file.write(data), received)
+        stream.finish()
+    data = received.getvalue()
+    write_atomically(path, data if kind == "image/png" else png_of_ppm(data))
+
+
+def png_of_ppm(data: bytes) -> bytes:
+    """A PNG image of a binary PPM image with 8 bits per colour, which is what QEMU makes (netpbm's `ppm(5)`).
+
+    Raises:
+        VMError: this is none.
+    """
+    import png
+
+    fields = data.split(maxsplit=4)[:4]
+    if len(fields) < 4 or fields[0] != b"P6" or fields[3] != b"255":
+        raise VMError("the picture of the screen has an unknown format", details=repr(data[:20]))
+    width, height = int(fields[1]), int(fields[2])
+    pixels = data[-3 * width * height :]
+    out = io.BytesIO()
+    png.Writer(width, height, greyscale=False).write_array(out, pixels)
+    return out.getvalue()
+
+
+def send_keys(vm: VM, keys: str) -> None:
+    """Press keys on its keyboard: a key, a key with modifiers, or a text; see `lago.virt.keys.strokes`.
+
+    Raises:
+        VMNotRunning: it does not run.
+        VMError: a character is on no key of a US keyboard.
+    """
+    todo = strokes(keys)
+    domain = vm.running_domain()
+    for codes in todo:
+        with refusals(f"{vm.name()} can't be sent keys"):
+            domain.sendKey(libvirt.VIR_KEYCODE_SET_LINUX, round(1000 * _HOLD), codes, len(codes), 0)
+        # QEMU takes them at once and presses them later; nothing tells when, and what is too much it drops.
+        time.sleep(2 * _HOLD * len(codes))

@@ -1,0 +1,124 @@
+"""What a tester says of a machine: this command succeeds, that port opens, this file appears.
+
+Waiting is a loop in the guest, one command over ssh however long it lasts.
+"""
+
+from __future__ import annotations
+
+import abc
+import shlex
+from collections.abc import Sequence
+from typing import Final
+
+from ..errors import VMError
+from ..utils import CommandStatus
+
+_PATIENCE: Final = 300.0
+_GRACE: Final = 30.0
+_SHOWN: Final = 20
+
+# By the kernel's clock, as that of the day may jump.
+_LOOP: Final = """
+now() { read up rest </proc/uptime; echo "${up%.*}"; }
+end=$(($(now) + $1))
+until said=$(sh -c "$2" 2>&1); do
+    [ "$(now)" -lt $end ] || { printf '%s\n' "$said"; exit 1; }
+    sleep 0.2 2>/dev/null || sleep 1
+done
+printf '%s\n' "$said"
+"""
+
+
+class Tester(abc.ABC):
+    """The tester's verbs of a machine. All raise VMError if it is not as they say, and those of `ssh`."""
+
+    @abc.abstractmethod
+    def name(self) -> str:
+        """Its name."""
+
+    @abc.abstractmethod
+    def console_log(self) -> str:
+        """File with what it wrote on its console."""
+
+    @abc.abstractmethod
+    def ssh(
+        self,
+        command: str | Sequence[str],
+        data: bytes | None = None,
+        show_output: bool = True,
+        propagate_fail: bool = True,
+        tries: int | None = None,
+        timeout: float | None = None,
+    ) -> CommandStatus:
+        """Run a command on it."""
+
+    def succeed(self, *commands: str | Sequence[str], timeout: float | None = None) -> str:
+        """Run commands that must succeed; their output as text, that of one after the other."""
+        return "".join(self._tried(command, timeout, fails=False) for command in commands)
+
+    def fail(self, *commands: str | Sequence[str], timeout: float | None = None) -> str:
+        """Run commands that must fail; their output as text, that of one after the other."""
+        return "".join(self._tried(command, timeout, fails=True) for command in commands)
+
+    def wait_until_succeeds(self, command: str | Sequence[str], timeout: float = _PATIENCE) -> str:
+        """Run a command again and again until it succeeds, `timeout` seconds at most; what it said then."""
+        line = _line(command)
+        return self._wait(line, f"the command did not succeed: {line}", timeout)
+
+    def wait_until_fails(self, command: str | Sequence[str], timeout: float = _PATIENCE) -> str:
+        """Run a command again and again until it fails, `timeout` seconds at most; what it said then."""
+        line = _line(command)
+        return self._wait(f"! {{\n{line}\n}}", f"the command did not fail: {line}", timeout)
+
+    def wait_for_unit(self, unit: str, timeout: float = _PATIENCE) -> None:
+        """Return when a systemd unit is active. One that has failed is not waited for."""
+        quoted = shlex.quote(unit)
+        look = f"""
+        state=$(systemctl is-active -- {quoted})
+        [ "$state" = active ] && exit
+        systemctl status --no-pager --full --lines={_SHOWN} -- {quoted}
+        [ "$state" = failed ]
+        """
+        if said := self._wait(look, f"the unit {unit} is not active", timeout).strip():
+            raise self._objection(f"the unit {unit} has failed", said)
+
+    def wait_for_open_port(self, port: int, timeout: float = _PATIENCE) -> None:
+        """Return when something in it listens at a TCP port."""
+        self._wait(_listening(port), f"nothing listens at port {port}", timeout)
+
+    def wait_for_closed_port(self, port: int, timeout: float = _PATIENCE) -> None:
+        """Return when nothing in it listens at a TCP port."""
+        self._wait(f"! {_listening(port)}", f"something listens at port {port}", timeout)
+
+    def wait_for_file(self, path: str, timeout: float = _PATIENCE) -> None:
+        """Return when there is a file, or whatever else, at `path`."""
+        self._wait(f"test -e {shlex.quote(path)}", f"there is no {path}", timeout)
+
+    def _tried(self, command: str | Sequence[str], timeout: float | None, *, fails: bool) -> str:
+        status = self.ssh(command, show_output=False, timeout=timeout)
+        if bool(status) is not fails:
+            said = (status.out + status.err).decode(errors="replace")
+            ended = "succeeded" if fails else f"failed with status {status.code}"
+            raise self._objection(f"the command {ended}: {_line(command)}", said)
+        return status.out.decode(errors="replace")
+
+    def _wait(self, line: str, otherwise: str, timeout: float) -> str:
+        loop = ["sh", "-c", _LOOP, "sh", str(round(timeout)), line]
+        status = self.ssh(loop, show_output=False, timeout=timeout + _GRACE)
+        said = (status.out + status.err).decode(errors="replace")
+        if status:
+            raise self._objection(f"{otherwise} within {timeout:g} s", said)
+        return said
+
+    def _objection(self, what: str, said: str) -> VMError:
+        tail = said.rstrip().splitlines()[-_SHOWN:]
+        return VMError(f"{self.name()}: {what}", details="\n".join(tail), hint=f"its console log: {self.console_log()}")
+
+
+def _line(command: str | Sequence[str]) -> str:
+    return command if isinstance(command, str) else shlex.join(command)
+
+
+def _listening(port: int) -> str:
+    # proc(5): address:port of both ends in hexadecimal digits, and the state, 0A for one that listens.
+    return f"grep -q ':{port:04X} [0-9A-F]*:0000 0A ' /proc/net/tcp /proc/net/tcp6"

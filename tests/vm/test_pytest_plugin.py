@@ -1,0 +1,150 @@
+"""The pytest plugin with real machines: shared, forked, told about, kept, and gone however a run ends."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from ..users import REPOSITORY
+from .box import ONE, kill, processes, wait_for
+
+pytest_plugins = ["pytester"]
+PLUGIN = ("-p", "lago.pytest_plugin", "-p", "no:cacheprovider")
+_PATIENCE = 200
+
+
+@pytest.fixture(autouse=True)
+def place(mini: Path, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory with an init file, in which pytest runs."""
+    monkeypatch.setenv("LAGO_BOOT_TIMEOUT", "30")
+    pytester.path.joinpath("LagoInitFile").write_text(ONE)
+    return pytester.path
+
+
+def mentioned(place: Path) -> list[str]:
+    """Processes with this directory in their arguments, pytest itself left out."""
+    return [command for _, command in processes() if str(place / ".lago-pytest") in command]
+
+
+def properties(path: Path) -> dict[str, dict[str, str]]:
+    """Properties by test, from JUnit's XML."""
+    return {
+        str(case.get("name")): {str(one.get("name")): str(one.get("value")) for one in case.iter("property")}
+        for case in ET.parse(path).iter("testcase")
+    }
+
+
+def test_the_example_passes_and_leaves_nothing(pytester: pytest.Pytester, place: Path) -> None:
+    shutil.copytree(REPOSITORY / "examples" / "failover", place, dirs_exist_ok=True)
+    done = pytester.runpytest_subprocess(*PLUGIN, "--junitxml=junit.xml")
+    done.assert_outcomes(passed=3)
+    assert not (place / ".lago-pytest").exists()
+    assert not mentioned(place)
+    found = properties(place / "junit.xml")["test_both_nodes_have_what_is_written"]
+    assert found["lago_vms"] == "primary=running, standby=running"
+    assert found["lago_environment"].startswith(str(place / ".lago-pytest" / "main-"))
+
+
+SHARED = """
+def ssh(env, command):
+    return env.get_vms()["vm0"].ssh(command).out.decode().strip()
+
+def test_it_runs(lago_env):
+    assert ssh(lago_env, "hostname; touch /root/spoilt") == "vm0"
+
+def test_a_fork_is_as_at_first_and_alone(lago_env, lago_fork):
+    assert ssh(lago_fork, "ls /root/spoilt; touch /root/forked; hostname") == "vm0"
+    assert ssh(lago_env, "ls /root/forked /root/spoilt") == "/root/spoilt"
+
+def test_that_is_pristine_is_as_at_first(lago_pristine):
+    assert ssh(lago_pristine, "ls /root/spoilt; hostname") == "vm0"
+
+def test_that_fails(lago_vms):
+    lago_vms["vm0"].ssh("echo last words >/dev/console")
+    assert False
+
+def test_without_machines():
+    assert False
+"""
+
+SLOW = """
+import pathlib, time
+
+def test_it(lago_env):
+    pathlib.Path("ready").write_text(lago_env.get_paths().prefix())
+    time.sleep(600)
+"""
+
+
+def test_what_failed_is_told_and_kept_and_the_next_run_removes_it(pytester: pytest.Pytester, place: Path) -> None:
+    (place / "LagoInitFile").write_text(ONE.replace("vcpu: 1", "vcpu: 1, artifacts: [/etc/hostname]"))
+    pytester.makepyfile(SHARED)
+    done = pytester.runpytest_subprocess(*PLUGIN, "--lago-keep=failed", "--lago-collect=failed")
+    done.assert_outcomes(passed=3, failed=2)
+    told, other = re.split(r"_{5,} test_without_machines _{5,}", done.stdout.str())
+    assert "lago console of vm0" in told
+    assert "last words" in told
+    assert "lago console" not in other
+    [saved] = (place / "failed").iterdir()
+    assert saved.name.endswith("test_that_fails")
+    assert "last words" in (saved / "1-session" / "vm0" / "console.log").read_text()
+    assert (saved / "1-session" / "vm0" / "_etc_hostname").read_text().strip() == "vm0"
+    assert "Start Prefix: Success" in (saved / "1-session" / "lago.log").read_text()
+
+    [kept] = re.findall(r"lago --prefix-path (\S+) status", done.stdout.str())
+    status = subprocess.run(["lago", "-f", "json", "--prefix-path", kept, "status"], check=True, stdout=subprocess.PIPE)
+    assert json.loads(status.stdout)["Prefix"]["VMs"]["vm0"]["status"] == "running"
+    assert not list(Path(kept).parent.glob("fork-*"))
+
+    ends_early(pytester, place, signal.SIGKILL, gone=kept)
+    killed = (place / "ready").read_text()
+    assert Path(killed).exists()
+    ends_early(pytester, place, signal.SIGINT, gone=killed)
+    assert not (place / ".lago-pytest").exists()
+    assert wait_for(lambda: not mentioned(place), 5), mentioned(place)
+
+
+def ends_early(pytester: pytest.Pytester, place: Path, number: signal.Signals, gone: str) -> None:
+    """Run pytest, see that the environment `gone` is, and end it in the middle of a test."""
+    (place / "ready").unlink(missing_ok=True)
+    path = pytester.makepyfile(slow=SLOW)
+    with pytester.popen(
+        [*pytester._getpytestargs(), *PLUGIN, str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            assert wait_for(lambda: (place / "ready").exists() or process.poll() is not None, _PATIENCE)
+            assert process.poll() is None
+            assert not Path(gone).exists()
+            process.send_signal(number)
+            process.wait(_PATIENCE)
+        finally:
+            if process.poll() is None:
+                kill(process.pid)
+
+
+def test_workers_have_an_environment_each_as_memory_allows(pytester: pytest.Pytester, place: Path) -> None:
+    pytester.makepyfile(
+        """
+        def test_one(lago_env_factory):
+            env = lago_env_factory("LagoInitFile")
+            assert env.get_vms()["vm0"].ssh(["true"]).code == 0
+
+        def test_two(lago_vms):
+            assert lago_vms["vm0"].ssh(["true"]).code == 0
+        """
+    )
+    done = pytester.runpytest_subprocess(*PLUGIN, "-n", "2", "--lago-memory=200", "--junitxml=junit.xml")
+    done.assert_outcomes(passed=2)
+    assert done.stderr.str().count("waiting for 128 MiB") == 1
+    found = properties(place / "junit.xml")
+    one, two = (Path(found[name]["lago_environment"]) for name in ("test_one", "test_two"))
+    assert {path.parts[-3].partition("-")[0] for path in (one, two)} == {"gw0", "gw1"}
+    assert not (place / ".lago-pytest").exists()
+    assert not mentioned(place)
