@@ -1,0 +1,47 @@
+"""The verb `ovirt` of `lago`, a plugin like any other."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from lago.plugins.cli import CLIPlugin
+
+if TYPE_CHECKING:
+    from ..prefix import OvirtPrefix
+
+FAMILIES: Final = {
+    "environment": "start stop status snapshot revert engine-setup start-hosts stop-hosts start-vms stop-vms",
+    "packages": "reposetup serve",
+    "testing": "runtest collect deploy",
+}
+"""The modules of this package that add verbs, and which."""
+
+
+class Ovirt(CLIPlugin):
+    """The verb `ovirt`; each of its own verbs sets `do`, the function that runs it and returns what is printed."""
+
+    init_args: Mapping[str, Any] = {
+        "help": "oVirt environments",
+        "description": "An engine and its hosts: start them, put them to rest, give them packages, test them.",
+    }
+
+    def populate_parser(self, parser: argparse.ArgumentParser) -> None:
+        from importlib import import_module
+
+        verbs = parser.add_subparsers(title="verbs", dest="ovirt_verb", metavar="VERB", required=True)
+        for family in FAMILIES:
+            import_module(f".{family}", __package__).add_parsers(verbs)
+
+    def do_run(self, args: argparse.Namespace) -> Any:
+        return args.do(args)
+
+
+def the_prefix(args: argparse.Namespace) -> OvirtPrefix:
+    """The prefix that the command line means. Raises PrefixError."""
+    from lago.workdir import find_prefix
+
+    from ..prefix import OvirtPrefix
+
+    return OvirtPrefix(find_prefix(args.prefix_path, args.workdir_path, args.prefix_name).paths.prefix())

@@ -1,0 +1,141 @@
+"""The verbs of `lago ovirt` about the environment, its hosts and their virtual machines."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from lago.cli.environment import Verbs
+
+from . import the_prefix
+
+
+def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    """Add the verbs to the command line."""
+    start = verbs.add_parser(
+        "start",
+        help="start everything and wake it",
+        description="Start all machines, wait until the engine answers, activate hosts and storage, print where its "
+        "pages are.",
+    )
+    start.add_argument("--with-vms", action="store_true", help="start the virtual machines of the engine too")
+    start.add_argument(
+        "--vms-timeout", type=_seconds, default=480, metavar="SECONDS", help="that these may take to start (480)"
+    )
+    start.set_defaults(do=_start)
+    stop = verbs.add_parser(
+        "stop",
+        help="put everything to rest and stop it",
+        description="Shut virtual machines down, put storage and hosts into maintenance, and stop all machines.",
+    )
+    stop.set_defaults(do=_stop)
+    verbs.add_parser("status", help="tell what there is and how it is").set_defaults(do=_status)
+    snapshot = verbs.add_parser("snapshot", help="hold everything fast while it is at rest")
+    snapshot.add_argument("snapshot_name", metavar="NAME", help="of the new snapshot")
+    snapshot.add_argument("--no-restore", action="store_true", help="leave everything at rest afterwards")
+    snapshot.set_defaults(do=_snapshot)
+    revert = verbs.add_parser("revert", help="go back to a snapshot and wake everything")
+    revert.add_argument("snapshot_name", metavar="NAME", help="of the snapshot")
+    revert.set_defaults(do=_revert)
+    setup = verbs.add_parser("engine-setup", help="set the engine up")
+    setup.add_argument("--config", metavar="ANSWERS", help="file with answers; without it you are asked")
+    setup.set_defaults(do=_engine_setup)
+    for name, what, help_ in (
+        ("start-hosts", "host_names", "let hosts be up"),
+        ("stop-hosts", "host_names", "put hosts into maintenance"),
+        ("start-vms", "ovirt_vm_names", "start virtual machines of the engine"),
+        ("stop-vms", "ovirt_vm_names", "shut virtual machines of the engine down"),
+    ):
+        parser = verbs.add_parser(name, help=help_)
+        parser.add_argument(what, nargs="*", metavar="NAME", help="as the engine calls them (all)")
+        parser.set_defaults(do=_ON_THE_ENGINE[name])
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError("expected a number above 0")
+    return value
+
+
+def _start(args: argparse.Namespace) -> dict[str, Any] | None:
+    from lago.cli.progress import shown
+
+    from .. import rest, status
+
+    prefix = the_prefix(args)
+    with shown(list(prefix.topology.domains), sys.stderr) as on_phase:
+        prefix.start((), on_phase)
+    if prefix.virt_env.engine_vm() is None:
+        return None
+    with prefix.engine("Look at the engine") as engine:
+        if rest.working_engine(prefix.virt_env) is None:
+            return None
+        if args.with_vms:
+            from .. import vms
+
+            vms.start(engine, timeout=args.vms_timeout)
+        return {"Engine": status.access(engine)}
+
+
+def _stop(args: argparse.Namespace) -> None:
+    the_prefix(args).stop()
+
+
+def _status(args: argparse.Namespace) -> dict[str, Any]:
+    return the_prefix(args).ovirt_status()
+
+
+def _snapshot(args: argparse.Namespace) -> dict[str, Any]:
+    taken = the_prefix(args).create_snapshots(args.snapshot_name, restore=not args.no_restore)
+    return {"name": taken.name, "pause": taken.pause}
+
+
+def _revert(args: argparse.Namespace) -> None:
+    from lago.cli.progress import shown
+
+    prefix = the_prefix(args)
+    with shown(list(prefix.topology.domains), sys.stderr) as on_phase:
+        prefix.revert_snapshots(args.snapshot_name, on_phase=on_phase)
+
+
+def _engine_setup(args: argparse.Namespace) -> None:
+    with the_prefix(args).engine("Set the engine up") as engine:
+        engine.engine_setup(args.config)
+
+
+def _start_hosts(args: argparse.Namespace) -> list[str]:
+    from .. import hosts
+
+    with the_prefix(args).engine("Activate hosts") as engine:
+        return hosts.activate(engine, args.host_names)
+
+
+def _stop_hosts(args: argparse.Namespace) -> list[str]:
+    from .. import hosts
+
+    with the_prefix(args).engine("Deactivate hosts") as engine:
+        return hosts.deactivate(engine, args.host_names)
+
+
+def _start_vms(args: argparse.Namespace) -> list[str]:
+    from .. import vms
+
+    with the_prefix(args).engine("Start virtual machines") as engine:
+        return vms.start(engine, args.ovirt_vm_names)
+
+
+def _stop_vms(args: argparse.Namespace) -> list[str]:
+    from .. import vms
+
+    with the_prefix(args).engine("Stop virtual machines") as engine:
+        return vms.stop(engine, args.ovirt_vm_names)
+
+
+_ON_THE_ENGINE = {
+    "start-hosts": _start_hosts,
+    "stop-hosts": _stop_hosts,
+    "start-vms": _start_vms,
+    "stop-vms": _stop_vms,
+}

@@ -1,0 +1,85 @@
+"""The verbs of `lago ovirt` about packages: reposetup and serve."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from typing import Any
+
+from lago.cli import output
+from lago.cli.environment import Verbs
+from lago.errors import HypervisorError
+from lago.log import LOG
+
+from . import the_prefix
+
+
+def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    """Add the verbs to the command line."""
+    reposetup = verbs.add_parser(
+        "reposetup",
+        help="make the repositories of packages for the machines",
+        description="Sync repositories, build projects, and merge that with other packages into one repository for "
+        "each distribution of the engine and the hosts. Of a package that is in several places that of a build counts, "
+        "then that of the first source, then that of a synced repository.",
+    )
+    add = reposetup.add_argument
+    add("--rpm-repo", metavar="DIR", help="copies of the synced repositories (setting reposync_dir)")
+    add("--reposync-yum-config", metavar="FILE", help="dnf configuration of what to sync (setting reposync_config)")
+    add("--skip-sync", action="store_true", help="use the copies as they are")
+    add("--engine-dir", metavar="DIR", help="sources of ovirt-engine to build")
+    add("--engine-with-gwt", action="store_true", help="build the engine with its web pages")
+    add("--ioprocess-dir", metavar="DIR", help="sources of ioprocess to build")
+    add("--vdsm-dir", metavar="DIR", help="sources of vdsm to build")
+    add("--vdsm-jsonrpc-java-dir", metavar="DIR", help="sources of vdsm-jsonrpc-java to build")
+    add(
+        "--custom-source",
+        action="append",
+        default=[],
+        metavar="SOURCE",
+        help="a directory, an rpm file, or the address of an rpm file or of a repository; may be repeated",
+    )
+    add("--repo-name", metavar="NAME", help="make one repository of this name, not one for each distribution")
+    add("--repoman-config", metavar="FILE", help="ignored: repoman is not used any more")
+    reposetup.set_defaults(do=_reposetup)
+    serve = verbs.add_parser(
+        "serve",
+        help="serve the repositories to the machines, until Ctrl-C",
+        description="Serve the repositories that reposetup made to the machines, on the gateway of the management "
+        "net, and print what their package manager must be told.",
+    )
+    serve.set_defaults(do=_serve)
+
+
+def _reposetup(args: argparse.Namespace) -> Any:
+    if args.repoman_config:
+        LOG.warning("--repoman-config %s is ignored: repoman is not used any more", args.repoman_config)
+    return the_prefix(args).prepare_repo(
+        rpm_repo=args.rpm_repo,
+        reposync_yum_config=args.reposync_yum_config,
+        skip_sync=args.skip_sync,
+        vdsm_dir=args.vdsm_dir,
+        engine_dir=args.engine_dir,
+        engine_build_gwt=args.engine_with_gwt,
+        vdsm_jsonrpc_java_dir=args.vdsm_jsonrpc_java_dir,
+        ioprocess_dir=args.ioprocess_dir,
+        custom_sources=args.custom_source,
+        repo_name=args.repo_name,
+    )
+
+
+def _serve(args: argparse.Namespace) -> None:
+    from ..utils import repo_server_context
+
+    # The whole verb, as Ctrl-C may come while the server starts or ends.
+    with contextlib.suppress(KeyboardInterrupt):
+        prefix = the_prefix(args)
+        with repo_server_context(prefix) as server:
+            if args.out_format is output.FORMATS["default"]:
+                print(server.url, *map(server.repo_file, server.repositories), sep="\n", flush=True)
+            else:
+                files = {name: server.repo_file(name) for name in server.repositories}
+                data = {"url": server.url, "repositories": server.repositories, "repo_files": files}
+                print(args.out_format.format(data), flush=True)
+            server.wait()
+            raise HypervisorError("packages are not served any more: the environment ended", hint="lago start")

@@ -1,0 +1,64 @@
+"""The machines of an oVirt environment that are not its engine."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any, Final
+
+from lago.collect import flat_names
+from lago.utils import no_phase
+from lago.virt import VM, VirtEnv
+
+_DIAL: Final = 1
+"""Seconds for a connection; who waits for a server that is not there yet tries again."""
+
+
+class TestVM(VM):
+    """A machine of an oVirt environment."""
+
+    __test__ = False  # pytest takes classes of this name for tests
+
+    def _artifact_paths(self) -> list[str]:
+        """What `collect` takes from machines of this kind, besides what their init file says."""
+        return []
+
+    def artifacts(self) -> tuple[str, ...]:
+        """Paths on it that are collected: those of its init file, and those of its kind."""
+        return tuple(dict.fromkeys((*super().artifacts(), *self._artifact_paths())))
+
+    def collect_artifacts(self, host_path: str) -> None:
+        """Copy its artifacts to a directory that exists; those that are not there are left out.
+
+        Raises:
+            ExtractPathError: they can't be had.
+        """
+        names = flat_names(self.artifacts())
+        self.extract_paths(((path, os.path.join(host_path, name)) for path, name in names.items()), ignore_nopath=True)
+
+    def dial(self, port: int) -> socket.socket:
+        """A connection to one of its TCP ports. Raises OSError, HypervisorError."""
+        return self.env.connect(self.name(), port, _DIAL * self.env.accel.time_factor)
+
+
+class HostVM(TestVM):
+    """A machine that runs virtual machines for the engine."""
+
+    def _artifact_paths(self) -> list[str]:
+        return ["/var/log/vdsm", "/var/log"]
+
+
+class NodeVM(TestVM):
+    """A machine with an image of oVirt Node, which nobody logs in to before the engine knows it."""
+
+    def wait_for_ssh(self, connect_retries: int | None = 50, on_phase: Any = no_phase, *_: Any, **__: Any) -> None:
+        """Nothing is waited for."""
+
+
+def machine_of(env: VirtEnv, *addresses: str | None) -> TestVM | None:
+    """The machine that has one of some addresses or names, be they qualified or not."""
+    for vm in env.get_vms().values():
+        known = {vm.name(), *vm.all_ips}
+        if any(one in known or one.partition(".")[0] == vm.name() for one in addresses if one):
+            return vm if isinstance(vm, TestVM) else None
+    return None

@@ -1,0 +1,111 @@
+"""Fixtures and markers for tests of oVirt environments; see docs/ovirt-testing.md.
+
+pytest loads this module in every run in which Lago is installed, so what a test needs is imported when it needs it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+if TYPE_CHECKING:
+    from .prefix import OvirtPrefix
+    from .sequences import Sequence
+
+_MARKERS: Final = (
+    "engine_capability(name, ...): skip unless the engine has all of these ovirt-capabilities",
+    "host_capability(name, ...): skip unless every host has all of these ovirt-capabilities",
+    "ovirt_sequence: of a module or class: after a test failed, the rest of them is skipped",
+    "continue_on_failure: when this test of an ovirt_sequence fails, the rest runs all the same",
+)
+_SEQUENCE: Final = pytest.StashKey["Sequence"]()
+_ALL: Final = pytest.StashKey[bool]()
+"""Whether all tests are of an oVirt environment, as under `lago ovirt runtest`."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the markers known."""
+    config.stash[_ALL] = "LAGO_PREFIX" in os.environ
+    for line in _MARKERS:
+        config.addinivalue_line("markers", line)
+
+
+@pytest.fixture(scope="session")
+def ovirt_prefix() -> Iterator[OvirtPrefix]:
+    """The environment that is tested: that of `LAGO_PREFIX`, or of the working directory."""
+    from .testlib import get_test_prefix
+
+    prefix = get_test_prefix()
+    yield prefix
+    prefix.virt_env.close()
+
+
+@pytest.fixture
+def ovirt_api(ovirt_prefix: OvirtPrefix) -> Any:
+    """A connection of `ovirtsdk4` to its engine, made again if the last one does not work any more."""
+    return ovirt_prefix.virt_env.the_engine().get_api()
+
+
+# Before pytest's own, which reads the marker `skip`.
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what makes no sense: after a failure in a sequence, and where machines can't do it."""
+    broken = (sequence.reason() for sequence in _sequences(item))
+    if reason := next(filter(None, broken), "") or _lacking(item):
+        item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _sequences(item: pytest.Item) -> Iterator[Sequence]:
+    for node, _ in item.iter_markers_with_node("ovirt_sequence"):
+        from .sequences import Sequence
+
+        # Functions that are marked themselves make a sequence with others that are, beside them.
+        owner = item.parent if node is item and item.parent is not None else node
+        yield owner.stash.setdefault(_SEQUENCE, Sequence())
+
+
+def _lacking(item: pytest.Item) -> str:
+    checks = ("engine_capability", "lacking_of_engine"), ("host_capability", "lacking_of_hosts")
+    for marker, check in checks:
+        if wanted := [name for mark in item.iter_markers(marker) for name in mark.args]:
+            from . import capabilities, testlib
+
+            if reason := getattr(capabilities, check)(testlib.get_test_prefix(), wanted):
+                return str(reason)
+    return ""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Note failures of sequences, and collect what the machines have to tell about a failure."""
+    report = yield
+    if report.failed:
+        if item.get_closest_marker("continue_on_failure") is None:
+            for sequence in _sequences(item):
+                sequence.failed(item.name)
+        if "ovirt_prefix" in getattr(item, "fixturenames", ()) or item.config.stash[_ALL]:
+            _collect(report, call)
+    return report
+
+
+def _collect(failed: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
+    from lago import LagoError
+    from lago.pytest_plugin import report
+
+    from .testlib import get_test_prefix
+
+    report.explain(failed, call)
+    try:
+        prefix = get_test_prefix()
+        env = prefix.virt_env
+    except LagoError:
+        # Then this is what the test failed of.
+        return
+    name = f"{report.file_name(failed.nodeid)}-{time.strftime('%Y%m%d%H%M%S')}"
+    report.attach(failed, prefix.paths, env.get_vms(), prefix.paths.test_logs(name), prefix.collect_artifacts)

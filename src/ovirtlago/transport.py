@@ -1,0 +1,122 @@
+"""HTTP with machines that the host has no route to: curl is handed connected sockets.
+
+Certificates are verified against the names in addresses, as ever; only where packets go is decided here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import socket
+from collections.abc import Callable
+from typing import IO, Any, Final, NamedTuple
+from urllib.parse import urlsplit
+
+import pycurl
+
+from lago.errors import LagoError
+
+Dial = Callable[[int], socket.socket]
+"""Makes a connection to a TCP port of a machine. Raises OSError or LagoError."""
+
+_STALLED: Final = 60
+_ANYWHERE: Final = "127.0.0.1"
+
+
+class Response(NamedTuple):
+    """The answer of a server."""
+
+    code: int
+    kind: str
+    body: bytes
+
+
+class _Handed:
+    """A socket that curl makes a copy of, and that is then closed."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def __del__(self) -> None:
+        self._socket.close()
+
+
+class Transport:
+    """How a machine is reached and trusted.
+
+    Args:
+        dial: makes connections to it.
+        ca_file: certificates in PEM form that its own must be signed by; None: any will do.
+        timeout: seconds that a request may take, or an upload may stand still.
+    """
+
+    def __init__(self, dial: Dial, ca_file: str | None, timeout: float = _STALLED) -> None:
+        self._dial = dial
+        self._ca_file = ca_file
+        self._timeout = timeout
+        self.failure = ""
+        """Why the last connection was not made."""
+
+    def prepare(self, curl: Any, url: str) -> None:
+        """Let a curl handle reach the machine under the name that is in `url`."""
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        # Curl wants an address before it asks for a socket.
+        curl.setopt(pycurl.RESOLVE, [f"{parts.hostname}:{port}:{_ANYWHERE}"])
+        curl.setopt(pycurl.PROXY, "")
+        curl.setopt(pycurl.NOSIGNAL, 1)
+        curl.setopt(pycurl.OPENSOCKETFUNCTION, lambda _purpose, _address: self._open(port))
+        curl.setopt(pycurl.SOCKOPTFUNCTION, lambda _fd, _purpose: pycurl.SOCKOPT_ALREADY_CONNECTED)
+        curl.setopt(pycurl.SSL_VERIFYPEER, 0 if self._ca_file is None else 1)
+        curl.setopt(pycurl.SSL_VERIFYHOST, 0 if self._ca_file is None else 2)
+        if self._ca_file is not None:
+            curl.setopt(pycurl.CAINFO, self._ca_file)
+
+    def _open(self, port: int) -> _Handed | int:
+        try:
+            return _Handed(self._dial(port))
+        except (OSError, LagoError) as error:
+            self.failure = str(error)
+            bad: int = pycurl.SOCKET_BAD
+            return bad
+
+    def request(self, url: str, form: str | None = None) -> Response:
+        """GET an address, or POST a form to it. Raises pycurl.error."""
+        body = io.BytesIO()
+        with contextlib.closing(pycurl.Curl()) as curl:
+            self.prepare(curl, url)
+            curl.setopt(pycurl.URL, url)
+            curl.setopt(pycurl.TIMEOUT_MS, int(self._timeout * 1000))
+            curl.setopt(pycurl.HTTPHEADER, ["Accept: application/json, */*"])
+            curl.setopt(pycurl.WRITEFUNCTION, body.write)
+            if form is not None:
+                curl.setopt(pycurl.COPYPOSTFIELDS, form)
+            curl.perform()
+            code, kind = curl.getinfo(pycurl.RESPONSE_CODE), curl.getinfo(pycurl.CONTENT_TYPE)
+        return Response(code, kind or "", body.getvalue())
+
+    def upload(self, url: str, file: IO[bytes], size: int, on_bytes: Callable[[int], object]) -> Response:
+        """PUT `size` bytes of a file to an address; `on_bytes` hears how many have just gone. Raises pycurl.error."""
+        body = io.BytesIO()
+
+        def read(number: int) -> bytes:
+            data = file.read(number)
+            on_bytes(len(data))
+            return data
+
+        with contextlib.closing(pycurl.Curl()) as curl:
+            self.prepare(curl, url)
+            curl.setopt(pycurl.URL, url)
+            curl.setopt(pycurl.UPLOAD, 1)
+            curl.setopt(pycurl.INFILESIZE_LARGE, size)
+            curl.setopt(pycurl.HTTPHEADER, ["Content-Type: application/octet-stream", "Expect:"])
+            curl.setopt(pycurl.LOW_SPEED_LIMIT, 1)
+            curl.setopt(pycurl.LOW_SPEED_TIME, max(1, int(self._timeout)))
+            curl.setopt(pycurl.READFUNCTION, read)
+            curl.setopt(pycurl.WRITEFUNCTION, body.write)
+            curl.perform()
+            code = curl.getinfo(pycurl.RESPONSE_CODE)
+        return Response(code, "", body.getvalue())
