@@ -1,4 +1,4 @@
-"""Snapshots, reverts and forks of three `mini` machines, against plain libvirt and against a cold start.
+"""Snapshots, reverts, forks and warm starts of `mini` and `debian12`, against plain libvirt and against a cold start.
 
 Where the floor is a cold `lago start`, the budget is the part of it that may be needed: 0.2 is five times as fast.
 """
@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from common import LAGO, MIB, compare, finish, options, report, say
+from common import LAGO, MIB, compare, finish, options, report, room, say, timed
 from common.environment import Environment, environment
 
 from lago.virt import VM
@@ -22,7 +22,9 @@ from lago.virt import VM
 PAUSE_BUDGET = 0.5
 REVERT_BUDGET = 1.3
 COLD_REVERT_BUDGET = 1 / 5
+BIG_REVERT_BUDGET = 1 / 10
 COLD_FORK_BUDGET = 1 / 4
+WARM_BUDGET = 1 / 8
 FORKS_BUDGET = 3.0
 DISK_BUDGET = 5.0
 _VMS = 3
@@ -93,7 +95,7 @@ def fork(one: Environment, number: int) -> float:
 
 def own_disk(path: Path) -> int:
     """Bytes that only this directory holds, memory images aside."""
-    files = [file.stat() for file in path.rglob("*") if file.is_file() and file.suffix != ".mem"]
+    files = [file.stat() for file in path.rglob("*") if file.is_file() and file.suffix not in (".mem", ".state")]
     return sum(file.st_blocks * 512 for file in files if file.st_nlink == 1)
 
 
@@ -105,6 +107,42 @@ def fork_disk(one: Environment) -> dict[str, Any]:
         [LAGO, "-p", str(one.path.with_name("disk")), "destroy", "--yes"], stderr=subprocess.DEVNULL, check=True
     )
     return {"name": "disk space of a fork", "MiB": round(mib, 2), "budget": DISK_BUDGET, "ok": mib <= DISK_BUDGET}
+
+
+def _big(repeat: int) -> dict[str, Any]:
+    """A machine with a whole distribution."""
+    with environment(1, "debian12", 512) as one:
+        one.init()
+        one.lago("start")
+        one.lago("snapshot", "base")
+        revert = partial(one.lago, "revert", "base")
+        revert()
+        name = "revert of debian12, against a cold start"
+        return compare(name, revert, partial(cold, one), repeat=repeat, budget=BIG_REVERT_BUDGET)
+
+
+def _warm(repeat: int) -> dict[str, Any]:
+    """`lago up --warm` with something kept, against the same with nothing kept."""
+    with room() as where:
+        os.environ["XDG_CACHE_HOME"] = str(where / "cache")
+        script = where / "script.sh"
+        script.write_text("head -c 8000000 /dev/urandom >/root/data; sha256sum /root/data >/root/sum; sync\n")
+        one = Environment(where, _VMS, scripts=[script])
+
+        def up() -> float:
+            seconds = one.up()
+            one.destroy()
+            return seconds
+
+        def first() -> float:
+            timed(LAGO, "warm", "prune", "--all")
+            return up()
+
+        try:
+            first()
+            return compare("second up --warm, against the first", up, first, repeat=repeat, budget=WARM_BUDGET)
+        finally:
+            one.destroy()
 
 
 def main() -> int:
@@ -127,6 +165,7 @@ def main() -> int:
         ]
         say("removing all")
         one.destroy()
+    results += [_big(args.repeat), _warm(args.repeat)]
     return report("snapshot", args, results, warm_up="a snapshot and a revert")
 
 

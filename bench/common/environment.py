@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lago.prefix import Prefix
@@ -16,14 +16,20 @@ MEMORY_MIB = 128
 
 
 class Environment:
-    """An environment of `vms` machines `vm0`, `vm1` and so on, below the directory `where`."""
+    """An environment of `vms` machines `vm0`, `vm1` and so on, below the directory `where`.
 
-    def __init__(self, where: Path, vms: int) -> None:
+    `scripts` are run in each by `lago deploy`; `memory` is in MiB.
+    """
+
+    def __init__(
+        self, where: Path, vms: int, template: str = "mini", memory: int = MEMORY_MIB, scripts: Sequence[Path] = ()
+    ) -> None:
         machine = {
-            "memory": MEMORY_MIB,
+            "memory": memory,
             "vcpu": 1,
             "nics": [{"net": "net0"}],
-            "disks": [{"template_name": "mini"}],
+            "disks": [{"template_name": template}],
+            "metadata": {"deploy-scripts": [str(script) for script in scripts]},
         }
         wanted = {"domains": {f"vm{n}": machine for n in range(vms)}, "nets": {"net0": {"management": True}}}
         self.room = where
@@ -41,6 +47,10 @@ class Environment:
         """Make it; seconds that took."""
         return timed(LAGO, "--libvirt_url", "private", "-P", "default", "init", self._workdir, self._init_file)
 
+    def up(self) -> float:
+        """Make, start and deploy it, from what was kept of one like it if there is such; seconds that took."""
+        return timed(LAGO, "--libvirt_url", "private", "-P", "default", "up", "--warm", self._workdir, self._init_file)
+
     def lago(self, *words: str) -> float:
         """Run a verb on it; seconds that took."""
         return timed(LAGO, "--prefix-path", self.path, *words)
@@ -52,10 +62,10 @@ class Environment:
 
 
 @contextlib.contextmanager
-def environment(vms: int) -> Iterator[Environment]:
+def environment(vms: int, template: str = "mini", memory: int = MEMORY_MIB) -> Iterator[Environment]:
     """A room and an environment in it, not yet made, that is destroyed at the end."""
     with room() as where:
-        one = Environment(where, vms)
+        one = Environment(where, vms, template, memory)
         try:
             yield one
         finally:
