@@ -1,0 +1,1 @@
+"""The release process behind `tools/release`; see docs/releasing.md."""
