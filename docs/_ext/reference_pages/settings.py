@@ -1,0 +1,50 @@
+"""Settings, as the configuration has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from docutils import nodes
+from sphinx.util.docutils import SphinxDirective
+
+from lago import config
+from lago.cli.settings import options_of
+
+from .doctree import definitions
+from .verbs import command_line
+
+
+def settings() -> Iterator[tuple[str, str, list[str]]]:
+    """Name, default and description of each setting of the section `[lago]`."""
+    parser, _ = command_line()
+    spellings = {action.dest: action.option_strings[-1] for action in options_of(parser)}
+    for name, option in config.OPTIONS.items():
+        default = "" if option.default in (None, "") else f"default `{_text(option.default)}`"
+        ways = [f"`LAGO_{name.upper()}`", *([f"`{spellings[name]}`"] if name in spellings else [])]
+        yield name, default, [option.help, ", ".join(ways)]
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def sections() -> Iterator[tuple[str, str, list[str]]]:
+    """Each section of a verb with the names of its settings."""
+    for verb in command_line()[1]:
+        names = [f"`{action.dest}`" for action in options_of(verb.parser)]
+        if names:
+            yield verb.names[0].removeprefix("lago "), "", [", ".join(names)]
+
+
+class Settings(SphinxDirective):
+    """`lago-settings`: the section `[lago]`."""
+
+    def run(self) -> list[nodes.Node]:
+        return [definitions(settings(), "setting")]
+
+
+class Sections(SphinxDirective):
+    """`lago-sections`: the sections of verbs."""
+
+    def run(self) -> list[nodes.Node]:
+        return [definitions(sections(), "section")]
