@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import random
+import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from lago.errors import LagoError
 from lago.prefix import Prefix
 from lago.snapshots.take import take
 from lago.spec import Share
-from lago.virt import VM
+from lago.virt import VM, checkpoint
 
 from ..users import User
 from .box import TWO, Box, wait_for
@@ -225,6 +227,28 @@ def test_on_a_full_disk_all_go_on_and_nothing_is_kept(mini: Path, tmp_path: Path
         box.lago("stop")
         box.lago("start", "vm0")
         assert box.shell("vm0", "cat /root/x") == "before\nafter\n"
+        box.lago("destroy", "--yes")
+
+
+def test_there_is_room_again_before_guests_go_on(mini: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free: list[int] = []
+
+    def resume(vm: VM, real: Callable[[VM], None] = checkpoint.resume) -> None:
+        free.append(shutil.disk_usage(tmp_path).free)
+        real(vm)
+
+    with small(tmp_path, 90_000), contextlib.closing(Box(tmp_path)) as box:
+        box.write(TWO)
+        box.lago("init")
+        box.lago("start")
+        before = shutil.disk_usage(tmp_path).free
+        monkeypatch.setattr(checkpoint, "resume", resume)
+        prefix = Prefix(str(box.prefix))
+        with contextlib.closing(prefix.virt_env), pytest.raises(LagoError, match="save"):
+            prefix.create_snapshots("big")
+        # QEMU pauses a guest that finds no room for what it writes.
+        assert len(free) == 2
+        assert min(free) > before / 2
         box.lago("destroy", "--yes")
 
 

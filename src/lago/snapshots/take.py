@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -144,12 +144,23 @@ def _save(
         checkpoint.save(vm, images, disks.full(env.paths, file) if file else None)
 
     with _quiet(running) if disk_only else _paused(running) as standing:
-        # What a full disk stops comes first, when all is still as it was.
-        in_parallel(save_apart, [vm for vm in running if vm.name() in state], what="save memory")
-        in_parallel(save, running, what="save machines")
-        for vm, path in nvram.items():
-            shutil.copyfile(env.paths.nvram(vm), disks.full(env.paths, path))
+        try:
+            # What a full disk stops comes first, when all is still as it was.
+            in_parallel(save_apart, [vm for vm in running if vm.name() in state], what="save memory")
+            in_parallel(save, running, what="save machines")
+            for vm, path in nvram.items():
+                shutil.copyfile(env.paths.nvram(vm), disks.full(env.paths, path))
+        except BaseException:
+            # While all stand still: QEMU pauses a guest that finds no room for what it writes.
+            _unlink(env.paths, [*memory.values(), *state.values(), *nvram.values()])
+            raise
     return standing[0]
+
+
+def _unlink(paths: Paths, files: Iterable[str]) -> None:
+    for path in files:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(disks.full(paths, path))
 
 
 @contextlib.contextmanager
@@ -198,9 +209,7 @@ def _undo(
     from ..virt import checkpoint
 
     # First, to have room for the book on a full disk.
-    for path in memory:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(disks.full(env.paths, path))
+    _unlink(env.paths, memory)
     try:
         written = {path for vm in running if vm.alive() for path in checkpoint.live_tops(vm).values()}
     except LagoError as error:
