@@ -135,18 +135,20 @@ def _save(
     from ..virt import checkpoint
 
     def save_apart(vm: VM) -> None:
-        files = [disks.full(env.paths, where[vm.name()]) for where in (memory, state)]
-        checkpoint.save_apart(vm, *files)
+        checkpoint.save_apart(vm, files[vm.name()], disks.full(env.paths, state[vm.name()]))
 
     def save(vm: VM) -> None:
         images = {top.disk.dev: disks.full(env.paths, top.path) for top in tops if top.vm == vm.name()}
         file = None if vm.name() in state else memory.get(vm.name())
         checkpoint.save(vm, images, disks.full(env.paths, file) if file else None)
 
+    apart = [vm for vm in running if vm.name() in state]
+    files = {vm.name(): disks.full(env.paths, memory[vm.name()]) for vm in apart}
+    checkpoint.save_ahead(apart, files, env.paths.snapshots())
     with _quiet(running) if disk_only else _paused(running) as standing:
         try:
             # What a full disk stops comes first, when all is still as it was.
-            in_parallel(save_apart, [vm for vm in running if vm.name() in state], what="save memory")
+            in_parallel(save_apart, apart, what="save memory")
             in_parallel(save, running, what="save machines")
             for vm, path in nvram.items():
                 shutil.copyfile(env.paths.nvram(vm), disks.full(env.paths, path))

@@ -36,13 +36,15 @@ def files(vm: VM) -> list[str]:
 
 
 def save(sources: Sequence[str], dest: str) -> None:
-    """Write files one after another to a new one, but for holes. Raises OSError."""
-    with open(dest, "xb", buffering=0) as write:
+    """Write files one after another, but for holes, to one that may hold an earlier state of them. Raises OSError."""
+    base = 0
+    with open(os.open(dest, os.O_RDWR | os.O_CREAT, 0o644), "r+b", buffering=0) as write:
         for source in sources:
-            base = os.fstat(write.fileno()).st_size
             with open(source, "rb", buffering=0) as read:
-                _copy(read.fileno(), 0, write.fileno(), base, os.fstat(read.fileno()).st_size)
-                write.truncate(base + os.fstat(read.fileno()).st_size)
+                size = os.fstat(read.fileno()).st_size
+                write.truncate(base + size)
+                _copy(read.fileno(), 0, write.fileno(), base, size)
+                base += size
 
 
 def load(source: str, dests: Sequence[str]) -> None:
@@ -52,15 +54,17 @@ def load(source: str, dests: Sequence[str]) -> None:
         for dest in dests:
             with open(dest, "r+b", buffering=0) as write:
                 size = os.fstat(write.fileno()).st_size
-                # What QEMU wrote since it was started.
-                for begin, end in _data(write.fileno(), 0, size):
-                    os.pwrite(write.fileno(), bytes(end - begin), begin)
                 _copy(read.fileno(), base, write.fileno(), 0, size)
                 base += size
 
 
 def _copy(read: int, at: int, write: int, to: int, size: int) -> None:
-    for begin, end in _data(read, at, at + size):
+    """Let a part of a file hold what one of another holds; what exists of it and is a hole there becomes zeros."""
+    copied = 0
+    for begin, end in [*_data(read, at, at + size), (at + size, at + size)]:
+        for first, last in _data(write, to + copied, to + begin - at):
+            os.pwrite(write, bytes(last - first), first)
+        copied = end - at
         os.lseek(write, to + begin - at, os.SEEK_SET)
         while begin < end:
             begin += os.sendfile(write, read, begin, end - begin)
