@@ -54,7 +54,7 @@ def environment() -> dict[str, str]:
     """What programs of libguestfs must find in their environment; what the user has set there wins.
 
     Raises:
-        HostError: there is no kernel, and none can be had.
+        HostError: there is no kernel, and none can be had, or no directory for modules.
     """
     env = {"LIBGUESTFS_BACKEND": "direct"}
     if accel.choose(config.get("accel")).kind != "kvm":
@@ -81,6 +81,10 @@ def _host_has_kernel() -> bool:
 def _template_kernel() -> Mapping[str, str]:
     """The kernel of a template with its modules, unpacked into the cache, as supermin wants to be told of it."""
     from . import templates
+
+    # The appliance's directory of that name is made after it, even if nothing is copied from it.
+    if not os.path.isdir(_MODULES):
+        raise HostError(f"this host has no directory {_MODULES}, and so no libguestfs", hint=f"as root: mkdir {_MODULES}")
 
     version = templates.default_repository().get_by_name(_KERNEL_TEMPLATE).get_version()
     image = templates.default_store().ensure(version)

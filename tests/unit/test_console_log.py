@@ -58,8 +58,8 @@ def test_who_waits_is_woken_by_what_is_written(tmp_path: Path) -> None:
         follower.wait(0.05)
         assert time.monotonic() - began >= 0.04
         threading.Timer(0.05, lambda: log.write_bytes(b"x\n")).start()
-        follower.wait(10)
-        assert time.monotonic() - began < 5
+        follower.wait(60)
+        assert time.monotonic() - began < 50
         while not (found := list(follower.lines())):
             follower.wait(1)
         assert found == [("a", ["x"])]

@@ -48,6 +48,14 @@ def test_what_the_user_has_set_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     assert guestfs.environment()["LIBGUESTFS_BACKEND"] == "libvirt"
 
 
+def test_without_a_directory_for_modules_the_remedy_is_told(host: Path) -> None:
+    (host / "modules" / "6.1.0").rmdir()
+    (host / "modules").rmdir()
+    with pytest.raises(HostError, match="this host has no directory .*modules") as raised:
+        guestfs.environment()
+    assert raised.value.hint == f"as root: mkdir {host}/modules"
+
+
 def test_a_kernel_without_modules_is_none(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (host / "modules" / "6.1.0").rmdir()
     ours = {"SUPERMIN_KERNEL": "/k", "SUPERMIN_KERNEL_VERSION": "6.2", "SUPERMIN_MODULES": "/m"}

@@ -97,7 +97,7 @@ def test_the_file_gets_everything_while_the_context_lasts(tmp_path: Path) -> Non
 
 
 def test_files_of_two_threads_get_what_is_theirs(tmp_path: Path) -> None:
-    both = threading.Barrier(2, timeout=10)
+    both = threading.Barrier(2, timeout=60)
 
     def work(name: str) -> None:
         with log.to_file(str(tmp_path / name)):

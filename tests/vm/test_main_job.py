@@ -216,7 +216,7 @@ def test_destroy_of_what_runs_leaves_nothing(other: Box) -> None:
     assert other.states()["web"] == "running"
     assert "hint: lago destroy --yes" in other.lago("destroy", code=2).err
     assert "Stop prefix" in other.lago("destroy", "-y").err
-    assert inside.gone(0.5), inside.processes()
+    assert inside.gone(), inside.processes()
     assert not run_dir.exists()
     assert not (other.place / ".lago").exists()
     assert other.mentioned() == []
@@ -244,7 +244,7 @@ def test_stop_of_the_last_machine_ends_everything(module_box: Box) -> None:
     inside, run_dir = module_box.inside(), module_box.run_dir
     assert len(inside.processes()) > 5
     module_box.lago("stop", "web", "app", "db")
-    assert inside.gone(0.5), inside.processes()
+    assert inside.gone(), inside.processes()
     assert module_box.mentioned() == []
     assert not run_dir.parent.exists()
     assert set(module_box.states().values()) == {"down"}

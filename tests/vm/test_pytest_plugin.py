@@ -108,7 +108,7 @@ def test_what_failed_is_told_and_kept_and_the_next_run_removes_it(pytester: pyte
     assert Path(killed).exists()
     ends_early(pytester, place, signal.SIGINT, gone=killed)
     assert not (place / ".lago-pytest").exists()
-    assert wait_for(lambda: not mentioned(place), 5), mentioned(place)
+    assert wait_for(lambda: not mentioned(place), 10), mentioned(place)
 
 
 def ends_early(pytester: pytest.Pytester, place: Path, number: signal.Signals, gone: str) -> None:

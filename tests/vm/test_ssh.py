@@ -99,7 +99,7 @@ def test_a_command_that_takes_too_long_is_told_with_what_it_said(vm: VM) -> None
     began = time.monotonic()
     with pytest.raises(VMError, match=r"vm0: the command did not end within 1 s: echo begun; sleep 60") as caught:
         vm.ssh("echo begun; sleep 60", show_output=False, timeout=1)
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 55
     assert caught.value.details == "begun\n"
 
 
