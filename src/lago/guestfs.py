@@ -84,7 +84,9 @@ def _template_kernel() -> Mapping[str, str]:
 
     # The appliance's directory of that name is made after it, even if nothing is copied from it.
     if not os.path.isdir(_MODULES):
-        raise HostError(f"this host has no directory {_MODULES}, and so no libguestfs", hint=f"as root: mkdir {_MODULES}")
+        raise HostError(
+            f"this host has no directory {_MODULES}, and so no libguestfs", hint=f"as root: mkdir {_MODULES}"
+        )
 
     version = templates.default_repository().get_by_name(_KERNEL_TEMPLATE).get_version()
     image = templates.default_store().ensure(version)

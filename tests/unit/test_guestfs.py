@@ -51,7 +51,7 @@ def test_what_the_user_has_set_wins(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_a_directory_for_modules_the_remedy_is_told(host: Path) -> None:
     (host / "modules" / "6.1.0").rmdir()
     (host / "modules").rmdir()
-    with pytest.raises(HostError, match="this host has no directory .*modules") as raised:
+    with pytest.raises(HostError, match="this host has no directory") as raised:
         guestfs.environment()
     assert raised.value.hint == f"as root: mkdir {host}/modules"
 
