@@ -196,31 +196,38 @@ def _handle(client: socket.socket) -> None:
 
 def _kill(machine: str) -> None:
     """Return when the QEMU of a machine has ended. Raises OSError if it has none."""
-    import select
-
     with open(f"/run/libvirt/qemu/{machine}.pid", encoding="ascii") as file:
         process = os.pidfd_open(int(file.read()))
     try:
-        signal.pidfd_send_signal(process, signal.SIGKILL)
-        select.select([process], [], [])
+        _send(signal.SIGKILL, [process], None)
     finally:
         os.close(process)
 
 
 def end(grace: float) -> NoReturn:
-    """End everything; QEMUs get `grace` seconds to write out what they hold of their images."""
-    pids = [int(name) for name in os.listdir("/proc") if name.isdigit() and _is_qemu(name)] if grace else []
+    """End everything; QEMUs get `grace` seconds to write out what they hold of their images.
+
+    We end after them: as long as we listen and hold the lock, whoever finds us knows that images are in use.
+    """
     watched = []
-    for pid in pids:
+    for pid in [int(name) for name in os.listdir("/proc") if name.isdigit() and _is_qemu(name)]:
         with contextlib.suppress(ProcessLookupError):
             watched.append(os.pidfd_open(pid))
-            os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + grace
+    _send(signal.SIGTERM, watched, grace)
+    _send(signal.SIGKILL, watched, None)
+    os._exit(0)
+
+
+def _send(number: signal.Signals, processes: list[int], patience: float | None) -> None:
+    """Send a signal to processes and wait, `patience` seconds or for ever, until they have ended."""
     import select
 
-    for fd in watched:
-        select.select([fd], [], [], max(0, deadline - time.monotonic()))
-    os._exit(0)
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(process, number)
+    deadline = time.monotonic() + (patience or 0)
+    for process in processes:
+        select.select([process], [], [], None if patience is None else max(0, deadline - time.monotonic()))
 
 
 def _is_qemu(pid: str) -> bool:
