@@ -12,7 +12,6 @@ from .errors import CommandError, DiskError, HostError
 from .topology import Disk
 from .utils import beside, run
 
-_OVERLAY_OPTIONS = "lazy_refcounts=on"
 _PACKED = ["-c", "-W", "-o", "compression_type=zstd"]
 """How `qemu-img convert` packs an image, with several threads."""
 
@@ -86,12 +85,12 @@ def create_overlay(path: str, backing: str, backing_format: str, size: int | Non
     """
     if not os.path.isabs(backing):
         raise DiskError(f"the backing image {backing} has no absolute path")
-    _create(path, "qcow2", ["-o", _OVERLAY_OPTIONS, "-b", backing, "-F", backing_format], size)
+    _create(path, "qcow2", ["-b", backing, "-F", backing_format], size)
 
 
 def create_layer(path: str, backing: str, backing_format: str, size: int) -> None:
     """Make a qcow2 image of `size` bytes over `backing`, which may be relative to it and in use."""
-    _create(path, "qcow2", ["-u", "-o", _OVERLAY_OPTIONS, "-b", backing, "-F", backing_format], size)
+    _create(path, "qcow2", ["-u", "-b", backing, "-F", backing_format], size)
 
 
 def rebase(path: str, backing: str, backing_format: str) -> None:
@@ -101,7 +100,7 @@ def rebase(path: str, backing: str, backing_format: str) -> None:
 
 def create_empty(path: str, size: int, format: str = "qcow2") -> None:
     """Make an empty image of `size` bytes; it occupies next to nothing."""
-    _create(path, format, ["-o", _OVERLAY_OPTIONS] if format == "qcow2" else [], size)
+    _create(path, format, [], size)
 
 
 def convert(source: str, path: str, format: str, source_format: str | None = None) -> None:

@@ -29,7 +29,7 @@ nets: {{front: {{management: true}}, back: {{}}}}
 """
 """Three machines on two nets."""
 
-_PATIENCE = 200
+_PATIENCE = 400
 _SETTINGS = {"LAGO_BOOT_TIMEOUT": "30"}
 
 

@@ -17,7 +17,7 @@ from typing import Self
 from .box import Box
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
-_PATIENCE = 60.0
+_PATIENCE = 200.0
 
 
 class Terminal:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .box import ONE, Box
+from .box import ONE, Box, kill
 
 
 def test_a_machine_whose_plug_is_pulled_right_after_it_is_up_can_be_reached_again(box: Box) -> None:
@@ -13,3 +13,18 @@ def test_a_machine_whose_plug_is_pulled_right_after_it_is_up_can_be_reached_agai
         box.lago("start")
         assert box.shell("vm0", "grep -c lago /root/.ssh/authorized_keys") == "1\n"
         box.lago("stop")
+
+
+def test_what_a_killed_qemu_wrote_to_can_be_frozen_below_a_machine_that_is_saved(box: Box) -> None:
+    box.write(ONE)
+    box.lago("init")
+    box.lago("start")
+    box.shell("vm0", "echo kept >/root/note; sync")
+    kill(box.qemu())
+    box.lago("stop")
+    box.lago("snapshot", "down")
+    box.lago("start")
+    box.lago("snapshot", "up")
+    assert box.states() == {"vm0": "running"}
+    box.lago("revert", "up")
+    assert box.shell("vm0", "cat /root/note") == "kept\n"

@@ -17,7 +17,7 @@ from .box import ONE, kill, processes, wait_for
 
 pytest_plugins = ["pytester"]
 PLUGIN = ("-p", "lago.pytest_plugin", "-p", "no:cacheprovider")
-_PATIENCE = 200
+_PATIENCE = 400
 
 
 @pytest.fixture(autouse=True)

@@ -252,6 +252,21 @@ def test_there_is_room_again_before_guests_go_on(mini: Path, tmp_path: Path, mon
         box.lago("destroy", "--yes")
 
 
+def test_a_machine_that_ends_while_it_is_saved_is_what_is_told(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    def save_apart(vm: VM, memory: str, state: str, real: Callable[..., None] = checkpoint.save_apart) -> None:
+        vm.env.hypervisor.kill(vm.libvirt_name())
+        real(vm, memory, state)
+
+    box.lago("revert", "base")
+    prefix = Prefix(str(box.prefix))
+    with monkeypatch.context() as patch, contextlib.closing(prefix.virt_env):
+        patch.setattr(checkpoint, "save_apart", save_apart)
+        with pytest.raises(LagoError, match="vm1 can't be saved"):
+            prefix.create_snapshots("ended", vms=["vm1"])
+    assert "ended" not in box.status()["VMs"]["vm0"]["snapshots"]
+    box.lago("revert", "base")
+
+
 def test_shares_are_refused_before_anything_stands_still(box: Box) -> None:
     env = Prefix(str(box.prefix)).virt_env
     vm = env.get_vm("vm0")

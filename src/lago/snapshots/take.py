@@ -178,9 +178,15 @@ def _paused(vms: Sequence[VM]) -> Iterator[list[float]]:
             if checkpoint.pause(vm):
                 stopped.append(vm)
         yield seconds
-    finally:
-        in_parallel(checkpoint.resume, stopped, what="go on")
-        seconds.append(time.monotonic() - began if stopped else 0.0)
+    except BaseException:
+        try:
+            in_parallel(checkpoint.resume, stopped, what="go on")
+        except LagoError as error:
+            # What went wrong first is what the user must hear of.
+            LOG.warning("%s", error.render())
+        raise
+    in_parallel(checkpoint.resume, stopped, what="go on")
+    seconds.append(time.monotonic() - began if stopped else 0.0)
 
 
 @contextlib.contextmanager
