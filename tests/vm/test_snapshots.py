@@ -257,14 +257,15 @@ def test_a_machine_that_ends_while_it_is_saved_is_what_is_told(box: Box, monkeyp
         vm.env.hypervisor.kill(vm.libvirt_name())
         real(vm, memory, state)
 
-    box.lago("revert", "base")
+    box.lago("snapshot", "alive", "--replace")
     prefix = Prefix(str(box.prefix))
     with monkeypatch.context() as patch, contextlib.closing(prefix.virt_env):
         patch.setattr(checkpoint, "save_apart", save_apart)
         with pytest.raises(LagoError, match="vm1 can't be saved"):
             prefix.create_snapshots("ended", vms=["vm1"])
     assert "ended" not in box.status()["VMs"]["vm0"]["snapshots"]
-    box.lago("revert", "base")
+    box.lago("revert", "alive")
+    box.lago("snapshot", "--delete", "alive")
 
 
 def test_shares_are_refused_before_anything_stands_still(box: Box) -> None:
