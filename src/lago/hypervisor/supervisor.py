@@ -102,24 +102,27 @@ def _set_up(settings: dict[str, Any]) -> None:
     namespace.add_users(("libvirt-qemu", "qemu"))
     namespace.replace_file("/etc/resolv.conf", "".join(f"nameserver {a}\n" for a in settings["nameservers"]))
     if egress is not None:
-        os.write(egress, b"go")
-        os.close(egress)
+        egress.sendall(b"go")
+        egress.close()
 
 
-def _hold_back(argv: list[str]) -> int:
-    """A child that stays in the host's network and becomes `argv` when the descriptor returned is written to."""
-    read, write = os.pipe()
+def _hold_back(argv: list[str]) -> socket.socket:
+    """A child that stays in the host's network, sees its files, and becomes `argv` when it is sent "go"."""
+    ours, theirs = socket.socketpair()
     if os.fork() == 0:
-        os.close(write)
+        ours.close()
         # It resolves names for the guests as the host does.
         namespace.own_mounts()
-        if os.read(read, 2) == b"go":
+        theirs.sendall(b"ready")
+        if theirs.recv(2) == b"go":
             # Opened while we may: pasta gives up the right to look into /proc/1 first.
             os.dup2(os.open("/proc/1/ns/net", os.O_RDONLY), wire.NETNS_FD)
             _become(argv, os.environ)
         os._exit(1)
-    os.close(read)
-    return write
+    theirs.close()
+    # Not before it has its own view may ours change.
+    ours.recv(5)
+    return ours
 
 
 def _become(argv: list[str], environment: os._Environ[str] | dict[str, str]) -> NoReturn:
