@@ -69,7 +69,7 @@ def build(paths: Paths, tops: Iterable[NewTop]) -> dict[str, Layer]:
     try:
         return dict(zip([top.path for top in tops], in_parallel(one, tops, what="create disk layers"), strict=True))
     except BaseException:
-        drop(paths, tops)
+        drop(paths, [top.path for top in tops])
         raise
 
 
@@ -85,11 +85,11 @@ def enter(book: Book, tops: Iterable[NewTop], layers: Mapping[str, Layer]) -> No
         book.tops.setdefault(top.vm, {})[top.disk.name] = top.path
 
 
-def drop(paths: Paths, tops: Iterable[NewTop]) -> None:
-    """Remove images that nobody uses."""
-    for top in tops:
+def drop(paths: Paths, files: Iterable[str]) -> None:
+    """Remove files that nobody uses."""
+    for file in files:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(full(paths, top.path))
+            os.unlink(full(paths, file))
 
 
 def collect(paths: Paths, book: Book, domains: Iterable[Domain], in_use: Iterable[str] = ()) -> None:
@@ -107,10 +107,7 @@ def collect(paths: Paths, book: Book, domains: Iterable[Domain], in_use: Iterabl
     if os.path.isdir(paths.snapshots()):
         candidates += [os.path.relpath(paths.snapshots(name), paths.prefix()) for name in os.listdir(paths.snapshots())]
     # First, to have room for the book on a full disk; what it says is needed stays.
-    for path in candidates:
-        if path not in needed:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(full(paths, path))
+    drop(paths, [path for path in candidates if path not in needed])
     book.save(paths)
 
 
@@ -180,6 +177,4 @@ def merged(paths: Paths, book: Book, one: Merge) -> None:
     for path in one.lower:
         del book.layers[path]
     book.save(paths)
-    for path in one.lower:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(full(paths, path))
+    drop(paths, one.lower)

@@ -54,7 +54,7 @@ def revert(
             ending = [vm for vm in vms if env.live and vm.alive()]
             in_parallel(_end, ending, what="stop VMs")
     except BaseException:
-        disks.drop(paths, tops)
+        disks.drop(paths, [top.path for top in tops])
         raise
     disks.enter(book, tops, layers)
     # Machines stand still when they are brought back; who finds us killed lets them go on.

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -154,15 +154,9 @@ def _save(
                 shutil.copyfile(env.paths.nvram(vm), disks.full(env.paths, path))
         except BaseException:
             # While all stand still: QEMU pauses a guest that finds no room for what it writes.
-            _unlink(env.paths, [*memory.values(), *state.values(), *nvram.values()])
+            disks.drop(env.paths, [*memory.values(), *state.values(), *nvram.values()])
             raise
     return standing[0]
-
-
-def _unlink(paths: Paths, files: Iterable[str]) -> None:
-    for path in files:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(disks.full(paths, path))
 
 
 @contextlib.contextmanager
@@ -170,23 +164,11 @@ def _paused(vms: Sequence[VM]) -> Iterator[list[float]]:
     """Let machines stand still; the list has the seconds at the end."""
     from ..virt import checkpoint
 
-    seconds: list[float] = []
-    stopped: list[VM] = []
-    began = time.monotonic()
-    try:
+    with _halting() as (seconds, go_on):
         for vm in vms:
             if checkpoint.pause(vm):
-                stopped.append(vm)
+                go_on.append(partial(checkpoint.resume, vm))
         yield seconds
-    except BaseException:
-        try:
-            in_parallel(checkpoint.resume, stopped, what="go on")
-        except LagoError as error:
-            # What went wrong first is what the user must hear of.
-            LOG.warning("%s", error.render())
-        raise
-    in_parallel(checkpoint.resume, stopped, what="go on")
-    seconds.append(time.monotonic() - began if stopped else 0.0)
 
 
 @contextlib.contextmanager
@@ -194,15 +176,30 @@ def _quiet(vms: Sequence[VM]) -> Iterator[list[float]]:
     """Let guests hold what they write; the list has the seconds at the end."""
     from ..virt import checkpoint
 
-    seconds: list[float] = []
-    began = time.monotonic()
-    frozen: list[tuple[VM, str]] = []
-    try:
-        in_parallel(lambda vm: frozen.append((vm, checkpoint.quiesce(vm))), vms, what="quiesce")
+    with _halting() as (seconds, go_on):
+        in_parallel(
+            lambda vm: go_on.append(partial(checkpoint.unquiesce, vm, checkpoint.quiesce(vm))), vms, what="quiesce"
+        )
         yield seconds
-    finally:
-        in_parallel(lambda one: checkpoint.unquiesce(*one), frozen, what="go on")
-        seconds.append(time.monotonic() - began if frozen else 0.0)
+
+
+@contextlib.contextmanager
+def _halting() -> Iterator[tuple[list[float], list[Callable[[], None]]]]:
+    """The seconds that the context takes, which are there at its end, and a list for what lets machines go on then."""
+    seconds: list[float] = []
+    go_on: list[Callable[[], None]] = []
+    began = time.monotonic()
+    try:
+        yield seconds, go_on
+    except BaseException:
+        try:
+            in_parallel(lambda one: one(), go_on, what="go on")
+        except LagoError as error:
+            # What went wrong first is what the user must hear of.
+            LOG.warning("%s", error.render())
+        raise
+    in_parallel(lambda one: one(), go_on, what="go on")
+    seconds.append(time.monotonic() - began if go_on else 0.0)
 
 
 def _undo(
@@ -217,7 +214,7 @@ def _undo(
     from ..virt import checkpoint
 
     # First, to have room for the book on a full disk.
-    _unlink(env.paths, memory)
+    disks.drop(env.paths, memory)
     try:
         written = {path for vm in running if vm.alive() for path in checkpoint.live_tops(vm).values()}
     except LagoError as error:
@@ -233,4 +230,4 @@ def _undo(
         del book.layers[top.path]
     book.busy = False
     book.save(env.paths)
-    disks.drop(env.paths, unused)
+    disks.drop(env.paths, [top.path for top in unused])
