@@ -47,7 +47,6 @@ def _saved(one: Environment, vms: list[VM]) -> tuple[float, float]:
         vm.domain().save(files[vm.name()])
     for vm in vms:
         vm.guest.close()
-        vm.env.ends.forget(vm.libvirt_name())
     began = time.perf_counter()
     with ThreadPoolExecutor() as pool:
         list(pool.map(partial(_back, files), vms))
@@ -58,7 +57,8 @@ def _saved(one: Environment, vms: list[VM]) -> tuple[float, float]:
 
 
 def _back(files: dict[str, str], vm: VM) -> None:
-    vm.env.libvirt_con.restore(files[vm.name()])
+    with vm.env.ends.starting(vm.libvirt_name()):
+        vm.env.libvirt_con.restore(files[vm.name()])
     vm.wait_for_ssh()
 
 

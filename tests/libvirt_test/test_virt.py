@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -210,6 +211,47 @@ def test_who_waits_for_the_end_of_a_machine_is_told(env: VirtEnv, connection: li
     assert ended.wait(5)
     env.start(["web"])
     assert not ended.is_set()
+
+
+def test_an_end_that_is_told_late_is_not_that_of_the_machine_started_since(
+    env: VirtEnv, connection: libvirt.virConnect
+) -> None:
+    env.start()
+    name, other = (env.get_vm(vm).libvirt_name() for vm in ("web", "app"))
+    ended = env.ends.of(name)
+    busy, late, told = threading.Event(), threading.Event(), threading.Event()
+
+    def on_event(_con: object, domain: libvirt.virDomain, event: int, *_: object) -> None:
+        busy.set()
+        late.wait(9)
+        if (domain.name(), event) == (name, libvirt.VIR_DOMAIN_EVENT_STARTED):
+            told.set()
+
+    hearing = connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, on_event, None)
+    try:
+        # One thread tells all events, and does nothing else until we let it go on.
+        connection.lookupByName(other).destroy()
+        assert busy.wait(9)
+        connection.lookupByName(name).destroy()
+        env.start(["web"])
+        assert not ended.is_set()
+        late.set()
+        assert told.wait(9)
+        assert not ended.is_set()
+        connection.lookupByName(name).destroy()
+        assert ended.wait(9)
+    finally:
+        late.set()
+        connection.domainEventDeregisterAny(hearing)
+
+
+def test_a_start_that_failed_does_not_hide_an_end(env: VirtEnv, connection: libvirt.virConnect) -> None:
+    env.start(["web"])
+    name = env.get_vm("web").libvirt_name()
+    with pytest.raises(HypervisorError, match="no"), env.ends.starting(name):
+        raise HypervisorError("no")
+    connection.lookupByName(name).destroy()
+    assert env.ends.of(name).wait(9)
 
 
 def test_a_command_needs_a_machine_that_runs(env: VirtEnv) -> None:

@@ -163,8 +163,8 @@ def restore(vm: VM, memory: str, tops: Mapping[str, str]) -> None:
         text = connection.saveImageGetXMLDesc(memory, libvirt.VIR_DOMAIN_SAVE_IMAGE_XML_SECURE)
         root = ET.fromstring(text)  # noqa: S314 - libvirt's own
         _relocate(vm, root, tops)
-        vm.env.ends.forget(vm.libvirt_name())
-        connection.restoreFlags(memory, ET.tostring(root, encoding="unicode"), libvirt.VIR_DOMAIN_SAVE_PAUSED)
+        with vm.env.ends.starting(vm.libvirt_name()):
+            connection.restoreFlags(memory, ET.tostring(root, encoding="unicode"), libvirt.VIR_DOMAIN_SAVE_PAUSED)
 
 
 def restore_apart(vm: VM, memory: str, state: str, tops: Mapping[str, str]) -> None:
@@ -180,9 +180,9 @@ def restore_apart(vm: VM, memory: str, state: str, tops: Mapping[str, str]) -> N
         arguments = ET.SubElement(root, _ARGUMENTS)
         for word in ("-incoming", "defer"):
             ET.SubElement(arguments, f"{_QEMU}arg", value=word)
-        vm.env.ends.forget(vm.libvirt_name())
         text = ET.tostring(root, encoding="unicode")
-        domain = vm.env.libvirt_con.createXML(text, libvirt.VIR_DOMAIN_START_PAUSED)
+        with vm.env.ends.starting(vm.libvirt_name()):
+            domain = vm.env.libvirt_con.createXML(text, libvirt.VIR_DOMAIN_START_PAUSED)
         try:
             ram.load(memory, ram.files(vm))
             migration.read(domain, file.fileno())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import libvirt
@@ -32,7 +34,9 @@ class Ends:
 
     def __init__(self, connection: libvirt.virConnect) -> None:
         self._connection = connection
+        self._lock = threading.Lock()
         self._ended: dict[str, threading.Event] = {}
+        self._starts: Counter[str] = Counter()
         self._rebooted: dict[str, threading.Event] = {}
         self._callbacks = [
             connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._on_event, None),
@@ -40,12 +44,18 @@ class Ends:
         ]
 
     def _on_event(self, _con: Any, domain: libvirt.virDomain, event: int, detail: int, _opaque: Any) -> None:
+        name = domain.name()
+        if event == libvirt.VIR_DOMAIN_EVENT_STARTED:
+            self._settled(name)
+            return
         ended = event in (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_CRASHED)
         if ended or (event, detail) == (
             libvirt.VIR_DOMAIN_EVENT_SUSPENDED,
             libvirt.VIR_DOMAIN_EVENT_SUSPENDED_IOERROR,
         ):
-            self.of(domain.name()).set()
+            with self._lock:
+                if not self._starts[name]:
+                    self.of(name).set()
 
     def _on_reboot(self, _con: Any, domain: libvirt.virDomain, _opaque: Any) -> None:
         self.rebooted(domain.name()).set()
@@ -58,9 +68,25 @@ class Ends:
         """Set when the machine that libvirt calls `name` begins to boot again."""
         return self._rebooted.setdefault(name, threading.Event())
 
-    def forget(self, name: str) -> None:
-        """The machine is about to start; what it did before does not count."""
-        self.of(name).clear()
+    @contextlib.contextmanager
+    def starting(self, name: str) -> Iterator[None]:
+        """Around the one request that starts a machine: what it did before does not count, however late we are told.
+
+        libvirt tells the events of a machine in their order, but after it has answered the requests that caused them.
+        """
+        with self._lock:
+            self._starts[name] += 1
+            self.of(name).clear()
+        try:
+            yield
+        except BaseException:
+            self._settled(name)
+            raise
+
+    def _settled(self, name: str) -> None:
+        # Others start machines as well.
+        with self._lock:
+            self._starts[name] = max(0, self._starts[name] - 1)
 
     def close(self) -> None:
         """Stop listening, if only because libvirt has ended."""

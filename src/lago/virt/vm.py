@@ -199,8 +199,9 @@ class VM(Tester):
             needs.check(self.spec, self.env.hypervisor)
             with contextlib.suppress(FileNotFoundError):
                 os.rename(self.console_log(), f"{self.console_log()}.old")
-            self.env.ends.forget(self.libvirt_name())
-            create(self.env.libvirt_con.defineXML(self._xml()))
+            defined = self.env.libvirt_con.defineXML(self._xml())
+            with self.env.ends.starting(self.libvirt_name()):
+                create(defined)
 
     def _logs(self) -> str:
         if (qemu := self.qemu_log()) is None:
