@@ -39,10 +39,11 @@ def long(engine: EngineVM) -> float:
 
 def _seconds(key: str, default: int) -> float:
     found = config.find(key, "ovirt")
-    return default if found is None else config.read(found, key, _positive, "seconds")
+    return default if found is None else config.read(found, key, seconds, "seconds")
 
 
-def _positive(text: str) -> float:
+def seconds(text: str) -> float:
+    """A time as a person writes it. Raises ValueError."""
     try:
         value = float(text)
     except ValueError:

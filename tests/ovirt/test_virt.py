@@ -152,7 +152,8 @@ def test_the_verb_is_there_and_says_what_it_does(lago: Lago) -> None:
     ):
         assert f"\n    {verb}" in said
         assert f"usage: lago ovirt {verb}" in lago("ovirt", verb, "--help")
-    assert "expected a number above 0" in lago.both("ovirt", "start", "--vms-timeout", "0", code=2)[1]
+    for wrong in ("0", "soon"):
+        assert "expected a number above 0" in lago.both("ovirt", "start", "--vms-timeout", wrong, code=2)[1]
 
 
 def test_d19_status_of_a_stopped_environment_does_not_wait(lago: Lago, tmp_path: Path) -> None:
