@@ -57,7 +57,7 @@ class World:
         self.far.add_server_key(paramiko.ECDSAKey.generate())
         self.far.start_server(event=threading.Event(), server=self.server)
         self.near = paramiko.Transport(ours)
-        self.near.start_client(timeout=10)
+        self.near.start_client(timeout=60)
         self.near.auth_none("root")
 
     def channel(self) -> paramiko.Channel:

@@ -43,7 +43,7 @@ def test_a_warning_has_a_line_of_its_own_above_the_machines(monkeypatch: pytest.
     log.setup_console()
     with progress.shown(["vm0", "vm1"], terminal) as report:
         report("vm0", "up")
-        assert terminal.drawn.wait(10)
+        assert terminal.drawn.wait(60)
         log.LOG.warning("something is odd")
         report("vm1", "up")
     log.LOG.warning("still odd")

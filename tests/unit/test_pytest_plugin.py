@@ -112,9 +112,9 @@ class TestAdmission:
         with admission.admitted(64, 100, said.append, wait=True):
             thread = threading.Thread(target=second)
             thread.start()
-            assert waits.wait(10)
+            assert waits.wait(60)
             assert not entered.wait(0.7)
-        assert entered.wait(10)
+        assert entered.wait(60)
         thread.join()
         assert said == ["lago: waiting for 64 MiB of memory, which environments of other processes have"]
 

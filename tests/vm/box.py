@@ -79,7 +79,7 @@ class Box:
             try:
                 yield process
                 process.send_signal(signal.SIGINT)
-                assert process.wait(10) == 0, process.stderr and process.stderr.read()
+                assert process.wait(60) == 0, process.stderr and process.stderr.read()
             finally:
                 process.kill()
 
@@ -183,7 +183,7 @@ class Box:
         if (self.place / ".lago").is_dir():
             done = self.lago("destroy", "--yes", "--all-prefixes", code=None)
             assert done.code == 0 or not list((self.place / ".lago").glob("*/initialized")), done
-        assert wait_for(lambda: not self.mentioned(), 10), self.mentioned()
+        assert wait_for(lambda: not self.mentioned()), self.mentioned()
 
 
 @dataclass(frozen=True)
@@ -201,9 +201,9 @@ class Inside:
                     found.append(f"{pid}: {command}")
         return found
 
-    def gone(self, seconds: float = 10) -> bool:
+    def gone(self) -> bool:
         """Whether all of it has ended, or does so soon."""
-        return wait_for(lambda: not self.processes(), seconds)
+        return wait_for(lambda: not self.processes())
 
 
 def processes() -> Iterator[tuple[int, str]]:
@@ -223,9 +223,9 @@ def _parent_is_unshare(pid: int) -> bool:
     return False
 
 
-def wait_for(condition: Callable[[], object], seconds: float) -> bool:
-    """Whether something comes true within some seconds."""
-    deadline = time.monotonic() + seconds
+def wait_for(condition: Callable[[], object]) -> bool:
+    """Whether something comes true in the time that a slow host takes."""
+    deadline = time.monotonic() + _PATIENCE
     while not (true := condition()) and time.monotonic() < deadline:
         time.sleep(0.02)
     return bool(true)

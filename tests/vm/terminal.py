@@ -84,4 +84,4 @@ class Terminal:
         deadline = time.monotonic() + _PATIENCE
         while self._read():
             assert time.monotonic() < deadline, f"it does not end; it said {self.seen!r}"
-        return self._process.wait(5)
+        return self._process.wait(60)

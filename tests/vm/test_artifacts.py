@@ -143,13 +143,13 @@ def test_machines_that_are_down_or_hang_are_read_from_their_disks(box: Box, tmp_
     box.lago("stop", "vm0")
     # A guest that runs, and whose ssh server does not answer any more.
     with box.popen("shell", "vm1", "-c", "kill -STOP $(pidof dropbear); echo hangs now >/dev/console") as process:
-        assert wait_for(lambda: "hangs now" in (box.prefix / "logs" / "vm1.console.log").read_text(), 20)
+        assert wait_for(lambda: "hangs now" in (box.prefix / "logs" / "vm1.console.log").read_text())
         process.kill()
     before = sorted(path.name for path in (box.prefix / "images").iterdir())
     soon = {"LAGO_SSH_TIMEOUT": "1"}
     (tmp_path / "killed").mkdir()
     with box.popen("collect", "--output", str(tmp_path / "killed" / "out"), env=soon) as process:
-        assert wait_for(lambda: list((box.prefix / "images").glob("vm1_root.copy.*")), 60)
+        assert wait_for(lambda: list((box.prefix / "images").glob("vm1_root.copy.*")))
         process.kill()
     assert not (tmp_path / "killed" / "out").exists()
     with box.popen("collect", "--output", str(tmp_path / "out"), env=soon) as process:
@@ -216,7 +216,7 @@ def test_a_standalone_export_goes_on_where_there_is_no_template(down: Box, elsew
 def test_an_export_that_is_killed_looks_like_none_and_the_next_one_clears_up(down: Box, tmp_path: Path) -> None:
     place = tmp_path / "export"
     with down.popen("export", "-s", "-c", "-d", str(place)) as process:
-        assert wait_for(lambda: list(place.glob(".lago-export-*/.*.qcow2.*")), 20)
+        assert wait_for(lambda: list(place.glob(".lago-export-*/.*.qcow2.*")))
         process.kill()
     assert [path.name for path in place.iterdir() if not path.name.startswith(".lago-export-")] == []
     down.lago("export", "-d", str(place), "-n", "vm1")

@@ -84,7 +84,7 @@ def test_the_terminal_is_restored_when_the_console_is_killed(two: Box) -> None:
     with Terminal(two, "console", "vm0") as terminal:
         before = termios.tcgetattr(terminal.fd)
         terminal.expect("Ctrl-] leaves")
-        assert wait_for(lambda: termios.tcgetattr(terminal.fd) != before, 10)
+        assert wait_for(lambda: termios.tcgetattr(terminal.fd) != before)
         terminal.end(signal.SIGTERM)
         assert terminal.wait() == 128 + signal.SIGTERM
         assert termios.tcgetattr(terminal.fd) == before

@@ -127,7 +127,7 @@ def small(place: Path, kilobytes: int) -> Iterator[None]:
     finally:
         # A thread that nobody waits for may have a file open yet.
         argv = ["umount", str(place)]
-        assert wait_for(lambda: subprocess.run(argv, capture_output=True, check=False).returncode == 0, 10)
+        assert wait_for(lambda: subprocess.run(argv, capture_output=True, check=False).returncode == 0)
 
 
 @pytest.mark.parametrize("kilobytes", [4, 16, 40, 100, 200])

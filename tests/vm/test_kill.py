@@ -73,7 +73,7 @@ def test_start_killed_in_the_middle_is_removed_by_destroy(box: Box, at: str, aft
     run_dir = box.run_dir
     _killed(box, "start", at=at, after=after)
     box.lago("destroy", "--yes")
-    assert wait_for(lambda: not box.mentioned(), 10), box.mentioned()
+    assert wait_for(lambda: not box.mentioned()), box.mentioned()
     assert not run_dir.exists()
     assert not (box.place / ".lago").exists()
 
@@ -85,7 +85,7 @@ def test_supervisor_killed_ends_everything_and_start_begins_anew(one: Box) -> No
     before = one.shell("vm0", BOOT_ID)
     kill(pid)
     assert inside.gone(), inside.processes()
-    assert wait_for(lambda: not one.mentioned(), 10), one.mentioned()
+    assert wait_for(lambda: not one.mentioned()), one.mentioned()
     # Sockets that nobody listens at stay, and are no hindrance.
     assert {"lago.sock", "libvirt-sock", "ssh-0"} <= set(os.listdir(run_dir))
     status = one.status()
@@ -188,7 +188,7 @@ def test_status_of_what_starts_right_now_waits_for_nothing(box: Box) -> None:
         assert process.poll() is None
         # A person who has seen enough.
         process.terminate()
-        assert process.wait(10) == 143
+        assert process.wait(60) == 143
     box.lago("destroy", "--yes")
 
 

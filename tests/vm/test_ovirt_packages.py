@@ -97,7 +97,7 @@ def test_the_server_ends_with_whoever_started_it(served: Box) -> None:
         said(process)
         assert servers()
         kill(process.pid)
-    assert wait_for(lambda: not servers(), 10)
+    assert wait_for(lambda: not servers())
 
 
 def test_the_end_of_the_environment_is_that_of_the_server(served: Box) -> None:

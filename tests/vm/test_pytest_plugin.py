@@ -108,7 +108,7 @@ def test_what_failed_is_told_and_kept_and_the_next_run_removes_it(pytester: pyte
     assert Path(killed).exists()
     ends_early(pytester, place, signal.SIGINT, gone=killed)
     assert not (place / ".lago-pytest").exists()
-    assert wait_for(lambda: not mentioned(place), 10), mentioned(place)
+    assert wait_for(lambda: not mentioned(place)), mentioned(place)
 
 
 def ends_early(pytester: pytest.Pytester, place: Path, number: signal.Signals, gone: str) -> None:
@@ -119,7 +119,7 @@ def ends_early(pytester: pytest.Pytester, place: Path, number: signal.Signals, g
         [*pytester._getpytestargs(), *PLUGIN, str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
         try:
-            assert wait_for(lambda: (place / "ready").exists() or process.poll() is not None, _PATIENCE)
+            assert wait_for(lambda: (place / "ready").exists() or process.poll() is not None)
             assert process.poll() is None
             assert not Path(gone).exists()
             process.send_signal(number)

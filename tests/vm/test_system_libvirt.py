@@ -58,7 +58,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
             [*argv, str(place)], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, "PATH": path}
         )
     try:
-        listening = wait_for((place / "libvirt-sock").exists, 60)
+        listening = wait_for((place / "libvirt-sock").exists)
         assert listening, (place / "log").read_text()
         pid = _child(process.pid)
         wrap = ["nsenter", f"--target={pid}", "--mount", "--net", "--pid", "--wd=/"]

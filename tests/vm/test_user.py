@@ -73,7 +73,7 @@ def test_stop_leaves_nothing_running_and_disks_keep_what_was_written(running: Bo
     inside, run_dir = running.inside(), running.run_dir
     running.lago("stop")
     assert inside.gone(), inside.processes()
-    assert wait_for(lambda: not running.mentioned(), 10), running.mentioned()
+    assert wait_for(lambda: not running.mentioned()), running.mentioned()
     assert not run_dir.parent.exists()
     running.lago("start", "vm0")
     assert running.shell("vm0", "cat /root/note") == "kept\n"
