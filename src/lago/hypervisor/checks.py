@@ -61,7 +61,7 @@ def _try_namespaces() -> None:
     forever and holds our pipes.
     """
     try:
-        run([*_unshare(*([] if os.geteuid() == 0 else ["--user"]), "--net"), "true"], timeout=10)
+        run([*_unshare(*([] if os.geteuid() == 0 else ["--user"]), "--net"), "true"], timeout=30)
     except CommandError as error:
         raise explain_namespaces(error.details) from None
 
@@ -71,7 +71,7 @@ def namespaces() -> Check:
     name = "namespaces"
     try:
         _try_namespaces()
-        run([*namespace_argv(), "--net", "true"], timeout=10)
+        run([*namespace_argv(), "--net", "true"], timeout=30)
     except CommandError as error:
         why = explain_namespaces(error.details)
         return Check(name, "fail", why.what, why.hint)

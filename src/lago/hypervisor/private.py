@@ -183,7 +183,7 @@ class Private:
         with client, contextlib.closing(_Process(wire.peer_pid(client))) as process:
             with contextlib.suppress(OSError):
                 client.sendall(json.dumps({"op": "stop", "grace": grace}).encode() + b"\n")
-            process.wait(grace + 5)
+            process.wait(grace + 30)
         self._clear()
 
     def _clear(self) -> None:
