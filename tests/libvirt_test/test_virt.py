@@ -245,6 +245,27 @@ def test_an_end_that_is_told_late_is_not_that_of_the_machine_started_since(
         connection.domainEventDeregisterAny(hearing)
 
 
+def test_a_machine_that_another_lago_starts_again_has_not_ended(env: VirtEnv, connection: libvirt.virConnect) -> None:
+    env.start(["web"])
+    name = env.get_vm("web").libvirt_name()
+    again = threading.Event()
+
+    def on_event(_con: object, _domain: object, event: int, *_: object) -> None:
+        if event == libvirt.VIR_DOMAIN_EVENT_STARTED:
+            again.set()
+
+    # Registered after ours, so that it is told after us.
+    hearing = connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, on_event, None)
+    try:
+        connection.lookupByName(name).destroy()
+        assert env.ends.of(name).wait(60)
+        connection.lookupByName(name).create()
+        assert again.wait(60)
+        assert not env.ends.of(name).is_set()
+    finally:
+        connection.domainEventDeregisterAny(hearing)
+
+
 def test_a_start_that_failed_does_not_hide_an_end(env: VirtEnv, connection: libvirt.virConnect) -> None:
     env.start(["web"])
     name = env.get_vm("web").libvirt_name()

@@ -46,7 +46,9 @@ class Ends:
     def _on_event(self, _con: Any, domain: libvirt.virDomain, event: int, detail: int, _opaque: Any) -> None:
         name = domain.name()
         if event == libvirt.VIR_DOMAIN_EVENT_STARTED:
+            # Others start machines as well.
             self._settled(name)
+            self.of(name).clear()
             return
         ended = event in (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_CRASHED)
         if ended or (event, detail) == (
@@ -84,7 +86,6 @@ class Ends:
             raise
 
     def _settled(self, name: str) -> None:
-        # Others start machines as well.
         with self._lock:
             self._starts[name] = max(0, self._starts[name] - 1)
 
