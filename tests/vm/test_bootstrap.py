@@ -11,6 +11,7 @@ domains:
   ci:
     boot_time_sec: 110
     memory: 512
+    vcpu: 1
     nics: [{net: lan}]
     disks: [{template_name: debian12-cloudinit, size: 17G}]
     ssh-user: admin
@@ -21,6 +22,7 @@ domains:
   cred:
     boot_time_sec: 110
     memory: 512
+    vcpu: 1
     nics: [{net: lan}]
     disks: [{template_name: debian12}]
     ssh-user: admin

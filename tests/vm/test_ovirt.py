@@ -36,6 +36,7 @@ domains:
   engine:
     vm-type: ovirt-engine
     memory: 192
+    vcpu: 1
     disks: [{{template_name: "%s"}}]
     service_provider: sysvinit
     {NICS}

@@ -16,6 +16,7 @@ INIT_FILE = """\
 domains:
   deb:
     memory: 512
+    vcpu: 1
     bootstrap: virt-sysprep
     distro: el7
     root-password: by-hand
