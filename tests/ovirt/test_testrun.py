@@ -106,7 +106,7 @@ def test_tests_that_are_interrupted_tidy_up(place: Path) -> None:
     argv = ["lago", "--prefix-path", "prefix", "ovirt", "runtest", "slow.py", "--junitxml-file", "slow.xml"]
     with subprocess.Popen(argv, cwd=place, stderr=subprocess.DEVNULL) as process:
         try:
-            assert wait_for(lambda: (place / "ready").exists() or process.poll() is not None)
+            assert wait_for(lambda: (place / "ready").exists() or process.poll() is not None, 100)
             process.send_signal(signal.SIGINT)
             assert process.wait(100) == 128 + signal.SIGINT
         finally:

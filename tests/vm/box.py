@@ -223,9 +223,9 @@ def _parent_is_unshare(pid: int) -> bool:
     return False
 
 
-def wait_for(condition: Callable[[], object]) -> bool:
-    """Whether something comes true in the time that a slow host takes."""
-    deadline = time.monotonic() + _PATIENCE
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> bool:
+    """Whether something comes true within some seconds, by default as many as a slow host takes to end a process."""
+    deadline = time.monotonic() + seconds
     while not (true := condition()) and time.monotonic() < deadline:
         time.sleep(0.02)
     return bool(true)

@@ -119,7 +119,7 @@ def ends_early(pytester: pytest.Pytester, place: Path, number: signal.Signals, g
         [*pytester._getpytestargs(), *PLUGIN, str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
         try:
-            assert wait_for(lambda: (place / "ready").exists() or process.poll() is not None)
+            assert wait_for(lambda: (place / "ready").exists() or process.poll() is not None, _PATIENCE)
             assert process.poll() is None
             assert not Path(gone).exists()
             process.send_signal(number)
