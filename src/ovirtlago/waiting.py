@@ -29,15 +29,15 @@ _SLOWER: Final = 1.5
 
 def short(engine: EngineVM) -> float:
     """Seconds for a quick step. Raises ConfigError."""
-    return _seconds("short_timeout", SHORT_TIMEOUT) * engine.env.accel.time_factor
+    return _setting("short_timeout", SHORT_TIMEOUT) * engine.env.accel.time_factor
 
 
 def long(engine: EngineVM) -> float:
     """Seconds for a slow step. Raises ConfigError."""
-    return _seconds("long_timeout", LONG_TIMEOUT) * engine.env.accel.time_factor
+    return _setting("long_timeout", LONG_TIMEOUT) * engine.env.accel.time_factor
 
 
-def _seconds(key: str, default: int) -> float:
+def _setting(key: str, default: int) -> float:
     found = config.find(key, "ovirt")
     return default if found is None else config.read(found, key, seconds, "seconds")
 
