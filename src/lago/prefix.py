@@ -125,7 +125,7 @@ class Prefix:
         try:
             prefix = cls(staging)
             with lock_file(prefix.paths.lock(), what=staging, timeout=0):
-                with synced_together():
+                with synced_together(staging):
                     prefix.initialize()
                     with log.to_file(prefix.paths.logs("lago.log")), task("Initialize and populate prefix"):
                         variables = _variables(path, place)

@@ -9,6 +9,7 @@ import fcntl
 import json
 import logging
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -122,22 +123,32 @@ def near(name: str, known: Iterable[str]) -> str:
     return f"did you mean {close[0]}?" if close else f"there are: {', '.join(names) or 'none'}"
 
 
-_synced_later: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar("synced later", default=None)
+_unseen: set[str] = set()
+"""Directories that nobody sees yet, and all of whose files are synced before anybody does."""
 
 
 @contextlib.contextmanager
-def synced_together() -> Iterator[None]:
-    """Files that `write_atomically` writes meanwhile are only sure to survive a power failure when this ends.
+def synced_together(directory: str) -> Iterator[None]:
+    """Sync all that is in a directory when the block ends well, in place of each file when it is written.
 
-    For what nobody sees before then: one wait for the disk in place of one per file.
+    For a directory that nobody sees before then: one wait for the disk in place of one per file. It is the place of a
+    file that counts, whoever writes it and in which thread; files elsewhere are synced as ever.
+
+    Args:
+        directory: an absolute path.
     """
-    paths: list[str] = []
-    outside = _synced_later.set(paths)
+    _unseen.add(directory)
     try:
         yield
     finally:
-        _synced_later.reset(outside)
-    in_parallel(sync, paths, what="write to disk")
+        _unseen.discard(directory)
+    found = [os.path.join(place, name) for place, _, names in os.walk(directory) for name in (".", *names)]
+    plain = [path for path in found if stat.S_IFMT(os.lstat(path).st_mode) in (stat.S_IFREG, stat.S_IFDIR)]
+    in_parallel(sync, plain, what="write to disk")
+
+
+def _synced_later(path: str) -> bool:
+    return any(path.startswith(f"{directory}{os.sep}") for directory in list(_unseen))
 
 
 def sha256(path: str) -> str:
@@ -149,7 +160,7 @@ def sha256(path: str) -> str:
 
 
 def sync(path: str) -> None:
-    """Return when the content of a file is on the disk."""
+    """Return when the content of a file or directory is on the disk."""
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
@@ -166,21 +177,18 @@ def beside(path: str) -> str:
 def write_atomically(path: str, data: str | bytes, mode: int = 0o644) -> None:
     """Write a file so that at any instant, also after a crash, it has its old content or all of the new."""
     temporary = beside(path)
-    later = _synced_later.get()
     try:
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode), "wb") as file:
             file.write(data.encode() if isinstance(data, str) else data)
             os.fchmod(file.fileno(), mode)
             file.flush()
-            if later is None:
+            if not _synced_later(path):
                 os.fsync(file.fileno())
         os.rename(temporary, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
-    if later is not None:
-        later.append(path)
 
 
 def json_text(value: Any) -> str:

@@ -24,6 +24,7 @@ from lago.errors import FetchError, HostError, TemplateError
 from lago.templates import TemplateRepository, TemplateStore, TemplateVersion, checksums
 from lago.templates.repository import CATALOGUE
 
+from .conftest import Lago
 from .web import Web, serving
 
 IMAGE = b"MBR".ljust(4096, b"\0") + os.urandom(3 << 20) + bytes(2 << 20)
@@ -259,6 +260,30 @@ def test_a_full_disk_is_told_and_leaves_the_store_as_it_was(web: Web, tmp_path: 
             store.ensure(version(web))
         assert "MiB are free" in caught.value.hint
         assert left(store) == []
+
+
+@pytest.mark.programs
+@pytest.mark.parametrize("source", ["http", "cloud"])
+@pytest.mark.parametrize("kind", ["as it is", "xz", "gzip", "zstd"])
+def test_the_first_init_gets_its_image_into_an_empty_store(
+    web: Web, store: TemplateStore, lago: Lago, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, source: str
+) -> None:
+    data = PACK[kind](IMAGE)
+    if source == "http":
+        publish(web, data, "image.xz" if kind == "xz" else "image")
+        version(web)
+    else:
+        (web.root / "image").write_bytes(data)
+        (web.root / "SUMS").write_text(f"{hashlib.sha512(data).hexdigest()}  image\n")
+        version(web, checksums="SUMS")
+    monkeypatch.setenv("LAGO_TEMPLATE_REPO_PATH", f"{web.url}/repo.json")
+    monkeypatch.setenv("LAGO_TEMPLATE_STORE", store.path)
+    (tmp_path / "LagoInitFile").write_text("domains: {vm0: {disks: [{template_name: t}]}}\n")
+    lago("init")
+    (identity,) = store.list()
+    assert Path(store.image(identity).path).read_bytes() == IMAGE
+    assert (tmp_path / ".lago" / "default" / "images" / "vm0_root.qcow2").exists()
+    assert json.loads((tmp_path / "LagoInitFile.lock").read_text())["images"]["t"]["sha256"] == SHA256
 
 
 # --- checksum files

@@ -149,6 +149,58 @@ class TestWriteAtomically:
         assert os.listdir(tmp_path) == ["file"]
 
 
+class TestSyncedTogether:
+    @pytest.fixture
+    def synced(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """The paths that were synced, in order."""
+        paths: list[str] = []
+        real = os.fsync
+
+        def fsync(fd: int) -> None:
+            paths.append(os.readlink(f"/proc/self/fd/{fd}"))
+            real(fd)
+
+        monkeypatch.setattr(os, "fsync", fsync)
+        return paths
+
+    def test_all_of_the_directory_is_synced_at_the_end_whoever_wrote_it(
+        self, tmp_path: Path, synced: list[str]
+    ) -> None:
+        place = tmp_path / "place"
+        (place / "sub").mkdir(parents=True)
+        with utils.synced_together(str(place)):
+            utils.in_parallel(lambda n: utils.write_atomically(f"{place}/sub/{n}", "x"), range(3), what="write")
+            (place / "other").write_text("by a program")
+            (place / "link").symlink_to("/dev/null")
+            os.mkfifo(place / "pipe")
+            assert synced == []
+        files = [f"{place}/sub/{n}" for n in range(3)] + [f"{place}/other", f"{place}/sub", str(place)]
+        assert sorted(synced) == sorted(files)
+
+    def test_files_elsewhere_are_synced_at_once_and_may_go_again(self, tmp_path: Path, synced: list[str]) -> None:
+        """Also in threads that the block began."""
+        place, note = tmp_path / "place", tmp_path / "place-not" / "note"
+        place.mkdir()
+        note.parent.mkdir()
+        with utils.synced_together(str(place)):
+            utils.in_parallel(lambda path: utils.write_atomically(str(path), "x"), [note], what="write")
+            assert [os.path.dirname(path) for path in synced] == [str(note.parent)]
+            note.unlink()
+        assert synced[1:] == [str(place)]
+
+    def test_a_block_that_fails_syncs_nothing(self, tmp_path: Path, synced: list[str]) -> None:
+        def fail() -> None:
+            with utils.synced_together(str(tmp_path)):
+                utils.write_atomically(str(tmp_path / "file"), "x")
+                raise HostError("the disk is full")
+
+        with pytest.raises(HostError):
+            fail()
+        assert synced == []
+        utils.write_atomically(str(tmp_path / "file"), "x")
+        assert len(synced) == 1
+
+
 class TestLockFile:
     def test_a_second_holder_waits_in_vain_and_is_told_who_has_it(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
