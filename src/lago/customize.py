@@ -23,7 +23,8 @@ def build(disk: Disk, paths: Paths, directory: str) -> None:
     image = os.path.join(paths.prefix(), disk.path)
     for step in disk.build:
         for builder, options in step.items():
-            argv = [builder, "--quiet", "-a", image, *arguments(options, paths.ssh_id_rsa_pub())]
+            words = arguments(options, paths.ssh_id_rsa_pub())
+            argv = [builder, "--quiet", "--format", disk.image_format, "-a", image, *words]
             guestfs.run_program(argv, failure=f"cannot build the disk {disk.name}: {builder} failed", cwd=directory)
 
 

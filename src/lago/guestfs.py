@@ -16,6 +16,7 @@ from . import config, disks
 from .errors import CommandError, DiskError, HostError
 from .hypervisor import accel
 from .log import task
+from .topology import TemplateImage
 from .utils import CommandStatus, lock_file, package_hint, run
 
 _BOOT: Final = "/boot"
@@ -95,20 +96,21 @@ def _template_kernel() -> Mapping[str, str]:
     with lock_file(f"{modules}.lock", what=f"the modules of {release}", timeout=_PATIENCE):
         if not os.path.isdir(modules):
             with task("Unpack kernel modules"):
-                _unpack_modules(image.path, release, modules)
+                _unpack_modules(image, release, modules)
     return {"SUPERMIN_KERNEL": kernel, "SUPERMIN_KERNEL_VERSION": release, "SUPERMIN_MODULES": modules}
 
 
-def _unpack_modules(image: str, release: str, dest: str) -> None:
+def _unpack_modules(image: TemplateImage, release: str, dest: str) -> None:
     """Copy the modules out of an ext4 image, without mounting it."""
     with tempfile.TemporaryDirectory(prefix="unpack-", dir=os.path.dirname(dest)) as work:
         raw = os.path.join(work, "raw")
-        disks.convert(image, raw, "raw")
+        disks.convert(image.path, image.format, raw, "raw")
         path = f"{os.environ.get('PATH', os.defpath)}:{_SYSTEM_PATH}"
         run(["debugfs", "-R", f"rdump /usr/lib/modules/{release} {work}", raw], env={"PATH": path})
         unpacked = os.path.join(work, release)
         if not os.path.isdir(unpacked):
             raise HostError(
-                f"the image {image} has no modules of its kernel {release}", hint="apt-get install linux-image-amd64"
+                f"the image {image.path} has no modules of its kernel {release}",
+                hint="apt-get install linux-image-amd64",
             )
         os.rename(unpacked, dest)

@@ -52,12 +52,14 @@ def hold_images(root: str, topology: Topology, paths: Paths, home: str, uuid_pat
 
     store = TemplateStore(root)
     found = [
-        disk.template.path if disk.template else os.path.join(paths.prefix(), disk.path)
+        (disk.template.path, disk.template.format)
+        if disk.template
+        else (os.path.join(paths.prefix(), disk.path), disk.format)
         for domain in topology.domains.values()
         for disk in domain.disks
         if disk.type == "template" or (disk.type == "file" and disk.format == "qcow2")
     ]
-    images = [identity for path in dict.fromkeys(found) if (identity := store.beneath(path))]
+    images = [identity for one in dict.fromkeys(found) if (identity := store.beneath(*one))]
     store.users.hold(uuid_path or paths.uuid(), images, home, replace=True)
 
 

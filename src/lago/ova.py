@@ -11,7 +11,7 @@ import re
 import shutil
 import tarfile
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 from xml.etree import ElementTree as ET
 
 from . import disks
@@ -19,7 +19,7 @@ from .errors import DiskError, HostError
 
 _MOST_MEMBERS: Final = 1000
 _MOST_XML: Final = 1 << 20
-_MOST_DISK: Final = 16 << 40
+_FORMATS: Final = ("vmdk", "raw", "qcow2")
 _PROCESSORS, _MEMORY, _DISK = "3", "4", "17"
 _UNITS: Final = {"byte": 0, "kilobytes": 10, "megabytes": 20, "gigabytes": 30}
 
@@ -154,22 +154,11 @@ def _convert(name: str, tar: tarfile.TarFile, member: tarfile.TarInfo, image: st
     try:
         with content, open(unpacked, "wb") as file:
             shutil.copyfileobj(content, file, 1 << 20)
-        info = disks.info(unpacked)
-        # Such an image could lead to any file of the host.
-        if "backing-filename" in info or any(one != unpacked for one in _extents(info)):
-            raise _refused(name, "its disk is in other files besides")
-        if info["virtual-size"] > _MOST_DISK:
-            raise _refused(name, f"its disk has {info['virtual-size'] >> 40} TiB, more than {_MOST_DISK >> 40}")
-        disks.convert(unpacked, image, "qcow2", info["format"])
+        format = disks.accept(unpacked, f"the disk of {name}", formats=_FORMATS)
+        disks.convert(unpacked, format, image, "qcow2")
     finally:
         if os.path.exists(unpacked):
             os.unlink(unpacked)
-
-
-def _extents(info: dict[str, Any]) -> list[str]:
-    """Names of the files that a VMDK consists of."""
-    data = info.get("format-specific", {}).get("data", {})
-    return [str(one.get("filename", "")) for one in data.get("extents", [])]
 
 
 def _refused(name: str, why: str) -> DiskError:

@@ -74,13 +74,17 @@ def _make_directory(path: str, permissions: int = 0o755) -> Mod:
     return ("--mkdir", path, "--chmod", f"{permissions:04o}:{path}")
 
 
-def sysprep(disk: str, mods: Iterable[Mod]) -> None:
+def sysprep(disk: str, mods: Iterable[Mod], format: str | None = None) -> None:
     """Prepare the image `disk`, whose machine must not run: remove what is a single machine's own, and apply mods.
+
+    Args:
+        format: of the image. Without it libguestfs guesses, which is only safe for an image that no stranger wrote.
 
     Raises:
         HostError: libguestfs is missing.
         DiskError: virt-sysprep failed; details are its own error output.
     """
     arguments = [argument for mod in mods for argument in mod]
-    argv = ["virt-sysprep", "--quiet", "-a", disk, "--selinux-relabel", *arguments]
+    known = ["--format", format] if format else []
+    argv = ["virt-sysprep", "--quiet", *known, "-a", disk, "--selinux-relabel", *arguments]
     guestfs.run_program(argv, failure=f"cannot prepare the disk {disk}")

@@ -137,7 +137,7 @@ def _keep(vm: VM, name: str, version: str, store: TemplateStore) -> dict[str, An
     assert disk.template is not None
     with task(f"Store {name} {version}"), tempfile.TemporaryDirectory(prefix=".update-", dir=store.path) as work:
         image = os.path.join(work, "image")
-        disks.convert(os.path.join(vm.env.paths.prefix(), disk.path), image, "qcow2", "qcow2")
+        disks.convert(os.path.join(vm.env.paths.prefix(), disk.path), "qcow2", image, "qcow2")
         _beside(image, disk.template)
         identity = import_image(store, image, name, version)
     return {"version": version, "id": identity, "path": os.path.join(store.path, identity)}

@@ -76,6 +76,11 @@ class Disk:
     build: tuple[Mapping[str, Mapping[str, Sequence[str]]], ...] = ()
     skip_export: bool = False
 
+    @property
+    def image_format(self) -> str:
+        """What qemu-img calls the format of the image: a CD is raw."""
+        return "raw" if self.format == "iso" else self.format
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Domain(Machine):

@@ -161,9 +161,28 @@ def test_an_image_holds_what_all_layers_do(
     assert found.metadata["distro"] == "d"
     assert Path(found.metadata["kernel"]).read_text() == "kernel"
     assert Path(found.metadata["kernel"]).is_relative_to(place if standalone else store.path)
-    assert (disks.info(str(written)).get("backing-filename") is None) is standalone
+    assert (disks.info(str(written), "qcow2").get("backing-filename") is None) is standalone
     assert all(_holds(written, f"{n * 256}k", word) for n, word in enumerate(("0x11", "0x2", "0x3", "0x4", "0")))
     assert run(["sha256sum", str(written)]).out.decode().split()[0] == (place / f"{written.name}.hash").read_text()[:-1]
+
+
+@pytest.mark.programs
+def test_no_other_file_of_this_host_is_exported_as_kernel_or_initrd(
+    tmp_path: Path, image: images.Image, store: TemplateStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    assert image.disk.template is not None
+    (tmp_path / "store" / "r:t:1.kernel-efi").symlink_to(secret)
+    told = {**image.disk.template.metadata, "initrd": str(secret), "kernel-efi": f"{store.path}/r:t:1.kernel-efi"}
+    hostile = replace(image.disk, template=replace(image.disk.template, metadata=told))
+    place = tmp_path / "export"
+    place.mkdir()
+    images.write(image._replace(disk=hostile), str(tmp_path / "prefix"), str(place), standalone=True, compress=False)
+    images.write_extras([image._replace(disk=hostile)], str(place))
+    ends = {name.removeprefix("vm0_root.qcow2") for name in os.listdir(place)}
+    assert ends == {"", ".hash", ".metadata", ".kernel"}
+    assert f"{secret} is left out" in caplog.text
 
 
 @pytest.mark.programs

@@ -62,7 +62,7 @@ def test_a_template_below_is_fetched_linked_to_and_known(
     assert os.readlink(tmp_path / "t:1") == str(tmp_path / "store" / "r:t:1")
     overlay = str(tmp_path / "overlay.qcow2")
     disks.create_overlay(overlay, path, "qcow2")
-    assert disks.info(overlay)["virtual-size"] == MIB
+    assert disks.info(overlay, "qcow2")["virtual-size"] == MIB
 
 
 @pytest.mark.parametrize(
@@ -125,6 +125,6 @@ def test_a_disk_of_a_template_grows_and_never_shrinks(tmp_path: Path) -> None:
         disks.create(disk, str(tmp_path))
 
     make(5 * MIB)
-    assert disks.info(str(tmp_path / "x"))["virtual-size"] == 5 * MIB
+    assert disks.info(str(tmp_path / "x"), "qcow2")["virtual-size"] == 5 * MIB
     with pytest.raises(DiskError, match="fewer than its template r:t:1"):
         make(MIB)

@@ -46,7 +46,7 @@ LAYERS = """
     _converse
     _channels
     _run _threads _inotify
-    log paths
+    log paths image_header
     config
     constants errors
 """

@@ -86,7 +86,7 @@ class Machine:
 
     def layers(self, vm: str, disk: str) -> list[str]:
         """The images of the prefix that a disk is made of."""
-        chain = lago_disks.chain(self.image(vm, disk)[0])
+        chain = lago_disks.chain(*self.image(vm, disk))
         return [path for path in chain if path.startswith(self.prefix.paths.images())]
 
     def io(self, vm: str, disk: str, command: str) -> str:
@@ -107,6 +107,39 @@ class Machine:
                 block,
                 value,
             )
+
+
+def _holds(machine: Machine, header: bytes) -> bool:
+    """Whether a machine's raw disk still begins with what its guest wrote, and is no other file."""
+    path, format_ = machine.image("vm0", "disk1")
+    read = ["qemu-img", "dd", "-f", format_, "-O", "raw", "bs=4096", "count=1", f"if={path}", f"of={path}.read"]
+    subprocess.run(read, check=True)
+    found = Path(f"{path}.read").read_bytes()
+    os.unlink(f"{path}.read")
+    return found == header[:4096]
+
+
+@pytest.mark.programs
+def test_what_a_guest_wrote_on_a_raw_disk_is_never_taken_for_an_image(prefix: Prefix, tmp_path: Path) -> None:
+    machine, secret, image = Machine(prefix), tmp_path / "secret", tmp_path / "image"
+    secret.write_bytes(b"s" * (4 << 20))
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", secret, "-F", "raw", image], check=True)
+    header = image.read_bytes()
+    with open(machine.image("vm0", "disk1")[0], "r+b") as disk:
+        disk.write(header)
+    for name in ("one", "two"):
+        prefix.create_snapshots(name)
+        assert _holds(machine, header)
+    for name in ("one", "two", "one"):
+        prefix.revert_snapshots(name)
+        assert _holds(machine, header)
+    for number, snapshot in enumerate((None, "one")):
+        fork = prefix.fork(str(tmp_path / f"fork{number}"), snapshot)
+        assert _holds(Machine(fork), header)
+        fork.create_snapshots("again")
+        assert _holds(Machine(fork), header)
+    layers = Book.load(prefix.paths).layers.values()
+    assert {layer.format for layer in layers if layer.backing.endswith("_disk1.raw")} == {"raw"}
 
 
 @pytest.mark.programs

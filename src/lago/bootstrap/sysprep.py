@@ -17,7 +17,7 @@ def prepare(domain: Domain, paths: Paths, _public_key: str) -> None:
     if not domain.disks or domain.disks[0].type == "empty" or domain.disks[0].format == "iso":
         return
     disk = os.path.join(paths.prefix(), domain.disks[0].path)
-    sysprep.sysprep(disk, mods(domain, paths))
+    sysprep.sysprep(disk, mods(domain, paths), domain.disks[0].format)
 
 
 def mods(domain: Domain, paths: Paths) -> list[sysprep.Mod]:

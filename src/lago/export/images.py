@@ -47,10 +47,10 @@ def write(image: Image, prefix: str, directory: str, *, standalone: bool, compre
     if disk.format == "iso":
         disks.copy(source, target)
     elif base is None:
-        disks.flatten(source, disk.format, target, image.format, compress=compress)
+        disks.convert(source, disk.format, target, image.format, compress=compress)
     else:
         name = f"./{_reference(base)}"
-        disks.flatten_onto(source, target, base.path, base.format, name, compress=compress)
+        disks.convert_onto(source, target, base.path, base.format, name, compress=compress)
     checksum = sha256(target)
     known = {**disk.metadata, **(disk.template.metadata if disk.template else {})}
     facts = {
@@ -73,11 +73,15 @@ def write_extras(images: Iterable[Image], directory: str) -> None:
     written: dict[str, str] = {}
     for image in images:
         target = os.path.join(directory, image.name)
-        known = image.disk.template.metadata if image.disk.template else {}
-        if disks.info(target).get("backing-filename"):
+        template = image.disk.template
+        if template is None or disks.below(target):
             continue
+        known = template.metadata
         for extra in EXTRAS:
             if extra not in known:
+                continue
+            if not _is_of_image(known[extra], extra, template):
+                LOG.warning("%s is left out, it does not belong to the image of %s", known[extra], image.name)
                 continue
             if known[extra] in written:
                 os.link(written[known[extra]], f"{target}.{extra}")
@@ -87,9 +91,15 @@ def write_extras(images: Iterable[Image], directory: str) -> None:
             sync(f"{target}.{extra}")
 
 
+def _is_of_image(path: str, extra: str, template: TemplateImage) -> bool:
+    """Whether a kernel or an initrd lies beside an image of a template, and is no other file of this host."""
+    beside = [f"{os.path.realpath(one)}.{extra}" for one in disks.chain(template.path, template.format)]
+    return os.path.realpath(path) in beside and not os.path.islink(path)
+
+
 def _base(path: str) -> TemplateImage | None:
     """The template of the store that an image lies over, whatever lies between; None if it is over none."""
-    bottom = os.path.realpath(disks.chain(path)[-1])
+    bottom = os.path.realpath([*disks.chain(path, "qcow2")][-1])
     found = templates.TemplateStore(os.path.dirname(bottom)).image_at(bottom)
     if found is None:
         LOG.warning("%s lies over no template of a store, and is exported as a whole", path)

@@ -12,7 +12,7 @@ from ..paths import Paths
 from ..topology import Disk, Domain
 from ..utils import in_parallel
 from .book import Book, Layer
-from .tops import domain_with_tops
+from .tops import domain_with_tops, format_of
 
 
 class NewTop(NamedTuple):
@@ -53,7 +53,7 @@ def plan(book: Book, domains: Iterable[Domain], below: Mapping[tuple[str, str], 
     ]
 
 
-def build(paths: Paths, tops: Iterable[NewTop]) -> dict[str, Layer]:
+def build(paths: Paths, book: Book, tops: Iterable[NewTop]) -> dict[str, Layer]:
     """Make the images; what each lies over.
 
     Until somebody writes to it an image reads as what it lies over, so it does no harm if nothing else happens.
@@ -61,10 +61,10 @@ def build(paths: Paths, tops: Iterable[NewTop]) -> dict[str, Layer]:
     tops = list(tops)
 
     def one(top: NewTop) -> Layer:
-        backing = full(paths, top.backing)
-        found = disks.info(backing)
-        disks.create_layer(full(paths, top.path), _named(paths, top.backing), found["format"], found["virtual-size"])
-        return Layer(top.backing, found["format"])
+        format = format_of(book, top.backing, top.disk)
+        size = disks.size_of(full(paths, top.backing), format)
+        disks.create_layer(full(paths, top.path), _named(paths, top.backing), format, size)
+        return Layer(top.backing, format)
 
     try:
         return dict(zip([top.path for top in tops], in_parallel(one, tops, what="create disk layers"), strict=True))

@@ -46,7 +46,7 @@ def revert(
     below = {(vm, disk): path for vm, saved in snapshot.vms.items() for disk, path in saved.disks.items()}
     with task("Prepare disks"):
         tops = disks.plan(book, [vm.spec for vm in vms], below)
-        layers = disks.build(paths, tops)
+        layers = disks.build(paths, book, tops)
     try:
         if running:
             env.ensure()

@@ -75,7 +75,7 @@ def take(
     nvram = {vm.name(): f"snapshots/{number}.{vm.name()}.nvram" for vm in firmware}
     before = {vm: dict(disks_) for vm, disks_ in book.tops.items()}
     book.busy = True
-    disks.enter(book, tops, disks.build(paths, tops))
+    disks.enter(book, tops, disks.build(paths, book, tops))
     book.save(paths)
     instant = time.time()
     try:

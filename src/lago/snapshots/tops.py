@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
-from ..topology import Domain, Topology
+from ..topology import Disk, Domain, Topology
 from .book import Book
 
 
@@ -20,6 +21,20 @@ def domain_with_tops(domain: Domain, book: Book) -> Domain:
     """A machine with the tops of the book."""
     tops = book.tops.get(domain.name, {})
     disks = tuple(
-        replace(disk, path=tops[disk.name], format="qcow2") if disk.name in tops else disk for disk in domain.disks
+        replace(disk, path=top, format=format_of(book, top, disk)) if (top := tops.get(disk.name)) else disk
+        for disk in domain.disks
     )
     return replace(domain, disks=disks)
+
+
+def format_of(book: Book, path: str, disk: Disk) -> Literal["qcow2", "raw", "iso"]:
+    """The format of an image of a disk. It is not looked for in the image, which the guest has written.
+
+    Args:
+        disk: as the environment began with it, or with its top.
+    """
+    if path in book.layers:
+        return "qcow2"
+    # It is the image that the disk began with. Where there are layers, the disk's own format is that of its top.
+    recorded = {layer.format for layer in book.layers.values() if layer.backing == path}
+    return "raw" if recorded == {"raw"} else "qcow2" if recorded else disk.format

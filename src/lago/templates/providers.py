@@ -209,7 +209,7 @@ def _word(text: str | None) -> str | None:
 def _metadata(text: str | None, source: str) -> dict[str, Any]:
     try:
         metadata = json.loads(text or "{}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TemplateError(f"{source} is not JSON", details=str(error)) from None
     if not isinstance(metadata, dict):
         raise TemplateError(f"{source} is not a JSON object")

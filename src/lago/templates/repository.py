@@ -12,6 +12,7 @@ from .. import config
 from ..errors import TemplateError
 from ..fetch import read_text
 from ..utils import near
+from .metadata import checked
 from .providers import Provider, make_provider
 
 EMBEDDED: Final = os.path.join(os.path.dirname(__file__), "data", "repository.json")
@@ -76,9 +77,14 @@ class TemplateVersion:
         return self._hash
 
     def get_metadata(self) -> dict[str, Any]:
-        """What the repository and its source say about it; of an image that is built, only after `download`."""
+        """What the repository and its source say about it; of an image that is built, only after `download`.
+
+        Raises:
+            TemplateError: it can't be used.
+        """
         if self._metadata is None:
-            self._metadata = {**self.known, **self._source.get_metadata(self._handle)}
+            found = {**self.known, **self._source.get_metadata(self._handle)}
+            self._metadata = checked(found, f"the template {self.base}", "ask who made it, or runs its repository")
         return self._metadata
 
     def download(self, dest: str) -> str:

@@ -20,6 +20,7 @@ from ..errors import DiskError, FetchError, HostError, LockTimeout, TemplateErro
 from ..log import task
 from ..topology import TemplateImage
 from ..utils import json_text, lock_file, near, sha256, sync
+from .metadata import checked
 from .providers import EXTRAS
 from .repository import TemplateVersion, base_of
 from .users import Users
@@ -27,7 +28,6 @@ from .users import Users
 _OTHERS: Final = (".hash", ".metadata", *(f".{extra}" for extra in EXTRAS))
 _NO_IMAGES: Final = (*_OTHERS, ".lock", ".users", ".tmp")
 _PATIENCE: Final = 3600.0
-_QCOW2: Final = b"QFI\xfb"
 
 
 class TemplateStore:
@@ -85,13 +85,14 @@ class TemplateStore:
     def _metadata(self, identity: str) -> dict[str, Any]:
         try:
             with open(self._there(identity) + ".metadata", encoding="utf-8") as file:
-                metadata: dict[str, Any] = json.load(file)
-        except (OSError, ValueError) as error:
+                metadata = json.load(file)
+        except (OSError, ValueError, RecursionError) as error:
             raise TemplateError(
                 f"the metadata of {identity} cannot be read: {error}",
                 hint=f"lago template rm {identity}, to get it again",
             ) from None
-        return metadata
+        # What an earlier release stored was not checked when it came.
+        return checked(metadata, identity, f"lago template rm {identity}, to get it again")
 
     def get_stored_hash(self, version: TemplateVersion) -> str:
         """SHA-256 of the image as it was stored."""
@@ -125,24 +126,30 @@ class TemplateStore:
     def image(self, identity: str) -> TemplateImage:
         """An image by its identity. Raises TemplateError if it is not there."""
         path, metadata = self._there(identity), self._metadata(identity)
-        format = metadata.get("format") or _format(path)
+        # An earlier release did not always record it.
+        format = metadata.pop("format", None) or disks.seen_format(path)
         metadata.update({extra: f"{path}.{extra}" for extra in EXTRAS if os.path.exists(f"{path}.{extra}")})
         return TemplateImage(id=identity, path=path, format=format, metadata=metadata)
 
     def image_at(self, path: str) -> TemplateImage | None:
         """The image of the store that is at `path`, if one is."""
-        if os.path.dirname(path) != os.path.realpath(self._root) or not os.path.exists(f"{path}.metadata"):
-            return None
-        return self.image(os.path.basename(path))
+        return self.image(os.path.basename(path)) if self._is_image(path) else None
 
-    def beneath(self, path: str) -> str | None:
-        """Identity of the image of the store that the image at `path` is, or is an overlay of."""
-        while not (found := self.image_at(os.path.realpath(path))):
-            backing = disks.info(path).get("full-backing-filename") if os.path.exists(path) else None
-            if backing is None:
-                return None
-            path = backing
-        return found.id
+    def _is_image(self, path: str) -> bool:
+        return os.path.dirname(path) == os.path.realpath(self._root) and os.path.exists(f"{path}.metadata")
+
+    def beneath(self, path: str, format: str) -> str | None:
+        """Identity of the image of the store that the image at `path` is, or is an overlay of.
+
+        Args:
+            format: that of the image.
+        """
+        # If one is not there, whoever starts a machine hears of it.
+        with contextlib.suppress(DiskError):
+            for one in disks.chain(path, format):
+                if self._is_image(found := os.path.realpath(one)):
+                    return os.path.basename(found)
+        return None
 
     def mark_used(self, version: TemplateVersion, uuid_path: str) -> None:
         """Let a prefix, whose file `uuid` is at `uuid_path`, use an image: it stays as long as the prefix."""
@@ -195,7 +202,7 @@ class TemplateStore:
         try:
             checksum = version.download(image)
             metadata = version.get_metadata() if store_metadata else {}
-            _check_format(image, metadata, version.name)
+            metadata = {**metadata, "format": _accepted(image, metadata.get("format"), version.name)}
             # Written where whoever comes after a kill looks for remains.
             for other, text in ((".metadata", json_text(metadata)), (".hash", checksum + "\n")):
                 Path(image + other).write_text(text, encoding="utf-8")
@@ -318,21 +325,12 @@ def _remove(path: str) -> None:
         os.unlink(path)
 
 
-def _format(path: str) -> str:
-    with open(path, "rb") as file:
-        return "qcow2" if file.read(4) == _QCOW2 else "raw"
-
-
-def _check_format(path: str, metadata: dict[str, Any], name: str) -> None:
-    """Raise TemplateError unless the image is in the format that is said, or in one of those that we know."""
-    format = _format(path)
-    if (said := metadata.get("format", format)) != format:
+def _accepted(path: str, said: str | None, name: str) -> str:
+    """The format of an image. Raises TemplateError if it is not the one that was said, or can't be used."""
+    try:
+        format = disks.accept(path, f"the image of {name}")
+    except DiskError as error:
+        raise TemplateError(error.what, details=error.details, hint=error.hint) from None
+    if said not in (None, format):
         raise TemplateError(f"the image of {name} is {format}, not {said}", hint="ask who runs the repository")
-    if format == "qcow2":
-        try:
-            found = disks.info(path)
-        except DiskError as error:
-            raise TemplateError(f"the image of {name} is damaged", details=error.details) from None
-        if "backing-filename" in found:
-            # It would be read here, and might be anything.
-            raise TemplateError(f"the image of {name} is an overlay of {found['backing-filename']}")
+    return format

@@ -79,7 +79,7 @@ def _build(recipe: Recipe, image: str, work: str) -> dict[str, Any]:
     with task("Pack image"):
         raw = os.path.join(work, "image.raw")
         ext4.pack(tree, raw, size=recipe.size, label=recipe.name, work=work)
-        disks.convert(raw, image, "qcow2")
+        disks.convert(raw, "raw", image, "qcow2")
         with contextlib.suppress(FileNotFoundError):
             os.unlink(raw)
     return {
