@@ -32,12 +32,18 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         "import",
         _import,
         "take an image from a file into the store",
-        " Init files then have it as a template. It is unpacked if need be; FILE.hash, FILE.metadata, FILE.kernel and "
-        "FILE.initrd are taken along if they are there.",
+        " Init files then have it as a template. It is unpacked if need be, and becomes qcow2 unless it is that "
+        "or raw; FILE.hash, FILE.metadata, FILE.kernel and FILE.initrd are taken along if they are there.",
     )
-    import_.add_argument("file", metavar="FILE", help="an image, qcow2 or raw, packed or not")
+    import_.add_argument("file", metavar="FILE", help="qcow2, raw, VMDK, VDI, VHDX, VHD or OVA, packed or not")
     import_.add_argument("new_name", metavar="NAME", help="of the template")
     import_.add_argument("--version", default="1", metavar="VERSION", dest="template_version", help="its version (1)")
+    import_.add_argument(
+        "--format",
+        choices=("qcow2", "raw", "vmdk", "vdi", "vhdx", "vpc"),
+        dest="image_format",
+        help="its format, if it is not to be seen; raw takes any file as a disk",
+    )
     verify = add("verify", _verify, "compare images of the store with their checksums")
     verify.add_argument("images", nargs="*", metavar="IMAGE", help="a template or an identity (all)")
     rm = add("rm", _rm, "remove images from the store that no environment uses")
@@ -158,7 +164,7 @@ def _import(args: argparse.Namespace) -> dict[str, Any]:
     from ..templates.imported import import_image
 
     store = templates.default_store()
-    identity = import_image(store, args.file, args.new_name, args.template_version)
+    identity = import_image(store, args.file, args.new_name, args.template_version, args.image_format)
     return {identity: _about(store, identity)}
 
 
