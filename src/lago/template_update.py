@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Sequence
@@ -148,6 +149,9 @@ def _beside(image: str, old: TemplateImage) -> None:
     metadata = {key: value for key, value in old.metadata.items() if key not in EXTRAS}
     for extra in EXTRAS:
         if extra in old.metadata:
-            os.symlink(old.metadata[extra], f"{image}.{extra}")
+            try:
+                os.link(old.metadata[extra], f"{image}.{extra}")
+            except OSError:
+                shutil.copyfile(old.metadata[extra], f"{image}.{extra}")
     with open(f"{image}.metadata", "w", encoding="utf-8") as file:
         file.write(json_text({**metadata, "format": "qcow2", "updated-from": old.id}))

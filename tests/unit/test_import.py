@@ -144,6 +144,22 @@ def test_what_is_no_file_or_empty_is_told(lago: Lago, store: TemplateStore, tmp_
     assert store.list() == []
 
 
+def test_a_link_to_a_file_elsewhere_is_no_kernel(lago: Lago, store: TemplateStore, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    place = tmp_path / "unpacked"
+    place.mkdir()
+    disks.create_empty(str(place / "image"), MIB)
+    (place / "image.initrd").symlink_to(tmp_path / "secret")
+    said = lago.both("template", "import", str(place / "image"), "mine", code=2)[1]
+    assert f"image.initrd is a link to {tmp_path}/secret, outside of {place}" in said
+    assert store.list() == []
+    (place / "image.initrd").unlink()
+    (place / "initrd").write_text("initrd")
+    (place / "image.initrd").symlink_to("initrd")
+    about = json.loads(lago("-f", "json", "template", "import", str(place / "image"), "mine"))["local:mine:1"]
+    assert Path(about["metadata"]["initrd"]).read_text() == "initrd"
+
+
 def test_a_format_that_is_told_must_be_that_of_the_file(lago: Lago, store: TemplateStore, tmp_path: Path) -> None:
     disks.create_empty(str(tmp_path / "image"), MIB)
     said = lago.both("template", "import", "image", "mine", "--format", "raw", code=2)[1]

@@ -51,6 +51,7 @@ class FileSystemTemplateProvider:
             found = copy_image(source, dest, Checksum(digest, f"{source}.hash") if digest else None)
             for extra in EXTRAS:
                 if os.path.exists(f"{source}.{extra}"):
+                    self._check_place(f"{source}.{extra}")
                     shutil.copyfile(f"{source}.{extra}", f"{dest}.{extra}")
         except FileNotFoundError:
             raise TemplateError(
@@ -69,6 +70,12 @@ class FileSystemTemplateProvider:
     def revision(self, handle: str) -> str:  # noqa: ARG002 (every provider has it)
         """Always empty: versions of files have their own names."""
         return ""
+
+    def _check_place(self, path: str) -> None:
+        """Raise TemplateError if a file beside an image is a link to one elsewhere, which could be any of this host."""
+        root, real = os.path.realpath(self._root), os.path.realpath(path)
+        if os.path.islink(path) and os.path.commonpath((root, real)) != root:
+            raise TemplateError(f"{path} is a link to {real}, outside of {root}", hint="put the file itself there")
 
     def _path(self, handle: str) -> str:
         return os.path.join(self._root, _expanded(handle))
