@@ -110,6 +110,12 @@ OPTIONS: Final[dict[str, Option]] = {
     "template_repos": Option(str, "", "directory of template repositories (default: in the XDG data directory)"),
     "warm_limit": Option(_positive, 10240, "MiB on disk for environments that lago up --warm keeps"),
     "subnet_range": Option(str, "200-209", "third octets of the first and last 192.168.N.0/24 to lease"),
+    "trusted_users": Option(
+        str,
+        "",
+        "users whose environments are obeyed besides yours and root's, by name or number; * is everybody; what an "
+        "environment says is done with your rights",
+    ),
     "lease_dir": Option(str, "/var/lib/lago/subnets", "directory of subnet leases on shared host networks"),
 }
 

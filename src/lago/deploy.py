@@ -58,7 +58,7 @@ def _stored(source: str, domain: Domain, paths: Paths) -> str:
         )
     # Its whole path, as scripts of one name may come from several places.
     name = source.replace(os.sep, "_")
-    os.makedirs(paths.scripts(), exist_ok=True)
+    os.makedirs(paths.scripts(), 0o755, exist_ok=True)
     shutil.copyfile(source, paths.scripts(name))
     return f"{PREFIX_VARIABLE}/{os.path.relpath(paths.scripts(name), paths.prefix())}"
 

@@ -14,16 +14,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from . import config, holdings, log, state
-from .constants import DEFAULT_INIT_FILE, DEPLOY_SCRIPTS, PRIVATE
+from . import config, holdings, log, state, trust
+from .constants import DEFAULT_INIT_FILE, DEPLOY_SCRIPTS
 from .errors import InitFileError, LagoError, PrefixError, VMNotFound
-from .hypervisor import Hypervisor, open_hypervisor
-from .log import task
+from .hypervisor import Hypervisor, libvirt_url, open_hypervisor
+from .log import LOG, task
 from .paths import Paths
 from .snapshots.book import Book, Snapshot, size
 from .snapshots.tops import with_tops
 from .ssh import Guest
-from .topology import Domain, Topology
+from .topology import Domain, Topology, libvirt_domain_name
 from .utils import json_text, lock_file, near, no_errand, no_phase, run, synced_together, write_atomically
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from .virt import VirtEnv
     from .virt.readiness import Phase
 
+LOST: Final = "running, its sockets are gone"
+"""State of a machine that can't be reached any more, as `status` says it."""
+
 UNFINISHED: Final = ".lago-unfinished-"
 """Directories with this prefix beside a prefix are what an interrupted `create` or `destroy` left."""
 
@@ -42,7 +45,7 @@ UNFINISHED: Final = ".lago-unfinished-"
 def _unfinished_beside(path: str) -> str:
     """A new empty directory that is swept if we are interrupted."""
     made = os.path.join(os.path.dirname(path), UNFINISHED + os.urandom(4).hex())
-    os.mkdir(made)
+    os.mkdir(made, 0o755)
     return made
 
 
@@ -120,7 +123,7 @@ class Prefix:
             raise _taken(path)
         wanted, place = _wanted(init_file)
         lock = LockFile(init_file, frozen=frozen) if isinstance(init_file, str) else None
-        os.makedirs(os.path.dirname(path), exist_ok=True)
+        os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
         staging = _unfinished_beside(path)
         try:
             prefix = cls(staging)
@@ -165,7 +168,7 @@ class Prefix:
             raise _taken(self._prefix)
         try:
             for directory in (self.paths.images(), self.paths.logs(), self.paths.virt()):
-                os.makedirs(directory)
+                os.makedirs(directory, 0o755)
             write_atomically(self.paths.uuid(), os.urandom(16).hex())
             self._save_metadata({"libvirt_url": config.get("libvirt_url")})
             run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lago", "-f", self.paths.ssh_id_rsa()])
@@ -260,28 +263,30 @@ class Prefix:
         if os.path.exists(self.paths.uuid()):
             holdings.release(self.paths, self.metadata, self.uuid)
 
+    def check_trusted(self) -> None:
+        """Raise PrefixError if something in it that is obeyed is not ours; see `lago.trust`."""
+        if os.path.isdir(self._prefix):
+            trust.check_prefix(self.paths)
+
     @cached_property
     def uuid(self) -> str:
         """The 32 hex digits that tell this prefix from all others."""
         try:
-            with open(self.paths.uuid(), encoding="utf-8") as file:
-                return file.read().strip()
+            return trust.read_uuid(self.paths.uuid())
         except FileNotFoundError:
             raise PrefixError(f"{self._prefix} is not a prefix: it has no uuid", hint="lago init") from None
 
     @property
     def libvirt_uuid(self) -> str:
         """What the names of machines and networks at libvirt are made of; a fork has that of its origin."""
-        found: str = self.metadata.get("libvirt_uuid", self.uuid)
-        return found
+        return trust.checked_uuid(self.metadata.get("libvirt_uuid", self.uuid), self.paths.metadata())
 
     @cached_property
     def metadata(self) -> Mapping[str, Any]:
         """Facts about the prefix that last."""
         try:
-            with open(self.paths.metadata(), encoding="utf-8") as file:
-                data: dict[str, Any] = json.load(file)
-                return data
+            data: dict[str, Any] = json.loads(trust.read(self.paths.metadata()))
+            return data
         except FileNotFoundError:
             return {}
 
@@ -301,7 +306,7 @@ class Prefix:
     @cached_property
     def hypervisor(self) -> Hypervisor:
         """Where this prefix's libvirt lives."""
-        return open_hypervisor(self.metadata.get("libvirt_url", PRIVATE), self.uuid, self.paths)
+        return open_hypervisor(libvirt_url(self.metadata, self.paths.metadata()), self.uuid, self.paths)
 
     @cached_property
     def topology(self) -> Topology:
@@ -344,6 +349,7 @@ class Prefix:
     @contextlib.contextmanager
     def operation(self, name: str) -> Iterator[None]:
         """Hold the prefix's lock and write to its log while something changes it."""
+        self.check_trusted()
         with lock_file(self.paths.lock(), what=f"the environment {self._prefix}", timeout=config.get("lock_timeout")):
             if not os.path.exists(self.paths.prefix_lagofile()):
                 raise PrefixError(f"{self._prefix} is gone", hint="somebody else destroyed it meanwhile")
@@ -593,14 +599,19 @@ class Prefix:
     def status(self) -> dict[str, Any]:
         """What `lago status` shows; nothing is started for it."""
         topology = self.topology
-        running = self.hypervisor.running()
-        states, up = dict.fromkeys(topology.domains, "down"), set()
-        if running:
+        states, nets_are = dict.fromkeys(topology.domains, "down"), dict.fromkeys(topology.nets, "down")
+        if self.hypervisor.running():
             env = self.virt_env
-            states, up = env.states(), env.nets_up()
+            states = env.states()
+            nets_are |= dict.fromkeys(env.nets_up(), "up")
             env.close()
+        elif (lost := self.hypervisor.lost()) is not None:
+            LOG.warning("%s runs, but its sockets are gone, so it can't be reached: lago stop ends it", self._prefix)
+            names = {name: libvirt_domain_name(self.libvirt_uuid, name) for name in topology.domains}
+            states |= {name: LOST for name, at_libvirt in names.items() if at_libvirt in lost}
+            nets_are = dict.fromkeys(topology.nets, "unknown")
         nets = {
-            net.name: {"gateway": net.gw, "management": net.management, "status": "up" if net.name in up else "down"}
+            net.name: {"gateway": net.gw, "management": net.management, "status": nets_are[net.name]}
             for net in topology.nets.values()
         }
         snapshots = self.snapshots()

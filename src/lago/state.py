@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
 
+from . import trust
 from .addressing import mac_of_address, mac_of_name
 from .constants import DEFAULT_MEMORY_MIB, DEFAULT_VCPU
 from .errors import PrefixError
@@ -24,7 +25,7 @@ PREFIX_VARIABLE = "$LAGO_PREFIX_PATH"
 
 def save(paths: Paths, topology: Topology) -> None:
     """Write the topology; `virt/env` last, so that whoever finds it finds all the files that it names."""
-    os.makedirs(paths.virt(), exist_ok=True)
+    os.makedirs(paths.virt(), 0o755, exist_ok=True)
     files = [(paths.virt(f"net-{net.name}"), _net_to_json(net)) for net in topology.nets.values()]
     files += [(paths.virt(f"vm-{vm.name}"), vm_to_json(vm)) for vm in topology.domains.values()]
     # Side by side, as each waits for the disk.
@@ -50,8 +51,7 @@ _REMEDY = "restore the file, or remove the environment with `lago destroy` and m
 
 def _read(path: str, decode: Callable[[Any], T]) -> T:
     try:
-        with open(path, encoding="utf-8") as file:
-            return decode(json.load(file))
+        return decode(json.loads(trust.read(path)))
     except FileNotFoundError:
         raise PrefixError(f"{path} is missing", hint=_REMEDY) from None
     except OSError as error:

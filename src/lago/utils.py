@@ -5,21 +5,20 @@ from __future__ import annotations
 import abc
 import contextlib
 import contextvars
-import fcntl
 import json
 import logging
 import os
 import stat
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any, Self, TypeVar
 
 from . import config, log
 from ._channels import drain_ssh_channel, interactive_ssh_channel
+from ._locks import lock_file
 from ._run import CommandStatus, package_hint, run, run_command
 from ._threads import EggTimer, RollbackContext, VectorThread, func_vector, invoke_in_parallel
-from .errors import Errors, LockTimeout
+from .errors import Errors
 from .log import LOG
 
 __all__ = [
@@ -220,64 +219,3 @@ def setup_logging(logdir: str) -> None:
     handler.set_name(_SETUP)
     handler.setLevel(logging.DEBUG)
     LOG.addHandler(handler)
-
-
-@contextlib.contextmanager
-def lock_file(path: str, *, what: str, timeout: float = 120, shared: bool = False) -> Iterator[int]:
-    """Hold the lock file at `path`; it stays on disk, and the kernel frees it however we end.
-
-    The file holds the pid of its last exclusive holder, for the message when we wait in vain.
-
-    Yields the descriptor: who inherits it holds the lock too.
-
-    Args:
-        what: what is locked, for the message.
-        timeout: seconds to wait.
-
-    Raises:
-        LockTimeout: somebody else still holds it.
-    """
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        _flock(fd, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, what, timeout)
-        if not shared:
-            os.ftruncate(fd, 0)
-            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-        yield fd
-    finally:
-        os.close(fd)
-
-
-def _flock(fd: int, kind: int, what: str, timeout: float) -> None:
-    deadline = time.monotonic() + timeout
-    patience = time.monotonic() + 1
-    while True:
-        try:
-            fcntl.flock(fd, kind | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            pid = os.pread(fd, 32, 0).decode(errors="replace").strip()
-        if time.monotonic() > patience:
-            patience = deadline + 1
-            LOG.warning("%s is in use by %s, waiting for it", what, _holder(pid))
-        if time.monotonic() > deadline:
-            raise LockTimeout(
-                f"{what} is still in use by {_holder(pid)} after {timeout:g} s",
-                hint=f"wait for it, or end it: kill {pid}" if pid else "wait for it",
-            )
-        # flock has no time-out and no event to wait for together with one.
-        time.sleep(0.05)
-
-
-def _holder(pid: str) -> str:
-    """A process for a person: its number, and what it was called with."""
-    if not pid.isdigit():
-        return "another process"
-    words: list[str] = []
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as file:
-        words = file.read().rstrip("\0").split("\0")
-    # Of `/usr/bin/python3 -I /usr/bin/lago start` the interpreter is of no interest.
-    if len(words) > 1 and os.path.basename(words[0]).startswith("python"):
-        words = [word for word in words[1:] if word not in ("-I", "-s", "-E", "-P", "-u")] or words
-    text = " ".join([os.path.basename(words[0]), *words[1:]]) if words else ""
-    return f"process {pid}" + (f" ({text[:77]}...)" if len(text) > 80 else f" ({text})" if text else "")

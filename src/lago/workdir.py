@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
+from . import trust
 from .constants import DEFAULT_PREFIX, DEFAULT_WORKDIR
 from .errors import LockTimeout, PrefixError
 from .paths import Paths
@@ -82,7 +83,8 @@ class Workdir:
         return DEFAULT_PREFIX if DEFAULT_PREFIX in names else names[-1]
 
     def set_current(self, name: str) -> None:
-        """Make a prefix the current one. Raises PrefixError if it is not there."""
+        """Make a prefix the current one. Raises PrefixError if it is not there, or the workdir is not ours."""
+        self.check_trusted()
         if name not in self.prefixes():
             raise self._unknown(name)
         link = self.join(f".{CURRENT}.{os.getpid()}")
@@ -97,12 +99,18 @@ class Workdir:
         return PrefixError(f"{self.path} has no prefix {name}", hint=near(name, self.prefixes()))
 
     def get_prefix(self, name: str = CURRENT) -> Prefix:
-        """A prefix by name. Raises PrefixError."""
+        """A prefix by name. Raises PrefixError if there is none, or if it is not ours."""
+        self.check_trusted()
         if name == CURRENT:
             name = self.current()
         if name not in self.prefixes():
             raise self._unknown(name)
-        return Prefix(self.join(name))
+        return _ours(self.join(name))
+
+    def check_trusted(self) -> None:
+        """Raise PrefixError if somebody else made it, or can write to it; see `lago.trust`."""
+        if os.path.isdir(self.path):
+            trust.check(self.path)
 
     def free(self, name: str) -> str:
         """Where a new prefix of that name belongs. Raises PrefixError if that can't be the name of one."""
@@ -114,11 +122,12 @@ class Workdir:
         """A new prefix from an init file; the first one becomes the current one; `options` as for `Prefix.create`.
 
         Raises:
-            PrefixError: the name is taken, or can't be one.
+            PrefixError: the name is taken, or can't be one; or the workdir is not ours.
         """
         path = self.free(name)
+        self.check_trusted()
         new = not os.path.isdir(self.path)
-        os.makedirs(self.path, exist_ok=True)
+        os.makedirs(self.path, 0o755, exist_ok=True)
         try:
             self._sweep()
             prefix = Prefix.create(path, init_file, **options)
@@ -134,7 +143,12 @@ class Workdir:
         return prefix
 
     def destroy(self, names: Iterable[str]) -> None:
-        """Destroy prefixes, those that were cleaned up too; with the last one the workdir goes."""
+        """Destroy prefixes, those that were cleaned up too; with the last one the workdir goes.
+
+        Raises:
+            PrefixError: one is not there, or is not ours.
+        """
+        self.check_trusted()
         for name in names:
             if name in self.remains():
                 self._remove(self.join(name))
@@ -159,7 +173,8 @@ class Workdir:
                 self._remove(path)
 
     def _remove(self, path: str) -> None:
-        with lock_file(Paths(path).lock(), what=path, timeout=0):
+        trust.check_prefix(Paths(path))
+        with lock_file(Paths(path).lock(), what=path, timeout=0), _unused(path):
             Prefix(path).release()
             shutil.rmtree(path, ignore_errors=True)
 
@@ -174,6 +189,21 @@ class Workdir:
             )
 
 
+def _ours(path: str) -> Prefix:
+    """The prefix at `path`. Raises PrefixError if it is not ours."""
+    prefix = Prefix(path)
+    prefix.check_trusted()
+    return prefix
+
+
+def _unused(path: str) -> contextlib.AbstractContextManager[Any]:
+    """See that no hypervisor runs in a prefix. Raises LockTimeout."""
+    lock = Paths(path).hypervisor_lock()
+    if not os.path.exists(lock):
+        return contextlib.nullcontext()
+    return lock_file(lock, what=f"the private hypervisor of {path}", timeout=0)
+
+
 def _upwards(start: str) -> Iterator[str]:
     """`start`, then `.lago` in it and in every directory above."""
     yield start
@@ -186,17 +216,24 @@ def _upwards(start: str) -> Iterator[str]:
 
 
 def find_workdir(start: str) -> Workdir:
-    """The workdir meant from `start`: itself, or `.lago` in it or in any directory above. Raises PrefixError."""
+    """The workdir meant from `start`: itself, or `.lago` in it or in any directory above.
+
+    Raises:
+        PrefixError: there is none; or the first that there is belongs to somebody else.
+    """
     start = os.path.abspath(start)
     for path in _upwards(start):
         workdir = Workdir(path)
         if workdir.exists():
+            workdir.check_trusted()
             return workdir
         # One that was interrupted before it got its link. Where we are may just hold prefixes among other things.
         if path != start and (workdir.prefixes() or workdir.remains()):
+            workdir.check_trusted()
             workdir.check()
             return workdir
     if Workdir(start).prefixes() or Workdir(start).remains():
+        Workdir(start).check_trusted()
         Workdir(start).check()
         return Workdir(start)
     near_by = _candidates(start)
@@ -226,12 +263,12 @@ def find_prefix(prefix_path: str | None, workdir_path: str | None, name: str) ->
         name: of the prefix in its workdir, `current` for the current one.
 
     Raises:
-        PrefixError: there is none.
+        PrefixError: there is none, or it is not ours.
     """
     if prefix_path or (not workdir_path and is_prefix(os.getcwd())):
         start = os.path.abspath(prefix_path if prefix_path and prefix_path != "auto" else os.getcwd())
         found = next((path for path in _upwards(start) if is_prefix(path)), None)
         if found is None:
             raise PrefixError(f"{start} is not a prefix", hint="lago init makes one")
-        return Prefix(found)
+        return _ours(found)
     return find_workdir(workdir_path or os.getcwd()).get_prefix(name)

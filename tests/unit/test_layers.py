@@ -47,6 +47,8 @@ LAYERS = """
     _channels
     _run _threads _inotify
     log paths image_header
+    _run _threads _inotify _locks trust
+    log paths
     config
     constants errors
 """

@@ -5,14 +5,17 @@ Everything above sees one interface, `Hypervisor`.
 
 from __future__ import annotations
 
+import re
 import socket
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Protocol
 
+from .. import config
 from ..constants import PRIVATE
+from ..errors import HypervisorError
 from ..paths import Paths
 
-__all__ = ["Hypervisor", "open_hypervisor"]
+__all__ = ["Hypervisor", "libvirt_url", "open_hypervisor"]
 
 
 class Hypervisor(Protocol):
@@ -39,11 +42,21 @@ class Hypervisor(Protocol):
     def running(self) -> bool:
         """Whether it is up; asking starts nothing."""
 
+    def lost(self) -> frozenset[str] | None:
+        """Names at libvirt of the machines that run, if it lives and can't be asked, since its sockets are gone."""
+
+    def refuse_lost(self) -> None:
+        """Raise HypervisorError if it is lost."""
+
     def ensure(self, nameservers: Sequence[str]) -> None:
         """Start it unless it is up. `nameservers` are asked by programs that run in it."""
 
     def end(self, grace: float) -> None:
-        """End it, if it is ours to end, with everything in it; QEMUs get `grace` seconds to finish their writing."""
+        """End it, if it is ours to end, with everything in it; QEMUs get `grace` seconds to finish their writing.
+
+        Raises:
+            LockTimeout: it did not end; its images are in use.
+        """
 
     def kill(self, machine: str) -> None:
         """End the QEMU of a machine as libvirt names it, without a word to it or to libvirt, if it is ours to end."""
@@ -56,6 +69,34 @@ class Hypervisor(Protocol):
 
     def socket_dir(self) -> str:
         """A short directory of this user for sockets that belong to the environment."""
+
+
+# A transport and a place, and nothing else: what libvirt's parameters mean differs by driver and release, and among
+# them are programs to run (command, netcat) and files to read (keyfile, pkipath, socket). Source: libvirt.org/uri.html
+_PLAIN_URI: Final = re.compile(
+    r"[a-z]+(\+(unix|ssh|tcp|tls|libssh2?))?://([A-Za-z0-9_][\w.-]*@)?([A-Za-z0-9][\w.-]*|\[[0-9A-Fa-f:.]+\])?(:[0-9]+)?"
+    r"(/[\w./-]*)?"
+)
+
+
+def libvirt_url(metadata: Mapping[str, Any], path: str) -> str:
+    """Which libvirt a prefix uses.
+
+    Args:
+        metadata: of the prefix.
+        path: where it stands, for the message.
+
+    Raises:
+        HypervisorError: an address that can run programs or read files on this host is not that of the configuration.
+    """
+    url = metadata.get("libvirt_url", PRIVATE)
+    if url == PRIVATE or url == config.get("libvirt_url") or _PLAIN_URI.fullmatch(str(url)):
+        return str(url)
+    raise HypervisorError(
+        f"{path} names a libvirt by more than a host: {str(url)[:200]}",
+        details="such an address can run programs and read files here, so it must be that of your configuration",
+        hint="if it is what you want, set libvirt_url to it: in lago.conf, as LAGO_LIBVIRT_URL or by --libvirt_url",
+    )
 
 
 def open_hypervisor(url: str, uuid: str, paths: Paths) -> Hypervisor:

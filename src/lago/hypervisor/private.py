@@ -4,7 +4,8 @@
                  --wire.call----> <run>/lago.sock             |- libvirtd -> bridges, dnsmasq, qemu
                  --nsenter------> programs inside             '- slirp4netns or pasta, in the host's network
 
-Whether it is up is asked of the socket, never of a pid file: a socket nobody listens at is refused.
+Whether it is up is asked of the socket, never of a pid file: a socket nobody listens at is refused. Sockets may be gone
+while it lives, as when the last session of a user ends. That is asked of its lock, and who lives then of the kernel.
 """
 
 from __future__ import annotations
@@ -13,23 +14,26 @@ import contextlib
 import json
 import os
 import select
-import shutil
+import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from functools import cached_property
 from typing import Any, Final
 
-from .. import config
+from .. import config, trust
+from .._locks import holders, lock_file, locked_text
 from ..errors import HostError, HypervisorError
 from ..log import LOG
 from ..paths import Paths
-from ..utils import json_text, lock_file, package_hint, write_atomically
-from . import checks, egress, wire
+from ..utils import Closing, json_text, package_hint, write_atomically
+from . import checks, egress, rundir, wire
 
 _START_TIMEOUT: Final = 90
 _KILL_TIMEOUT: Final = 10.0
+_LOCK_TIMEOUT: Final = 60
+_WHAT: Final = "the private hypervisor"
 _CODE: Final = (
     "import sys, json; sys.path.insert(0, sys.argv[1]); "
     "from lago.hypervisor.supervisor import main; main(json.loads(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))"
@@ -50,17 +54,11 @@ class Private:
     @cached_property
     def _run_dir(self) -> str:
         # A prefix that runs is where it was started, whatever the environment says today.
-        with (
-            contextlib.suppress(OSError, ValueError, KeyError),
-            open(self._paths.hypervisor(), encoding="utf-8") as file,
-        ):
-            recorded = str(json.load(file)["run_dir"])
-            if os.path.isdir(recorded):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            recorded = str(json.loads(trust.read(self._paths.hypervisor()))["run_dir"])
+            if rundir.belongs(recorded, self._uuid):
                 return recorded
-        return self._default_run_dir()
-
-    def _default_run_dir(self) -> str:
-        return os.path.join(wire.runtime_base(), self._uuid[:12])
+        return rundir.place(self._uuid)
 
     @property
     def _socket(self) -> str:
@@ -77,23 +75,51 @@ class Private:
         """Process id of the supervisor, as the host sees it."""
         try:
             with wire.connect(self._socket) as client:
-                return wire.peer_pid(client)
+                pid, fd = wire.peer(client)
         except OSError:
             return None
+        os.close(fd)
+        return pid
 
     def running(self) -> bool:
         return self.pid() is not None
 
+    def lost(self) -> frozenset[str] | None:
+        with contextlib.suppress(PermissionError):
+            if locked_text(self._lock) == wire.READY.decode().strip() and not self.running():
+                for pid in self._supervisors():
+                    return _machines(pid)
+        return None
+
+    @property
+    def _lock(self) -> str:
+        return self._paths.hypervisor_lock()
+
+    def _supervisors(self) -> list[int]:
+        """Who holds our lock as process 1 of a namespace; the program that made that holds it too, until it ends."""
+        users = (os.geteuid(), os.stat(self._lock).st_uid)
+        return [pid for pid in holders(self._lock) if _is_first(pid, users)]
+
+    def refuse_lost(self) -> None:
+        if self.lost() is not None:
+            raise HypervisorError(
+                "the environment runs, but its sockets are gone, so it can't be reached",
+                details=f"they were in {self._run_dir}, which is removed when the last session of a user ends, unless "
+                "`loginctl enable-linger` was said, or by a program that cleans up",
+                hint="lago stop ends it, as by pulling the plug; then lago start",
+            )
+
     def ensure(self, nameservers: Sequence[str]) -> None:
         if self.running():
             return
+        self.refuse_lost()
         # The supervisor inherits the lock, so that one that is about to end, or about to start, is waited for.
-        with lock_file(self._paths.hypervisor_lock(), what="the private hypervisor", timeout=60) as lock:
+        with lock_file(self._lock, what=_WHAT, timeout=_LOCK_TIMEOUT) as lock:
             if not self.running():
                 self._start(nameservers, lock)
 
     def _start(self, nameservers: Sequence[str], lock: int) -> None:
-        self._clear()
+        rundir.remove(self._run_dir, self._uuid)
         self._make_run_dir()
         log_path = self._paths.logs("hypervisor.log")
         cache_dir = os.path.join(config.cache_home(), "libvirt-qemu")
@@ -114,16 +140,8 @@ class Private:
         self._launch(settings, log_path, lock)
 
     def _make_run_dir(self) -> None:
-        self._run_dir = self._default_run_dir()
-        base = os.path.dirname(self._run_dir)
-        os.makedirs(base, mode=0o700, exist_ok=True)
-        found = os.lstat(base)
-        if found.st_uid != os.geteuid() or found.st_mode & 0o022:
-            raise HypervisorError(
-                f"{base} belongs to another user, or others may write to it",
-                hint=f"remove it, or set XDG_RUNTIME_DIR to a directory of yours: rm -r {base}",
-            )
-        os.makedirs(self._run_dir, mode=0o700, exist_ok=True)
+        self._run_dir = rundir.place(self._uuid)
+        rundir.make(self._run_dir)
         longest = os.path.join(self._run_dir, "libvirt-sock-ro.control")
         if len(longest) > 107:
             raise HypervisorError(
@@ -157,7 +175,7 @@ class Private:
             json.loads(data) if data else {"error": "it ended at once" if ready else f"not ready in {_START_TIMEOUT} s"}
         )
         if "ok" not in answer:
-            self._clear()
+            rundir.remove(self._run_dir, self._uuid)
             raise self._explain(answer["error"], log_path, began)
 
     def _explain(self, error: str, log_path: str, began: int) -> Exception:
@@ -175,21 +193,33 @@ class Private:
         )
 
     def end(self, grace: float) -> None:
-        try:
-            client = wire.connect(self._socket)
-        except OSError:
-            self._clear()
-            return
-        with client, contextlib.closing(_Process(wire.peer_pid(client))) as process:
-            with contextlib.suppress(OSError):
-                client.sendall(json.dumps({"op": "stop", "grace": grace}).encode() + b"\n")
-            process.wait(grace + 30)
-        self._clear()
+        if not self._end_reached(grace):
+            self._end_lost(grace)
+        if os.path.exists(self._lock):
+            # Whoever has it uses images, be it one that we can't see.
+            with lock_file(self._lock, what=_WHAT, timeout=_LOCK_TIMEOUT):
+                rundir.remove(self._run_dir, self._uuid)
 
-    def _clear(self) -> None:
-        shutil.rmtree(self._run_dir, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            os.rmdir(os.path.dirname(self._run_dir))
+    def _end_reached(self, grace: float) -> bool:
+        try:
+            with wire.connect(self._socket) as client, _Process(wire.peer(client)[1]) as process:
+                with contextlib.suppress(OSError):
+                    client.sendall(json.dumps({"op": "stop", "grace": grace}).encode() + b"\n")
+                process.wait(grace + 30)
+        except OSError:
+            return False
+        return True
+
+    def _end_lost(self, grace: float) -> None:
+        if not os.path.exists(self._lock):
+            return
+        for pid in self._supervisors():
+            with contextlib.suppress(ProcessLookupError), _Process(os.pidfd_open(pid)) as process:
+                # Now that its number can't become another's.
+                if pid in self._supervisors():
+                    LOG.warning("the sockets of the private hypervisor are gone; process %d is ended by a signal", pid)
+                    process.send(signal.SIGTERM)
+                    process.wait(grace + 30)
 
     def kill(self, machine: str) -> None:
         with contextlib.suppress(OSError):
@@ -209,6 +239,7 @@ class Private:
     def _up(self) -> int:
         pid = self.pid()
         if pid is None:
+            self.refuse_lost()
             raise HypervisorError("the environment is not running", hint="lago start")
         return pid
 
@@ -228,20 +259,48 @@ class Private:
         ]
 
 
-class _Process:
-    """A process that is not our child, waited for without polling."""
+class _Process(Closing):
+    """A process that is not our child, by its pidfd, waited for without polling."""
 
-    def __init__(self, pid: int) -> None:
-        self._fd = os.pidfd_open(pid)
+    def __init__(self, pidfd: int) -> None:
+        self._fd = pidfd
+
+    def send(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._fd, number)
 
     def wait(self, timeout: float) -> None:
-        ended, _, _ = select.select([self._fd], [], [], timeout)
-        if not ended:
+        """Return when it has ended; it is killed if that takes more than `timeout` seconds."""
+        if not self._ended(timeout):
             LOG.warning("the private hypervisor did not end within %g s and is killed", timeout)
-            import signal
+            self.send(signal.SIGKILL)
+            self._ended(timeout)
 
-            signal.pidfd_send_signal(self._fd, signal.SIGKILL)
-            select.select([self._fd], [], [], timeout)
+    def _ended(self, timeout: float) -> bool:
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        return bool(poll.poll(timeout * 1000))
 
     def close(self) -> None:
         os.close(self._fd)
+
+
+def _is_first(pid: int, users: Container[int]) -> bool:
+    """Whether a process of one of these users is process 1 of a pid namespace below ours. Source: proc(5), NSpid."""
+    try:
+        if os.stat(f"/proc/{pid}").st_uid not in users:
+            return False
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+            numbers = next(line.split()[1:] for line in file if line.startswith("NSpid:"))
+    except (OSError, StopIteration):
+        return False
+    return len(numbers) > 1 and numbers[-1] == "1"
+
+
+def _machines(pid: int) -> frozenset[str]:
+    """Names of the machines that run under a supervisor, as libvirt writes them down in its view of files."""
+    try:
+        names = os.listdir(f"/proc/{pid}/root/run/libvirt/qemu")
+    except OSError:
+        names = []
+    return frozenset(name.removesuffix(".pid") for name in names if name.endswith(".pid"))

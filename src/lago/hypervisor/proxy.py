@@ -15,6 +15,7 @@ import sys
 import threading
 from typing import Final, NoReturn
 
+from .. import trust
 from ..errors import LagoError
 from ..paths import Paths
 from .reach import reach
@@ -39,8 +40,8 @@ def enter(prefix: str, address: str, port: str) -> NoReturn:
     from .private import Private
 
     paths = Paths(prefix)
-    with open(paths.uuid(), encoding="utf-8") as file:
-        hypervisor = Private(file.read().strip(), paths)
+    trust.check_prefix(paths)
+    hypervisor = Private(trust.read_uuid(paths.uuid()), paths)
     if not hypervisor.running():
         raise LagoError("the environment is not running", hint=f"lago -p {shlex.quote(prefix)} start")
     argv = hypervisor.command(_argv(_INSIDE, address, port))

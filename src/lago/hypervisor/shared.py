@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
 import socket
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from . import wire
+from . import rundir
 from .reach import reach
 
 
@@ -21,7 +18,7 @@ class Shared:
 
     def __init__(self, url: str, uuid: str) -> None:
         self._url = url
-        self._socket_dir = os.path.join(wire.runtime_base(), uuid[:12])
+        self._uuid = uuid
 
     @property
     def local(self) -> bool:
@@ -35,14 +32,19 @@ class Shared:
     def running(self) -> bool:
         return True
 
+    def lost(self) -> frozenset[str] | None:
+        """Nothing of it is ours to lose."""
+        return None
+
+    def refuse_lost(self) -> None:
+        """Nothing of it is ours to lose."""
+
     def ensure(self, nameservers: Sequence[str]) -> None:
         """Nothing to start: it is there, or connecting to it says that it is not."""
 
     def end(self, grace: float) -> None:  # noqa: ARG002 - only a private one has QEMUs to wait for
         """Not ours to end; only our own sockets go."""
-        shutil.rmtree(self._socket_dir, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            os.rmdir(os.path.dirname(self._socket_dir))
+        rundir.remove(rundir.place(self._uuid), self._uuid)
 
     def kill(self, machine: str) -> None:
         """Not ours to end behind libvirt's back."""
@@ -57,5 +59,6 @@ class Shared:
         return path
 
     def socket_dir(self) -> str:
-        os.makedirs(self._socket_dir, mode=0o700, exist_ok=True)
-        return self._socket_dir
+        path = rundir.place(self._uuid)
+        rundir.make(path)
+        return path

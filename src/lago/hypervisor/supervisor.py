@@ -62,6 +62,8 @@ def main(settings: dict[str, Any], ready_fd: int, lock_fd: int) -> NoReturn:
         traceback.print_exc()
         os.write(ready_fd, json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
         os._exit(1)
+    os.ftruncate(lock_fd, 0)
+    os.pwrite(lock_fd, wire.READY, 0)
     try:
         os.write(ready_fd, b'{"ok": true}')
     except BrokenPipeError:

@@ -7,9 +7,12 @@ socket (SCM_RIGHTS); `{"op": "kill", "machine": name}` with `{"ok": true}` when 
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import socket
+import stat
 import struct
 from typing import Any, Final
 
@@ -19,6 +22,9 @@ MEMORY_DIR: Final = "/run/lago-memory"
 """Where the memory of machines is, in the private mount namespace."""
 NETNS_FD: Final = 9
 """Descriptor of the private network namespace that the program for the way out inherits."""
+
+READY: Final = b"supervisor\n"
+"""What a supervisor that has its sockets writes into its lock file, so that it is known when they are gone."""
 
 _MOST: Final = 4096
 
@@ -56,11 +62,26 @@ def connect(path: str) -> socket.socket:
     return client
 
 
-def peer_pid(client: socket.socket) -> int:
-    """The process at the other end, as seen from our pid namespace."""
+def peer(client: socket.socket) -> tuple[int, int]:
+    """The process at the other end, as seen from our pid namespace: its number, and a pidfd, which is to be closed.
+
+    The number is kept from when it began to listen, so it may be that of another process by now. If the connection is
+    still open when we have the pidfd, that one had not ended before.
+
+    Raises:
+        OSError: it has ended.
+    """
     data = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     pid: int = struct.unpack("3i", data)[0]
-    return pid
+    fd = os.pidfd_open(pid)
+    try:
+        with contextlib.suppress(BlockingIOError):
+            if not client.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
+                raise ConnectionResetError(errno.ECONNRESET, "the supervisor ended")
+    except BaseException:
+        os.close(fd)
+        raise
+    return pid, fd
 
 
 def receive(client: socket.socket) -> dict[str, Any]:
@@ -87,6 +108,24 @@ def answer(client: socket.socket, reply: dict[str, Any], attached: socket.socket
 def runtime_base() -> str:
     """Where this user's sockets live; short, as a socket's path is limited to 107 bytes."""
     given = os.environ.get("XDG_RUNTIME_DIR")
-    if given and os.path.isdir(given) and os.access(given, os.W_OK):
+    if given and os.access(given, os.W_OK) and _is_safe(given):
         return os.path.join(given, "lago")
     return "/run/lago" if os.geteuid() == 0 else f"/tmp/lago-{os.geteuid()}"  # noqa: S108 - made with mode 0700
+
+
+def base_names(uid: int) -> tuple[str, str]:
+    """How a directory that `runtime_base` says may be called, for a user."""
+    return "lago", f"lago-{uid}"
+
+
+def _is_safe(directory: str) -> bool:
+    """Whether nobody else can put something in the place of what we make in a directory.
+
+    As root one may have that of the user who called sudo in the environment.
+    """
+    try:
+        found = os.stat(directory)
+    except OSError:
+        return False
+    ours = stat.S_ISDIR(found.st_mode) and found.st_uid in (os.geteuid(), 0)
+    return ours and (not found.st_mode & 0o022 or bool(found.st_mode & stat.S_ISVTX))

@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from .. import trust
 from ..errors import LagoError, PrefixError
 from ..paths import Paths
 from ..utils import json_text, near, write_atomically
@@ -86,8 +87,7 @@ class Book:
         """The book of a prefix; an empty one if it has none. Raises PrefixError if it is damaged."""
         book = cls()
         try:
-            with open(paths.snapshot_book(), encoding="utf-8") as file:
-                raw = json.load(file)
+            raw = json.loads(trust.read(paths.snapshot_book()))
             book.snapshots = {one["name"]: _snapshot(one) for one in raw["snapshots"]}
             book.current, book.busy, book._serial = raw["current"], raw["busy"], raw["serial"]
             book.tops = {vm: dict(disks) for vm, disks in raw["tops"].items()}

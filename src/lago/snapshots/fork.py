@@ -39,14 +39,14 @@ def fork(source: Paths, name: str, dest: Paths) -> None:
     forked.layers = {path: layer for path, layer in book.layers.items() if path in needed}
     forked._serial = book._serial
     for directory in (dest.images(), dest.logs(), dest.snapshots()):
-        os.makedirs(directory, exist_ok=True)
+        os.makedirs(directory, 0o755, exist_ok=True)
     for entry in _COPIED:
         path = os.path.join(source.prefix(), entry)
         if os.path.isdir(path):
             shutil.copytree(path, os.path.join(dest.prefix(), entry))
         elif os.path.exists(path):
             shutil.copy2(path, os.path.join(dest.prefix(), entry))
-    os.makedirs(dest.virt(), exist_ok=True)
+    os.makedirs(dest.virt(), 0o755, exist_ok=True)
     for entry in os.listdir(source.virt()):
         if entry == "env" or entry.startswith(("net-", "vm-")):
             shutil.copy2(source.virt(entry), dest.virt(entry))

@@ -67,7 +67,7 @@ def take(
         for disk in vm.spec.writable()
     }
     tops = disks.plan(book, [vm.spec for vm in vms], below)
-    os.makedirs(paths.snapshots(), exist_ok=True)
+    os.makedirs(paths.snapshots(), 0o755, exist_ok=True)
     number = book.number()
     memory = {vm.name(): f"snapshots/{number}.{vm.name()}.mem" for vm in running if not disk_only}
     state = {vm.name(): f"snapshots/{number}.{vm.name()}.state" for vm in running if memory and checkpoint.splits(vm)}

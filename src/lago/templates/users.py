@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
+from .. import trust
 from ..log import LOG
 from ..utils import json_text, lock_file, write_atomically
 
@@ -54,8 +55,7 @@ class Users:
             prefix: where it will be, if not where that file is.
             replace: it uses just these.
         """
-        with open(uuid_path, encoding="utf-8") as file:
-            uuid = file.read().strip()
+        uuid = trust.read_uuid(uuid_path)
         path = os.path.abspath(prefix or os.path.dirname(uuid_path))
         images = {*images}
         if not images and not os.path.isdir(self._root):
@@ -88,7 +88,8 @@ class Users:
             LOG.debug("no link to %s: %s", uuid_path, error)
 
     def forget(self, uuid: str) -> None:
-        """A prefix is gone."""
+        """A prefix is gone. Raises PrefixError if that is no UUID, of which paths are made."""
+        trust.checked_uuid(uuid, self._root)
         if not os.path.exists(self._note(uuid)):
             return
         with contextlib.suppress(PermissionError), self.alone():

@@ -138,9 +138,12 @@ class VirtEnv:
 
     @property
     def live(self) -> bool:
-        """Whether there is a libvirt to ask."""
+        """Whether there is a libvirt to ask. Raises HypervisorError if there is one, and no way to it any more."""
         connection = self._connection
-        return (connection is not None and bool(connection[0].isAlive())) or self.hypervisor.running()
+        if (connection is not None and bool(connection[0].isAlive())) or self.hypervisor.running():
+            return True
+        self.hypervisor.refuse_lost()
+        return False
 
     @cached_property
     def accel(self) -> accel.Accel:
@@ -271,7 +274,7 @@ class VirtEnv:
         """Stop machines (all, if none is named) as by pulling the plug, and the networks nobody uses any more."""
         names = list(names)
         vms = self.select(names)
-        if not self.live:
+        if (not names and self.hypervisor.lost() is not None) or not self.live:
             self.hypervisor.end(0)
             return
         if not names and not self.hypervisor.shared:
