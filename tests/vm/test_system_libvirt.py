@@ -75,7 +75,8 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 def prepared(mini: Path, system: System, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
     """An environment on it."""
     place = tmp_path_factory.mktemp("box")
-    env = {"LAGO_LEASE_DIR": str(place / "leases")}
+    # An address with parameters is obeyed only where the configuration has the same.
+    env = {"LAGO_LEASE_DIR": str(place / "leases"), "LAGO_LIBVIRT_URL": system.uri}
     made = Box(place, env=env, wrap=[*system.wrap, "env", f"--chdir={place}"])
     made.write(
         TWO.replace("{net: lan}", "{net: lan}, {net: wire}").replace("{lan: {}}", "{lan: {}, wire: {type: bridge}}")
@@ -95,6 +96,13 @@ def test_init_leases_a_subnet_that_nobody_has(prepared: Box, system: System) -> 
     assert _leases(prepared) == {"201.lease"}
     assert prepared.states() == {"vm0": "down", "vm1": "down"}
     assert system.names() == {"somebodys"}
+
+
+def test_an_address_that_names_a_socket_is_not_taken_from_the_environment(prepared: Box) -> None:
+    done = prepared.lago("status", code=2, env={"LAGO_LIBVIRT_URL": ""})
+    assert (
+        f"lago: {prepared.prefix}/metadata names a libvirt by more than a host: qemu+unix:///system?socket=" in done.err
+    )
 
 
 def test_a_second_environment_gets_another_subnet_and_gives_it_back(prepared: Box, system: System) -> None:

@@ -1,0 +1,90 @@
+"""An environment whose sockets are gone while it runs, as when the last session of its user ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ..users import User
+from .box import ONE, Box
+
+LOST = "running, its sockets are gone"
+SAID = "the environment runs, but its sockets are gone, so it can't be reached"
+
+
+@pytest.fixture(params=["root", "user"])
+def lost(request: pytest.FixtureRequest, mini: Path, tmp_path: Path) -> Iterator[Box]:
+    """An environment with a machine that runs, of root's or an ordinary user's, without its directory of sockets."""
+    if request.param == "user":
+        user: User = request.getfixturevalue("throwaway_user")
+        user.take_template(mini, "mini")
+        place = user.home / f"lost-{os.urandom(4).hex()}"
+        place.mkdir()
+        made = Box(user.own(place), user=user)
+    else:
+        made = Box(tmp_path)
+    try:
+        made.up(ONE)
+        away = made.run_dir.parent.with_name(f"away-{os.urandom(4).hex()}")
+        made.run_dir.parent.rename(away)
+        yield made
+        shutil.rmtree(away)
+    finally:
+        made.close()
+
+
+@contextlib.contextmanager
+def ends(box: Box) -> Iterator[None]:
+    """The supervisor and the QEMU that run now have ended when the block has."""
+    pid = box.supervisor()
+    assert pid is not None
+    watched = [os.pidfd_open(pid), os.pidfd_open(box.qemu())]
+    try:
+        yield
+        for fd in watched:
+            poll = select.poll()
+            poll.register(fd, select.POLLIN)
+            # At once: what the verb said is true already.
+            assert poll.poll(0)
+    finally:
+        for fd in watched:
+            os.close(fd)
+
+
+def test_status_tells_it_no_verb_denies_it_and_stop_ends_it(lost: Box) -> None:
+    done = lost.lago("-f", "json", "status")
+    assert f'"status": "{LOST}"' in done.out
+    assert '"status": "unknown"' in done.out
+    assert f"WARNING: {lost.prefix} runs, but its sockets are gone" in done.err
+    for words in (["start"], ["up"], ["shell", "vm0", "true"], ["stop", "vm0"], ["shutdown"], ["snapshot", "s"]):
+        said = lost.lago(*words, code=2).err
+        assert f"lago: {SAID}\n" in said
+        assert str(lost.run_dir) in said
+        assert "hint: lago stop ends it" in said
+    with ends(lost):
+        lost.lago("stop")
+    assert lost.mentioned() == []
+    assert lost.states() == {"vm0": "down"}
+    lost.lago("start")
+    assert lost.shell("vm0", "hostname") == "vm0\n"
+
+
+def test_destroy_ends_it_before_its_files_go(lost: Box) -> None:
+    with ends(lost):
+        lost.lago("destroy", "--yes")
+    assert not (lost.place / ".lago").exists()
+    assert lost.mentioned() == []
+
+
+def test_a_process_that_the_lock_file_names_is_let_alone(lost: Box) -> None:
+    lock = lost.prefix / "virt" / ".hypervisor.lock"
+    with ends(lost):
+        lock.write_text(f"{os.getpid()}\n")
+        lost.lago("stop")
+    assert lost.states() == {"vm0": "down"}
