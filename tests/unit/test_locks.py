@@ -113,10 +113,12 @@ def test_a_prefix_whose_hypervisor_lock_is_held_is_not_removed(
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as holder:
         assert holder.stdout
         holder.stdout.readline()
-        _, err = lago.both(verb, *(["--yes"] if verb == "destroy" else []), code=2)
-        # It is no supervisor, so it is none of ours to end.
-        assert holder.poll() is None
-        holder.kill()
+        try:
+            _, err = lago.both(verb, *(["--yes"] if verb == "destroy" else []), code=2)
+            # It is no supervisor, so it is none of ours to end.
+            assert holder.poll() is None
+        finally:
+            holder.kill()
     assert f"the private hypervisor is still in use by process {holder.pid}" in err
     assert tmp_path.joinpath(".lago", "default", "initialized").exists()
     lago(verb, *(["--yes"] if verb == "destroy" else []))
