@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import itertools
 import os
+import re
 import select
 import shlex
 import shutil
@@ -24,6 +25,8 @@ from typing import IO, Final, NamedTuple
 from ._converse import converse
 from .errors import HostError, SSHError, VMError
 from .log import LOG
+from .ssh_option import command as ssh_command
+from .ssh_option import quoted
 from .utils import CommandStatus, beside, lock_file, package_hint, run
 
 _GRACE = 5.0
@@ -38,6 +41,12 @@ _QUEUE = 0.3
 _PACE = 0.02
 _SHOWN = 2000
 """Characters of a command's last words in an error."""
+
+_NSENTER_FAILED = 1
+"""Where the guest's network is has ended, which is told by who watches that."""
+
+_MISTOLD = re.compile(r"unknown key %|env var \$\{")
+"""What ssh says of values that it understands only after it has begun its log."""
 
 _PASSWORD = "LAGO_GUEST_PASSWORD"  # noqa: S105 - the name of a variable
 
@@ -66,7 +75,7 @@ class Guest(NamedTuple):
     password: str | None = None
 
     def _options(self) -> list[str]:
-        settings = {"ControlPath": self.control, **UNKNOWN_HOST}
+        settings = {"ControlPath": quoted(self.control), **UNKNOWN_HOST}
         return ["-F", "/dev/null", *(f"-o{key}={value}" for key, value in settings.items())]
 
     def connected(self) -> bool:
@@ -85,7 +94,7 @@ class Guest(NamedTuple):
 
         Raises:
             SSHError: the guest can't be logged in to.
-            HostError: there is no ssh.
+            HostError: there is no ssh, or it does not take its command line: no other try would end better.
         """
         if self.connected():
             return
@@ -97,14 +106,15 @@ class Guest(NamedTuple):
                 self._open(timeout, given_up)
 
     def _open(self, timeout: float, given_up: Callable[[], bool]) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.control)
         log = f"{self.control}.log"
+        for old in (self.control, log):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(old)
         settings = {
             "ControlMaster": "yes",
             "ControlPersist": "yes",
             "ConnectTimeout": str(max(1, int(timeout))),
-            "IdentityFile": self.key,
+            "IdentityFile": quoted(self.key),
             "IdentitiesOnly": "yes",
             **self._authentication(),
             # Nobody is between us and a guest; what sshd prefers takes an emulated one a quarter of a second more.
@@ -115,26 +125,38 @@ class Guest(NamedTuple):
             "ForwardX11": "no",
         }
         options = [*self._options(), *(f"-o{key}={value}" for key, value in settings.items())]
-        argv = self.wrap(["ssh", *options, "-E", log, "-N", "-f", f"{self.user}@{self.address}"])
-        # Not captured: the master keeps what it inherits open for as long as it lives.
+        argv = self.wrap(["ssh", *options, "-E", log, "-N", "-f", "--", f"{self.user}@{self.address}"])
         LOG.debug("run: %s", shlex.join(argv))
-        master = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=self._environment(),
-        )
-        try:
-            ended = _ends(master.pid, timeout + _GRACE, given_up)
-        finally:
-            if master.poll() is None:
-                master.kill()
-            code = master.wait()
+        # No pipe: the master keeps what it inherits open for as long as it lives.
+        with open(os.memfd_create("stderr"), "w+b", buffering=0) as stderr:
+            master = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+                env=self._environment(),
+            )
+            try:
+                ended = _ends(master.pid, timeout + _GRACE, given_up)
+            finally:
+                if master.poll() is None:
+                    master.kill()
+                code = master.wait()
+            stderr.seek(0)
+            said = stderr.read().decode(errors="replace")
+        with contextlib.suppress(OSError), open(log, encoding="utf-8", errors="replace") as file:
+            said += file.read()
         if not ended:
-            raise self._error(f"no answer within {timeout:g} s", log)
+            raise self._error(f"no answer within {timeout:g} s", said)
         if code != 0:
-            raise self._error("can't be logged in to", log)
+            # ssh begins its log when it has read the command line, and connects when it has understood it.
+            if (code != _NSENTER_FAILED and not os.path.exists(log)) or _MISTOLD.search(said):
+                raise HostError(
+                    f"{self.name}: ssh can't be used to log in, it does not take its command line",
+                    details=said,
+                    hint="lago -l debug shows it; what is unusual in the path of the environment?",
+                )
+            raise self._error("can't be logged in to", said)
 
     def _authentication(self) -> dict[str, str]:
         if self.password is None:
@@ -153,10 +175,7 @@ class Guest(NamedTuple):
             file.write(f"#!/bin/sh\nprintf '%s\\n' \"${_PASSWORD}\"\n")
         return {**os.environ, "SSH_ASKPASS": program, "SSH_ASKPASS_REQUIRE": "force", _PASSWORD: self.password}
 
-    def _error(self, what: str, log: str) -> SSHError:
-        said = ""
-        with contextlib.suppress(OSError), open(log, encoding="utf-8", errors="replace") as file:
-            said = file.read()
+    def _error(self, what: str, said: str) -> SSHError:
         return SSHError(f"{self.name}: {self.user}@{self.address}: {what}", details=said)
 
     def argv(self, command: str | None = None, *, tty: bool = False, otherwise: str = "false") -> list[str]:
@@ -166,7 +185,8 @@ class Guest(NamedTuple):
             otherwise: a command that is run if the master does not take the client.
         """
         options = [*self._options(), "-oControlMaster=no", f"-oProxyCommand={otherwise}"]
-        return ["ssh", *options, "-t" if tty else "-T", f"{self.user}@{self.address}", *([command] if command else [])]
+        target = ["--", f"{self.user}@{self.address}", *([command] if command else [])]
+        return ["ssh", *options, "-t" if tty else "-T", *target]
 
     def terminal_argv(self, command: str) -> list[str]:
         """The command line of a client with a terminal.
@@ -229,7 +249,7 @@ class Guest(NamedTuple):
             with self._idle(refused) as number:
                 one = self._numbered(number)
                 mark = beside(f"{one.control}.refused")
-                argv = one.argv(command, otherwise=f"touch {shlex.quote(mark)}")
+                argv = one.argv(command, otherwise=ssh_command(["touch", mark]))
                 LOG.debug("run: %s", shlex.join(argv))
                 with _window_changes_kept_away():
                     code = attempt(argv)
@@ -307,7 +327,7 @@ class Guest(NamedTuple):
         for number in itertools.count():
             one = self._numbered(number)
             if one.connected():
-                run(["ssh", *one._options(), "-O", "exit", f"{self.user}@{self.address}"], check=False)
+                run(["ssh", *one._options(), "-O", "exit", "--", f"{self.user}@{self.address}"], check=False)
             elif not os.path.exists(f"{one.control}.lock"):
                 return
 

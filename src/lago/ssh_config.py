@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from .hypervisor import proxy
 from .ssh import UNKNOWN_HOST, Guest
+from .ssh_option import quoted
 
 
 def config(guests: Iterable[Guest], prefix: str, *, private: bool) -> str:
@@ -22,7 +23,7 @@ def _block(guest: Guest, prefix: str, *, private: bool) -> str:
     settings = {
         "HostName": guest.address,
         "User": guest.user,
-        "IdentityFile": _quoted(guest.key),
+        "IdentityFile": quoted(guest.key),
         "IdentitiesOnly": "yes",
         **UNKNOWN_HOST,
         "ServerAliveInterval": "15",
@@ -31,7 +32,3 @@ def _block(guest: Guest, prefix: str, *, private: bool) -> str:
     if private:
         settings["ProxyCommand"] = proxy.command(prefix)
     return "".join([f"Host {guest.name}\n", *(f"    {key} {value}\n" for key, value in settings.items())])
-
-
-def _quoted(path: str) -> str:
-    return '"' + path.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%") + '"'

@@ -49,6 +49,7 @@ LAYERS = """
     log paths image_header
     _run _threads _inotify _locks trust
     log paths
+    log paths ssh_option
     config
     constants errors
 """

@@ -15,7 +15,7 @@ import sys
 import threading
 from typing import Final, NoReturn
 
-from .. import trust
+from .. import ssh_option, trust
 from ..errors import LagoError
 from ..paths import Paths
 from .reach import reach
@@ -27,8 +27,7 @@ _INSIDE: Final = "--inside"
 
 def command(prefix: str) -> str:
     """The value of ssh's `ProxyCommand` for guests of the prefix at `prefix`, whether it runs or not."""
-    # ssh replaces %h and %p, and takes %% for a %.
-    return f"{shlex.join(_argv(prefix)).replace('%', '%%')} %h %p"
+    return f"{ssh_option.command(_argv(prefix))} %h %p"
 
 
 def _argv(*words: str) -> list[str]:

@@ -1,0 +1,19 @@
+"""How values are spelled so that OpenSSH reads what is meant, in files (ssh_config(5)) and after `-o` alike."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+
+def quoted(path: str) -> str:
+    """Spell a path as the value of an option that takes one, such as `IdentityFile` or `ControlPath`.
+
+    In double quotes ssh takes all as it is but these, and a percent sign, which begins a token.
+    """
+    return '"' + path.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%") + '"'
+
+
+def command(argv: Sequence[str]) -> str:
+    """Spell a command as the value of `ProxyCommand`, which is the rest of the line, for the user's shell."""
+    return shlex.join(argv).replace("%", "%%")
