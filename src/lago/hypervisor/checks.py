@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from typing import Final, Literal, NamedTuple
 
@@ -14,6 +15,18 @@ from ..errors import CommandError, HostError
 from ..utils import package_hint, run
 
 Status = Literal["ok", "warn", "fail"]
+
+_SOURCE: Final = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+_OWN_RUN: Final = """\
+import sys
+sys.path.insert(0, sys.argv[1])
+from lago.hypervisor import namespace
+try:
+    namespace.own_run()
+except OSError as error:
+    sys.exit(error.strerror)
+"""
+"""What is done first in new namespaces, and needs calls that a seccomp filter may not know."""
 
 
 class Check(NamedTuple):
@@ -71,7 +84,7 @@ def namespaces() -> Check:
     name = "namespaces"
     try:
         _try_namespaces()
-        run([*namespace_argv(), "--net", "true"], timeout=30)
+        run([*namespace_argv(), "--net", sys.executable, "-I", "-S", "-c", _OWN_RUN, _SOURCE], timeout=30)
     except CommandError as error:
         why = explain_namespaces(error.details)
         return Check(name, "fail", why.what, why.hint)
@@ -148,12 +161,17 @@ def subids() -> Check:
     if os.geteuid() == 0:
         return Check(name, "ok", "not needed as root")
     names = {_user(), str(os.geteuid())}
-    missing = [path for path in ("/etc/subuid", "/etc/subgid") if _range(path, names) < 65536]
+    missing = [path for path in ("/etc/subuid", "/etc/subgid") if _range(path, names) < _IDS]
     if missing:
-        remedy = f"usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {_user()}"
+        options = {"/etc/subuid": "--add-subuids", "/etc/subgid": "--add-subgids"}
+        ranges = " ".join(f"{options[path]} {_free_range(path)}" for path in missing)
         found = f"{_user()} has no range of 65536 ids in {' and '.join(missing)}"
-        return Check(name, "fail", found, f"{remedy} (as root; another range if that one is taken)")
+        return Check(name, "fail", found, f"usermod {ranges} {_user()} (as root)")
     return Check(name, "ok", f"{_user()} has ranges in /etc/subuid and /etc/subgid")
+
+
+_MAPPERS_NEED: Final = {"CAP_SETGID": 6, "CAP_SETUID": 7, "CAP_SYS_ADMIN": 21}
+"""With their numbers (capabilities(7)); to write the map of another user's namespace."""
 
 
 def id_mappers() -> Check:
@@ -169,6 +187,10 @@ def id_mappers() -> Check:
             return Check(name, "fail", f"{path} is not setuid", f"chmod u+s {path} (as root)")
     if _status().get("NoNewPrivs") == "1":
         return Check(name, "fail", "no_new_privs is set, so they have no rights", "start Lago without no_new_privs")
+    bounds = int(_status().get("CapBnd", "-1"), 16)
+    if lacking := [cap for cap, bit in _MAPPERS_NEED.items() if not bounds >> bit & 1]:
+        found = f"they can't get {' and '.join(lacking)}, as in a locked-down container"
+        return Check(name, "fail", found, f"give the container {' '.join(f'--cap-add {cap}' for cap in lacking)}")
     return Check(name, "ok", "installed, with their rights")
 
 
@@ -184,6 +206,10 @@ def tun() -> Check:
     return Check(name, "ok", "it can be opened")
 
 
+_IDS: Final = 65536
+_FIRST_ID: Final = 100000
+"""Where useradd(8) begins to give them out."""
+
 NAMESPACE_CHECKS: Final[tuple[Callable[[], Check], ...]] = (user_namespaces, capabilities, subids, id_mappers)
 """Why namespaces may be refused, likely causes first."""
 
@@ -197,14 +223,31 @@ def _user() -> str:
         return str(os.geteuid())
 
 
-def _range(path: str, names: set[str]) -> int:
-    """The longest range of ids that `path` gives one of `names`."""
+def _rows(path: str) -> list[tuple[str, int, int]]:
+    """What a file of subordinate ids says (subuid(5)): user, first id, number of ids."""
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8", errors="replace") as file:
             rows = [line.strip().split(":") for line in file]
     except OSError:
-        return 0
-    return max((int(row[2]) for row in rows if len(row) == 3 and row[0] in names and row[2].isdigit()), default=0)
+        return []
+    return [
+        (row[0], int(row[1]), int(row[2])) for row in rows if len(row) == 3 and row[1].isdigit() and row[2].isdigit()
+    ]
+
+
+def _range(path: str, names: set[str]) -> int:
+    """The longest range of ids that `path` gives one of `names`."""
+    return max((count for name, _, count in _rows(path) if name in names), default=0)
+
+
+def _free_range(path: str) -> str:
+    """A range of ids that nobody has, as usermod(8) wants it."""
+    first = _FIRST_ID
+    for _, taken, count in sorted(_rows(path), key=lambda row: row[1]):
+        if first + _IDS <= taken:
+            break
+        first = max(first, taken + count)
+    return f"{first}-{first + _IDS - 1}"
 
 
 def _sysctl(name: str) -> str | None:
