@@ -65,6 +65,43 @@ print(sorted(os.listdir({str(place)!r})))
     assert sorted(os.listdir(place)) == ["file", "out", "sub"]
 
 
+def test_no_name_that_the_host_has_in_run_is_in_our_way(tmp_path: Path) -> None:
+    host = tmp_path / "run"
+    for name in ("libvirt", "lago-memory", ".host", ".lago", "lago", "user"):
+        (host / name).mkdir(parents=True)
+        (host / name / "theirs").touch()
+    for name in (".lago-passwd", ".lago-group", "lago-notify", "libvirtd.pid"):
+        (host / name).touch()
+    before = sorted(str(path) for path in host.rglob("*"))
+    script = f"""
+namespace.bind({str(host)!r}, "/run")
+namespace.own_run()
+namespace.make_memory_dir()
+namespace.add_users(("lago-test-user",))
+import pwd
+print(pwd.getpwnam("lago-test-user").pw_uid, sorted(os.listdir("/run/.lago")), os.listdir("/run/libvirt"))
+print(os.listdir("/run/user"), os.listdir("/run/.host/.host"), os.path.exists("/run/libvirtd.pid"))
+"""
+    assert inside(script) == "0 ['group', 'memory', 'passwd'] []\n['theirs'] ['theirs'] False\n"
+    assert sorted(str(path) for path in host.rglob("*")) == before
+
+
+def test_a_directory_is_covered_whatever_is_beside_it(place: Path) -> None:
+    (place / ".host").mkdir()
+    out = inside(f"namespace.cover({str(place / 'new')!r}); print(sorted(os.listdir({str(place)!r})))")
+    assert out == "['.host', 'file', 'new', 'out', 'sub']\n"
+    assert sorted(os.listdir(place)) == [".host", "file", "out", "sub"]
+
+
+@pytest.mark.parametrize("name", ["with 'quotes\" and % signs", "\u00fc", os.fsdecode(b"\xff")], ids=ascii)
+def test_a_bound_directory_may_have_any_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / name / "inside").mkdir(parents=True)
+    (tmp_path / "target").mkdir()
+    source = f"os.fsdecode({os.fsencode(tmp_path / name)!r})"
+    target = f"{str(tmp_path / 'target')!r}"
+    assert inside(f"namespace.bind({source}, {target}); print(os.listdir({target}))") == "['inside']\n"
+
+
 def test_a_bound_directory_appears_elsewhere(place: Path, tmp_path: Path) -> None:
     (tmp_path / "target").mkdir()
     out = inside(
@@ -77,7 +114,7 @@ def test_a_bound_directory_appears_elsewhere(place: Path, tmp_path: Path) -> Non
 def test_users_are_added_once_and_the_host_keeps_its_own() -> None:
     before = Path("/etc/passwd").read_text()
     script = """
-namespace.shadow("/run")
+namespace.own_run()
 namespace.add_users(("root", "lago-test-user"))
 import grp, pwd
 user = pwd.getpwnam("lago-test-user")
@@ -90,7 +127,7 @@ print(open("/etc/passwd").read().count("root:"))
 
 def test_a_file_that_is_missing_stays_missing(place: Path) -> None:
     script = f"""
-namespace.shadow("/run")
+namespace.own_run()
 for name in ("file", "none"):
     namespace.replace_file(os.path.join({str(place)!r}, name), "ours")
 print(open({str(place / "file")!r}).read(), os.path.exists({str(place / "none")!r}))

@@ -29,6 +29,8 @@ _AT_RECURSIVE: Final = 0x8000
 _OPEN_TREE_CLONE: Final = 1
 _MOVE_MOUNT_F_EMPTY_PATH: Final = 4
 
+_HOST: Final = ".host"
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -40,7 +42,7 @@ def _check(result: int, what: str) -> None:
 
 def _mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
     encoded, options = kind.encode() if kind else None, data.encode() if data else None
-    _check(_libc.mount(source.encode(), target.encode(), encoded, flags, options), f"mount {target}")
+    _check(_libc.mount(os.fsencode(source), os.fsencode(target), encoded, flags, options), f"mount {target}")
 
 
 def bind(source: str, target: str) -> None:
@@ -49,21 +51,25 @@ def bind(source: str, target: str) -> None:
 
 
 def shadow(directory: str, without: Iterable[str] = ()) -> None:
-    """Make `directory` writable for us alone, with its entries still reachable, but for those in `without`."""
-    entries = sorted(set(os.listdir(directory)) - set(without))
-    below = os.path.join(directory, ".host")
-    copy = _libc.syscall(_SYS_OPEN_TREE, _AT_FDCWD, directory.encode(), _OPEN_TREE_CLONE | _AT_RECURSIVE)
+    """Make `directory` writable for us alone, with its entries still reachable, but for those in `without`.
+
+    They are links to where the directory is moved, its entry `.host`; one that it has of that name is only there.
+    """
+    entries = sorted(set(os.listdir(directory)) - {_HOST, *without})
+    below = os.path.join(directory, _HOST)
+    tree = os.fsencode(directory)
+    copy = _libc.syscall(_SYS_OPEN_TREE, _AT_FDCWD, tree, _OPEN_TREE_CLONE | _AT_RECURSIVE | os.O_CLOEXEC)
     if copy < 0:
         _check(copy, f"open_tree {directory}")
     try:
         _mount("tmpfs", directory, "tmpfs", _MS_NOSUID | _MS_NODEV)
         os.mkdir(below)
-        moved = _libc.syscall(_SYS_MOVE_MOUNT, copy, b"", _AT_FDCWD, below.encode(), _MOVE_MOUNT_F_EMPTY_PATH)
+        moved = _libc.syscall(_SYS_MOVE_MOUNT, copy, b"", _AT_FDCWD, os.fsencode(below), _MOVE_MOUNT_F_EMPTY_PATH)
         _check(moved, f"move_mount {below}")
     finally:
         os.close(copy)
     for entry in entries:
-        os.symlink(os.path.join(".host", entry), os.path.join(directory, entry))
+        os.symlink(os.path.join(_HOST, entry), os.path.join(directory, entry))
 
 
 def cover(directory: str) -> None:
@@ -71,10 +77,19 @@ def cover(directory: str) -> None:
     if os.path.isdir(directory):
         _mount("tmpfs", directory, "tmpfs", _MS_NOSUID | _MS_NODEV)
         return
-    parent = os.path.dirname(directory)
-    if not os.path.exists(os.path.join(parent, ".host")):
-        shadow(parent)
+    shadow(os.path.dirname(directory), without=[os.path.basename(directory)])
     os.mkdir(directory)
+
+
+def own_run() -> None:
+    """Make /run ours, with what libvirtd and Lago want there to themselves; no name that the host has can clash.
+
+    The rest of what the host has there stays reachable.
+    """
+    ours = os.path.basename(wire.OWN_DIR)
+    shadow("/run", without=(ours, "libvirt", "libvirtd.pid", "leaseshelper.pid", "xtables.lock"))
+    os.mkdir("/run/libvirt")
+    os.mkdir(wire.OWN_DIR, 0o700)
 
 
 def make_memory_dir() -> None:
@@ -114,11 +129,11 @@ def add_users(names: Iterable[str]) -> None:
 
 
 def replace_file(path: str, text: str) -> None:
-    """Make `path` read as `text` in this namespace; a missing file stays missing."""
+    """Make `path` read as `text` in this namespace, whose /run is ours; a missing file stays missing."""
     target = os.path.realpath(path)
     if not os.path.exists(target):
         return
-    ours = os.path.join("/run", f".lago-{os.path.basename(path)}")
+    ours = os.path.join(wire.OWN_DIR, os.path.basename(path))
     with open(ours, "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(text)
     bind(ours, target)

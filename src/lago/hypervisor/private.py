@@ -66,7 +66,9 @@ class Private:
 
     @property
     def uri(self) -> str:
-        return f"qemu+unix:///system?socket={os.path.join(self._run_dir, wire.LIBVIRT_SOCKET_NAME)}"
+        from urllib.parse import quote
+
+        return f"qemu+unix:///system?socket={quote(os.path.join(self._run_dir, wire.LIBVIRT_SOCKET_NAME))}"
 
     def socket_dir(self) -> str:
         return self._run_dir
@@ -176,18 +178,20 @@ class Private:
         )
         if "ok" not in answer:
             rundir.remove(self._run_dir, self._uuid)
-            raise self._explain(answer["error"], log_path, began)
+            raise self._explain(answer, log_path, began)
 
-    def _explain(self, error: str, log_path: str, began: int) -> Exception:
+    def _explain(self, answer: dict[str, Any], log_path: str, began: int) -> Exception:
         with open(log_path, "rb") as log:
             log.seek(began)
             said = log.read().decode(errors="replace")
         if checks.which("libvirtd") is None:
             return HostError("the program libvirtd is not installed", hint=package_hint("libvirtd"))
-        if said.startswith("unshare:"):
+        if said.startswith(("unshare:", "newuidmap:", "newgidmap:")):
             return checks.explain_namespaces(said)
+        if answer.get("refused"):
+            return checks.explain_namespaces(answer["error"])
         return HypervisorError(
-            f"the private hypervisor did not start: {error}",
+            f"the private hypervisor did not start: {answer['error']}",
             details=said,
             hint=f"lago doctor; the whole log is {log_path}",
         )
@@ -253,10 +257,13 @@ class Private:
             "--mount",
             "--net",
             "--pid",
-            "env",
-            f"--chdir={os.getcwd()}",
-            *argv,
+            *_there(os.getcwd(), argv),
         ]
+
+
+def _there(directory: str, argv: Sequence[str]) -> list[str]:
+    """`argv` such that it runs in a directory; `env --chdir` would take a program with = in its path for a variable."""
+    return ["sh", "-c", 'cd -- "$1" && shift && exec "$@"', "sh", directory, *argv]
 
 
 class _Process(Closing):

@@ -8,6 +8,7 @@ long as the environment does.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -21,6 +22,9 @@ from . import firewall, namespace, wire
 from .reach import reach
 
 _SIGNALS: Final = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+_REFUSALS: Final = (errno.EPERM, errno.ENOSYS)
+"""What the kernel says to a system call that may not be made here, as by a seccomp filter."""
+
 _QEMU_CONF: Final = f"""\
 user = "root"
 group = "root"
@@ -35,7 +39,8 @@ stdio_handler = "file"
 memory_backing_dir = "{wire.MEMORY_DIR}"
 capability_filters = [ "cpu-unavailable-features" ]
 """
-_NOTIFY: Final = "/run/lago-notify"
+_NOTIFY: Final = f"{wire.OWN_DIR}/notify"
+_SOCKETS: Final = f"{wire.OWN_DIR}/sockets"
 _TPM_CA: Final = "/var/lib/swtpm-localca"
 _TPM_LOG: Final = "/var/log/swtpm/libvirt/qemu"
 
@@ -55,12 +60,14 @@ def main(settings: dict[str, Any], ready_fd: int, lock_fd: int) -> NoReturn:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         listener.bind(os.path.join(settings["run_dir"], wire.SOCKET_NAME))
         listener.listen(64)
-        libvirtd = _start_libvirtd(settings["run_dir"])
+        libvirtd = _start_libvirtd()
     except Exception as error:
         import traceback
 
         traceback.print_exc()
-        os.write(ready_fd, json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
+        refused = isinstance(error, OSError) and error.errno in _REFUSALS
+        text = str(error.strerror if isinstance(error, OSError) and refused else f"{type(error).__name__}: {error}")
+        os.write(ready_fd, json.dumps({"error": text, "refused": refused}).encode())
         os._exit(1)
     os.ftruncate(lock_fd, 0)
     os.pwrite(lock_fd, wire.READY, 0)
@@ -83,12 +90,14 @@ def main(settings: dict[str, Any], ready_fd: int, lock_fd: int) -> NoReturn:
 def _set_up(settings: dict[str, Any]) -> None:
     egress = _hold_back(settings["egress"]) if settings["egress"] else None
     namespace.new_network()
-    namespace.shadow("/run", without=("libvirt", "libvirtd.pid", "leaseshelper.pid", "xtables.lock"))
-    for directory in ("/run/libvirt", "/var/lib/libvirt", "/var/cache/libvirt", "/var/log/libvirt", "/etc/libvirt"):
+    namespace.own_run()
+    for directory in ("/var/lib/libvirt", "/var/cache/libvirt", "/var/log/libvirt", "/etc/libvirt"):
         namespace.cover(directory)
     os.makedirs("/etc/libvirt/qemu/networks")
     namespace.make_memory_dir()
     for ours, theirs in (
+        # Not every path can be written into a configuration file of libvirt's.
+        (settings["run_dir"], _SOCKETS),
         (settings["cache_dir"], "/var/cache/libvirt/qemu"),
         (settings["qemu_log_dir"], "/var/log/libvirt/qemu"),
         (settings["tpm"]["state"], "/var/lib/libvirt/swtpm"),
@@ -139,12 +148,12 @@ def _become(argv: list[str], environment: os._Environ[str] | dict[str, str]) -> 
     os._exit(127)
 
 
-def _start_libvirtd(run_dir: str) -> int:
+def _start_libvirtd() -> int:
     with open("/etc/libvirt/qemu.conf", "w", encoding="utf-8") as file:
         file.write(_QEMU_CONF)
     with open("/etc/libvirt/libvirtd.conf", "w", encoding="utf-8") as file:
         file.write(
-            f'unix_sock_dir = "{run_dir}"\nunix_sock_rw_perms = "0700"\nunix_sock_ro_perms = "0700"\n'
+            f'unix_sock_dir = "{_SOCKETS}"\nunix_sock_rw_perms = "0700"\nunix_sock_ro_perms = "0700"\n'
             'auth_unix_rw = "none"\nauth_unix_ro = "none"\nlog_outputs = "3:stderr"\n'
         )
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:

@@ -18,7 +18,10 @@ from typing import Any, Final
 
 SOCKET_NAME: Final = "lago.sock"
 LIBVIRT_SOCKET_NAME: Final = "libvirt-sock"
-MEMORY_DIR: Final = "/run/lago-memory"
+OWN_DIR: Final = "/run/.lago"
+"""What is Lago's own in the private mount namespace, whatever the host has of that name."""
+
+MEMORY_DIR: Final = f"{OWN_DIR}/memory"
 """Where the memory of machines is, in the private mount namespace."""
 NETNS_FD: Final = 9
 """Descriptor of the private network namespace that the program for the way out inherits."""
