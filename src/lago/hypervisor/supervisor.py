@@ -37,6 +37,7 @@ security_driver = "none"
 namespaces = []
 stdio_handler = "file"
 memory_backing_dir = "{wire.MEMORY_DIR}"
+hugetlbfs_mount = []
 capability_filters = [ "cpu-unavailable-features" ]
 """
 _NOTIFY: Final = f"{wire.OWN_DIR}/notify"
@@ -52,6 +53,8 @@ def main(settings: dict[str, Any], ready_fd: int, lock_fd: int) -> NoReturn:
     `log`), `egress` (argv or none), `nameservers`.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    # dnsmasq, which is nobody in here, reads what libvirtd writes, whatever the user keeps from others.
+    os.umask(0o022)
     os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
     for fd in (ready_fd, lock_fd):
         os.set_inheritable(fd, False)
