@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 
@@ -15,5 +16,15 @@ def quoted(path: str) -> str:
 
 
 def command(argv: Sequence[str]) -> str:
-    """Spell a command as the value of `ProxyCommand`, which is the rest of the line, for the user's shell."""
-    return shlex.join(argv).replace("%", "%%")
+    """Spell a command as the value of `ProxyCommand`, which is the rest of the line, for the user's shell.
+
+    ssh leaves its quotes alone, but looks whether they are in pairs, by rules of its own.
+    """
+    return " ".join(map(_word, argv)).replace("%", "%%")
+
+
+def _word(word: str) -> str:
+    """Quote a word for a shell so that ssh finds pairs too: to ssh a backslash keeps its meaning in single quotes."""
+    if "\\" not in word:
+        return shlex.quote(word)
+    return '"{}"'.format(re.sub(r'([\\"$`])', r"\\\1", word))

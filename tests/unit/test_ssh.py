@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import socket
 import stat
@@ -103,8 +104,47 @@ def test_a_refused_login_is_told_with_what_ssh_said(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.programs
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("NoSuchOption=1", "Bad configuration option: nosuchoption"),
+        ("IdentityFile=/a b", "extra arguments at end of line"),
+        ("ControlPath=/50%off", "unknown key %o"),
+        ("ConnectTimeout=soon", "invalid time value"),
+    ],
+)
+def test_an_ssh_that_does_not_take_its_command_line_is_told_at_once_with_its_words(
+    tmp_path: Path, option: str, said: str
+) -> None:
+    one = guest(tmp_path)._replace(wrap=lambda argv: [argv[0], f"-o{option}", *argv[1:]])
+    with pytest.raises(HostError, match="vm0: ssh can't be used to log in") as caught:
+        one.open(60)
+    assert said in caught.value.details
+
+
+@pytest.mark.programs
+@pytest.mark.parametrize("name", ["a b", "c\"d'e", "f%g", "\u00fc", "-h\\"])
+def test_no_name_of_a_place_is_a_mistake_for_ssh(base: Path, name: str) -> None:
+    place = base / "tmp" / name
+    place.mkdir()
+    (place / "key").touch(mode=0o600)
+    # Nobody listens there, and it is found out.
+    one = guest(place)._replace(address="127.0.0.1", wrap=lambda argv: [argv[0], "-p1", *argv[1:]])
+    with pytest.raises(SSHError, match="can't be logged in to") as caught:
+        one.open(60)
+    assert caught.value.details == "ssh: connect to host 127.0.0.1 port 1: Connection refused\n"
+
+
+@pytest.mark.programs
+def test_a_user_that_looks_like_an_option_is_none(tmp_path: Path) -> None:
+    one = guest(tmp_path)._replace(user="-V", address="127.0.0.1")
+    with pytest.raises((SSHError, HostError)):
+        one.open(60)
+
+
+@pytest.mark.programs
 def test_no_answer_is_told_in_time_and_ssh_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake_ssh(tmp_path, f"echo $$ >{tmp_path}/pid; exec sleep 60", monkeypatch)
+    fake_ssh(tmp_path, f"echo $$ >{shlex.quote(str(tmp_path))}/pid; exec sleep 60", monkeypatch)
     began = time.monotonic()
     with pytest.raises(SSHError, match="no answer within"):
         guest(tmp_path).open(100, given_up=(tmp_path / "pid").exists)
