@@ -3,6 +3,43 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
+from typing import Final
+
+from .errors import PrefixError
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffe\uffff]")
+"""What has no place in XML 1.0, or ends a line of ssh's."""
+
+
+def check_place(path: str, remedy: str = "choose another directory") -> None:
+    """Refuse a directory whose files libvirt or ssh would look for under another name.
+
+    Args:
+        remedy: what to do about it.
+
+    Raises:
+        PrefixError: it is such a directory.
+    """
+    try:
+        same = path.encode() == os.fsencode(path)
+    except UnicodeEncodeError:
+        same = False
+    why = ""
+    if not same:
+        why = "is no UTF-8"
+        if (encoding := sys.getfilesystemencoding()) != "utf-8":
+            why, remedy = (
+                f"is not ASCII, and the locale's encoding is {encoding}",
+                "use a locale of UTF-8: LC_ALL=C.UTF-8",
+            )
+    elif _CONTROL.search(path):
+        why = "has a line break or another control character"
+    elif "${" in path:
+        why = "has ${, which ssh takes for a variable"
+    if why:
+        raise PrefixError(f"{path!r} can't be used: the name {why}", hint=remedy)
 
 
 class Paths:

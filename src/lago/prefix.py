@@ -19,7 +19,7 @@ from .constants import DEFAULT_INIT_FILE, DEPLOY_SCRIPTS
 from .errors import InitFileError, LagoError, PrefixError, VMNotFound
 from .hypervisor import Hypervisor, libvirt_url, open_hypervisor
 from .log import LOG, task
-from .paths import Paths
+from .paths import Paths, check_place
 from .snapshots.book import Book, Snapshot, size
 from .snapshots.tops import with_tops
 from .ssh import Guest
@@ -112,13 +112,14 @@ class Prefix:
             build: do what `build` of disks says.
 
         Raises:
-            PrefixError: there is something at `path`.
+            PrefixError: there is something at `path`, or it can't be used (see `lago.paths.check_place`).
             InitFileError: all faults of the init file.
             LagoError: an image can't be had, a disk not be made.
         """
         from .templates.lockfile import LockFile
 
         path = os.path.abspath(path)
+        check_place(path)
         if os.path.lexists(path):
             raise _taken(path)
         wanted, place = _wanted(init_file)
@@ -163,6 +164,7 @@ class Prefix:
         Raises:
             PrefixError: there is something already.
         """
+        check_place(self._prefix)
         new = not os.path.isdir(self._prefix)
         if not new and set(os.listdir(self._prefix)) - {os.path.basename(self.paths.lock())}:
             raise _taken(self._prefix)
@@ -216,6 +218,7 @@ class Prefix:
 
         home = variables["LAGO_PREFIX_PATH"]
         store = store or templates.default_store()
+        check_place(store.path, "choose another store with --template-store")
         self._save_metadata({**self.metadata, "template_store": store.path})
         chosen = Chooser(
             repository or templates.default_repository(),
@@ -447,6 +450,7 @@ class Prefix:
                 hint="make it with libvirt_url = private, the default",
             )
         path = os.path.abspath(path)
+        check_place(path)
         if os.path.lexists(path):
             raise _taken(path)
         staging = _unfinished_beside(path)
@@ -494,6 +498,8 @@ class Prefix:
 
     def start(self, names: Iterable[str] = (), on_phase: Phase = no_phase) -> None:
         """Start machines (all, if none is named) and wait until they answer ssh; see `VirtEnv.start`."""
+        # It may have been moved.
+        check_place(self._prefix)
         with self._machines("Start Prefix") as env:
             self._hold_leases_and_images()
             env.start(names, on_phase)

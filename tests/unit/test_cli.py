@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -264,9 +265,33 @@ def test_a_place_that_cannot_be_written_to_is_told(tmp_path: Path, capsys: Captu
     assert "hint: choose a place" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["a\nb", os.fsdecode(b"\xff")], ids=ascii)
+def test_init_in_a_place_that_others_would_misread_is_refused_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured, name: str
+) -> None:
+    (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / name)
+    Path("LagoInitFile").write_text("domains: {vm0: {nics: [{net: lan}], disks: []}}\nnets: {lan: {}}\n")
+    assert main(["init"]) == 2
+    assert "hint: choose another directory" in capsys.readouterr().err
+    assert os.listdir() == ["LagoInitFile"]
+
+
+@pytest.mark.parametrize("verb", ["init", "status"])
+def test_a_working_directory_that_is_gone_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured, verb: str
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert main([verb]) == 2
+    assert capsys.readouterr().err == ("lago: the working directory is gone\nhint: cd to a directory that is there\n")
+
+
 @pytest.mark.programs
 def test_whoever_stops_reading_causes_no_traceback(prefix: Path) -> None:
-    script = f"{sys.executable} -m lago status | true; exit ${{PIPESTATUS[0]}}"
+    script = f"{shlex.quote(sys.executable)} -m lago status | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode in (0, 141)
     assert done.stderr == ""

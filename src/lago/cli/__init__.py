@@ -144,6 +144,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 128 + signal.SIGPIPE
     except OSError as error:
         hint = _FOR_THE_USER.get(error.errno or 0)
+        if hint is None and _nowhere():
+            _complain(LagoError("the working directory is gone", hint="cd to a directory that is there"))
+            return LagoError.exit_code
         if hint is None:
             raise
         _complain(LagoError(f"{error.strerror}{f': {error.filename}' if error.filename else ''}", hint=hint))
@@ -175,6 +178,15 @@ def _main(argv: Sequence[str] | None) -> int:
     outcome = result if isinstance(result, Outcome) else Outcome(result)
     output.show(outcome, args.out_format, sys.stdout)
     return outcome.exit_code
+
+
+def _nowhere() -> bool:
+    """Whether the working directory was removed, upon which no relative path means anything."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _settle(args: argparse.Namespace) -> None:

@@ -26,7 +26,7 @@ from .. import config, trust
 from .._locks import holders, lock_file, locked_text
 from ..errors import HostError, HypervisorError
 from ..log import LOG
-from ..paths import Paths
+from ..paths import Paths, check_place
 from ..utils import Closing, json_text, package_hint, write_atomically
 from . import checks, egress, rundir, wire
 
@@ -143,6 +143,7 @@ class Private:
 
     def _make_run_dir(self) -> None:
         self._run_dir = rundir.place(self._uuid)
+        check_place(self._run_dir, "set XDG_RUNTIME_DIR to another directory")
         rundir.make(self._run_dir)
         longest = os.path.join(self._run_dir, "libvirt-sock-ro.control")
         if len(longest) > 107:
