@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from . import state
+from . import ssh_option, state
 from .errors import LagoError
 from .hypervisor import Hypervisor, proxy
 from .paths import Paths
@@ -90,13 +90,23 @@ def _variables(guest: Guest, paths: Paths, hypervisor: Hypervisor) -> dict[str, 
     options = [f"-o{key}={value}" for key, value in UNKNOWN_HOST.items()]
     if not hypervisor.shared:
         options.append(f"-oProxyCommand={proxy.command(paths.prefix())}")
+    sockets = os.path.join(hypervisor.socket_dir(), "ansible")
+    # Ansible makes this directory, and passes it to ssh, in the one spelling that it is given.
+    shared = sockets == _in_quotes(sockets)
+    if not shared:
+        options.append("-oControlPath=none")
     return {
         "ansible_host": guest.address,
-        "ansible_ssh_private_key_file": guest.key,
+        "ansible_ssh_private_key_file": _in_quotes(guest.key),
         "ansible_user": guest.user,
         "ansible_ssh_common_args": shlex.join(options),
-        "ansible_control_path_dir": os.path.join(hypervisor.socket_dir(), "ansible"),
+        **({"ansible_control_path_dir": sockets} if shared else {}),
     }
+
+
+def _in_quotes(path: str) -> str:
+    """A path as ssh reads it in the quotes that Ansible puts around it."""
+    return ssh_option.quoted(path)[1:-1]
 
 
 def _assignment(variable: tuple[str, str]) -> str:

@@ -37,7 +37,7 @@ def arguments(options: Mapping[str, Sequence[str]], public_key: str) -> list[str
     words = []
     for key, values in options.items():
         if key == "ssh-inject" and not values:
-            values = [f"root:file:{public_key}"]
+            values = [f"root:{guestfs.key_selector(public_key)}"]
         option = f"-{key}" if len(key) == 1 else f"--{key}"
         words += [word for value in values for word in (option, value)] if values else [option]
     return words

@@ -66,6 +66,17 @@ def environment() -> dict[str, str]:
     return {**env, **kernel, **{name: os.environ[name] for name in env if os.environ.get(name)}}
 
 
+def key_selector(key: str) -> str:
+    """What follows the user in the option `--ssh-inject`: where the public key at a path is, or what it is.
+
+    These programs take what comes after a colon for the next part.
+    """
+    if ":" not in key:
+        return f"file:{key}"
+    with open(key, encoding="utf-8") as file:
+        return f"string:{file.read().strip()}"
+
+
 def _directory(*names: str) -> str:
     path = os.path.join(config.cache_home(), "guestfs", *names)
     os.makedirs(path, mode=0o700, exist_ok=True)
@@ -106,7 +117,7 @@ def _unpack_modules(image: TemplateImage, release: str, dest: str) -> None:
         raw = os.path.join(work, "raw")
         disks.convert(image.path, image.format, raw, "raw")
         path = f"{os.environ.get('PATH', os.defpath)}:{_SYSTEM_PATH}"
-        run(["debugfs", "-R", f"rdump /usr/lib/modules/{release} {work}", raw], env={"PATH": path})
+        run(["debugfs", "-R", f"rdump /usr/lib/modules/{release} .", raw], env={"PATH": path}, cwd=work)
         unpacked = os.path.join(work, release)
         if not os.path.isdir(unpacked):
             raise HostError(

@@ -33,7 +33,7 @@ def add_ssh_key(key: str, with_restorecon_fix: bool = False) -> Mod:
         with_restorecon_fix: on its first boot the guest labels the key for SELinux, where virt-sysprep does it wrong.
     """
     mod = _make_directory(os.path.dirname(_AUTHORIZED_KEYS), 0o700)
-    mod += ("--upload", f"{key}:{_AUTHORIZED_KEYS}", "--chmod", f"0600:{_AUTHORIZED_KEYS}")
+    mod += (*_upload(key, _AUTHORIZED_KEYS), "--chmod", f"0600:{_AUTHORIZED_KEYS}")
     owner = os.stat(key)
     if (owner.st_uid, owner.st_gid) != (0, 0):
         mod += ("--run-command", f"chown 0:0 {_AUTHORIZED_KEYS}")
@@ -68,6 +68,14 @@ def config_net_interface_dhcp(iface: str, hwaddr: str) -> Mod:
 def write_file(path: str, content: str) -> Mod:
     """Write a file of root's."""
     return ("--write", f"{path}:{content}")
+
+
+def _upload(source: str, path: str) -> Mod:
+    if ":" not in source:
+        return ("--upload", f"{source}:{path}")
+    # What is after its first colon would be the path on the guest.
+    with open(source, encoding="utf-8") as file:
+        return write_file(path, file.read())
 
 
 def _make_directory(path: str, permissions: int = 0o755) -> Mod:

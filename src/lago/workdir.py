@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -240,7 +241,9 @@ def find_workdir(start: str) -> Workdir:
     raise PrefixError(
         f"there is no environment in {start} or any directory above",
         details="\n".join(["below it there are:", *near_by]) if near_by else "",
-        hint=f"lago --workdir-path {near_by[0]}" if near_by else "lago init makes one; or give --workdir-path",
+        hint=f"lago --workdir-path {shlex.quote(near_by[0])}"
+        if near_by
+        else "lago init makes one; or give --workdir-path",
     )
 
 

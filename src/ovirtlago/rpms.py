@@ -6,6 +6,7 @@ import ctypes
 import functools
 import os
 import platform
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -66,7 +67,9 @@ def read(path: str) -> Rpm:
     except (OSError, library.CreaterepoCError) as error:
         why = "it can't be read" if isinstance(error, PermissionError) else "it is no package, or only a part of one"
         raise RepoError(
-            f"{path}: {why}", details=str(error), hint=f"have it made or fetched again, or remove it: rm {path}"
+            f"{path}: {why}",
+            details=str(error),
+            hint=f"have it made or fetched again, or remove it: rm {shlex.quote(path)}",
         ) from None
     return Rpm(path, found.name, found.arch, Evr(found.epoch or "0", found.version, found.release))
 

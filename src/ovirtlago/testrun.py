@@ -75,7 +75,8 @@ def run_tests(prefix: OvirtPrefix, path: str, junitxml_file: str | None = None) 
     if code not in (_ALL_PASSED, _SOME_FAILED):
         raise LagoError(
             f"the tests of {path} were not run to the end: pytest ended with status {code}",
-            hint=f"see what it says above, or run {PREFIX_VARIABLE}={prefix.paths.prefix()} pytest {path}",
+            hint="see what it says above, or run "
+            f"{PREFIX_VARIABLE}={shlex.quote(prefix.paths.prefix())} pytest {shlex.quote(path)}",
         )
     return _read(report)
 

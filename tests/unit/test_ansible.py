@@ -35,6 +35,13 @@ def made(*keys: str, url: str = "private") -> ansible.Inventory:
     return ansible.inventory(domains, guest, Paths(PREFIX), hypervisor, keys or ansible.KEYS)
 
 
+def test_ansible_shares_no_connection_where_it_can_only_misspell_its_path() -> None:
+    # The directory of the session has a quote and a percent sign in its name.
+    variables = made().hosts["a"]
+    assert "ansible_control_path_dir" not in variables
+    assert "-oControlPath=none" in shlex.split(variables["ansible_ssh_common_args"])
+
+
 def test_groups_are_those_of_the_init_file_and_of_the_keys() -> None:
     assert made().groups == {
         "db": ["a"],
@@ -65,7 +72,10 @@ def test_a_key_that_leads_to_more_than_a_value_is_refused(key: str) -> None:
         made(key)
 
 
-def test_a_line_has_the_documented_beginning_and_survives_the_words_of_a_shell() -> None:
+def test_a_line_has_the_documented_beginning_and_survives_the_words_of_a_shell(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/nonexistent")
     parser = configparser.ConfigParser(allow_no_value=True, delimiters=("\0",), interpolation=None)
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     parser.read_string(made().ini())
@@ -74,7 +84,8 @@ def test_a_line_has_the_documented_beginning_and_survives_the_words_of_a_shell()
     assert [name, address, key] == [
         "a",
         "ansible_host=192.168.200.3",
-        f"ansible_ssh_private_key_file={PREFIX}/id_rsa",
+        # Ansible puts it into quotes, and ssh reads it.
+        f"ansible_ssh_private_key_file={PREFIX.replace('%', '%%')}/id_rsa",
     ]
     assert dict(word.split("=", 1) for word in more).keys() == {
         "ansible_user",

@@ -31,6 +31,16 @@ def test_add_ssh_key_makes_the_directory_and_gives_the_key_to_root(tmp_path: Pat
     )
 
 
+def test_a_key_whose_path_has_a_colon_is_given_by_its_text(tmp_path: Path) -> None:
+    key = tmp_path / "a:b" / "id_rsa.pub"
+    key.parent.mkdir()
+    key.write_text("ssh-ed25519 AAAA lago\n")
+    words = sysprep.add_ssh_key(str(key))
+    assert words[4:6] == ("--write", "/root/.ssh/authorized_keys:ssh-ed25519 AAAA lago\n")
+    words = tuple(customize.arguments({"ssh-inject": []}, str(key)))
+    assert words == ("--ssh-inject", "root:string:ssh-ed25519 AAAA lago")
+
+
 def test_mods_that_write_a_file() -> None:
     assert sysprep.set_iscsi_initiator_name("iqn.2014-07.org.lago:vm0") == (
         "--mkdir",

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 
-from .. import sysprep
+from .. import guestfs, sysprep
 from ..paths import Paths
 from ..topology import Domain
 from . import Additions
@@ -37,7 +37,7 @@ def _everywhere(domain: Domain, paths: Paths) -> Iterator[sysprep.Mod]:
     if password := domain.root_password or domain.ssh_password:
         yield sysprep.set_root_password(password)
     if domain.ssh_user not in (None, "root"):
-        yield ("--ssh-inject", f"{domain.ssh_user}:file:{key}")
+        yield ("--ssh-inject", f"{domain.ssh_user}:{guestfs.key_selector(key)}")
         if domain.ssh_password:
             yield ("--password", f"{domain.ssh_user}:password:{domain.ssh_password}")
 

@@ -5,6 +5,7 @@ pytest loads this module in every run in which Lago is installed, so what a test
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -128,4 +129,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if kept := config.stash.get(_KEPT, []):
         terminalreporter.section("environments that were kept")
         for path in kept:
-            terminalreporter.line(f"lago --prefix-path {path} status")
+            terminalreporter.line(f"lago --prefix-path {shlex.quote(str(path))} status")

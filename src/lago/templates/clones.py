@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import tempfile
 
@@ -58,7 +59,7 @@ def update() -> list[str]:
 
 def _update(path: str) -> None:
     say(f"Updating {path}")
-    hint = f"is its origin still there? git -C {path} remote -v"
+    hint = f"is its origin still there? git -C {shlex.quote(path)} remote -v"
     for words in (
         ["fetch", "--quiet", "--prune", "origin"],
         # It may have got another name than that of the clone.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -94,16 +95,18 @@ class _Chain:
         if ":" in stored.partition("/")[0]:
             raise TemplateError(
                 f"the image {path} is layered on {stored}, which QEMU takes for a protocol and not for a file",
-                hint=f"qemu-img rebase -u -F qcow2 -b ./{stored} {path}",
+                hint=f"qemu-img rebase -u -F qcow2 -b {shlex.quote(f'./{stored}')} {shlex.quote(path)}",
             )
         below = os.path.join(os.path.dirname(path), stored)
         above = (*above, os.path.realpath(path))
         if os.path.realpath(below) in above:
-            raise TemplateError(f"the image {path} is layered on itself", hint=f"qemu-img info -U {path} shows it")
+            raise TemplateError(
+                f"the image {path} is layered on itself", hint=f"qemu-img info -U {shlex.quote(path)} shows it"
+            )
         if recorded not in (None, *disks.FORMATS):
             raise TemplateError(
                 f"the image {path} is layered on {below} of the format {recorded}, not {' or '.join(disks.FORMATS)}",
-                hint=f"qemu-img rebase -F qcow2 -b QCOW2_IMAGE {path}",
+                hint=f"qemu-img rebase -F qcow2 -b QCOW2_IMAGE {shlex.quote(path)}",
             )
         name, _, version = os.path.basename(below).partition(":")
         if os.path.exists(below):
@@ -130,7 +133,7 @@ class _Chain:
         if recorded is None:
             raise TemplateError(
                 f"the image {path} does not say of which format {below} is, which it is layered on",
-                hint=f"qemu-img rebase -u -F {disks.seen_format(below)} -b {below} {path}",
+                hint=f"qemu-img rebase -u -F {disks.seen_format(below)} -b {shlex.quote(below)} {shlex.quote(path)}",
             )
         # What is used as raw names no files, whatever is in it.
         if recorded != "raw":

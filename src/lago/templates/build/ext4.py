@@ -103,6 +103,7 @@ def _make(name: str, entry: Entry) -> list[str]:
 
 
 def _quoted(text: str) -> str:
-    if "\n" in text or '"' in text:
+    if "\n" in text:
         raise TemplateError(f"cannot pack a file with the name {text!r}")
-    return f'"{text}"'
+    # So that debugfs takes a quote for itself, and not for the end.
+    return '"{}"'.format(text.replace('"', '""'))
