@@ -15,6 +15,8 @@ from lago.cli import doctor as cli_doctor
 from lago.errors import CommandError, HostError
 from lago.hypervisor import accel, checks
 from lago.hypervisor.checks import Check
+from lago.hypervisor.private import Private
+from lago.paths import Paths
 from lago.utils import CommandStatus
 
 
@@ -140,6 +142,59 @@ def test_subordinate_ids_are_needed_in_full(
     found = checks.subids()
     assert found.status == status
     assert ("usermod --add-subuids" in found.remedy) is (status == "fail")
+
+
+@pytest.mark.parametrize(
+    ("rows", "free"),
+    [
+        ("", "100000-165535"),
+        ("first:100000:65536\n", "165536-231071"),
+        ("second:165536:65536\nfirst:100000:65536\nodd:x:y\n", "231072-296607"),
+        ("far:600100000:65536\n", "100000-165535"),
+        ("near:120000:1000\n", "121000-186535"),
+    ],
+)
+def test_the_ids_that_are_proposed_are_nobodys(
+    user: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rows: str, free: str
+) -> None:
+    tmp_path.joinpath("ids").write_text(rows)
+    real = checks._rows
+    monkeypatch.setattr(checks, "_rows", lambda _path: real(str(tmp_path / "ids")))
+    assert checks.subids().remedy == f"usermod --add-subuids {free} --add-subgids {free} {checks._user()} (as root)"
+
+
+def test_id_mappers_that_a_container_keeps_from_their_rights_are_told(
+    user: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / "newuidmap"
+    program.touch()
+    program.chmod(0o4755)
+    monkeypatch.setattr(checks, "which", lambda _name: str(program))
+    # Docker's, see capabilities(7) for the numbers.
+    monkeypatch.setattr(checks, "_status", lambda: {"NoNewPrivs": "0", "CapBnd": "00000000a80425fb"})
+    found = checks.id_mappers()
+    assert (found.status, found.found) == ("fail", "they can't get CAP_SYS_ADMIN, as in a locked-down container")
+    assert "--cap-add CAP_SYS_ADMIN" in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ({"error": "it ended at once"}, "newuidmap: write to uid_map failed: Operation not permitted"),
+        ({"error": "open_tree /run: Operation not permitted", "refused": True}, "Traceback ..."),
+    ],
+)
+def test_a_start_that_is_refused_is_explained_as_the_doctor_does(
+    user: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: dict[str, object], said: str
+) -> None:
+    cause = Check("newuidmap, newgidmap", "fail", "no_new_privs is set", "start Lago without it")
+    monkeypatch.setattr(checks, "NAMESPACE_CHECKS", (lambda: cause,))
+    monkeypatch.setattr(checks, "which", lambda name: f"/bin/{name}")
+    log = tmp_path / "log"
+    log.write_text(f"of before\n{said}")
+    error = Private("0" * 32, Paths(str(tmp_path)))._explain(answer, str(log), len("of before\n"))
+    assert isinstance(error, HostError)
+    assert (error.what, error.hint) == ("namespaces can't be made: no_new_privs is set", "start Lago without it")
 
 
 def test_an_id_mapper_without_rights_is_a_fault(user: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
