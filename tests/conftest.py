@@ -42,8 +42,9 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.basetemp = None
     else:
         config.stash[_BEFORE] = leftovers.take(_REAL_HOME, str(REPOSITORY))
-        # Unix sockets have names of at most 107 bytes, so the base is short, and others may pass through it.
-        base = Path(tempfile.mkdtemp(prefix="lt-", dir="/tmp"))
+        # Unix sockets have names of at most 107 bytes, so the base is short, and others may pass through it. Its name
+        # has what some program may take for more than a part of a name.
+        base = Path(tempfile.mkdtemp(prefix="lt-\u00fc% '\"", dir="/tmp"))
         if os.geteuid() == 0:
             config.add_cleanup(open_device(Path("/dev/net/tun")))
     base.chmod(0o711)

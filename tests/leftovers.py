@@ -19,7 +19,7 @@ _PROGRAMS = re.compile(
     r"qemu|libvirtd|virt\w+d$|dnsmasq|slirp4netns|pasta|passt|unshare|nsenter|mmdebstrap|lago|ssh: .*\[mux\]"
 )
 _TMP = re.compile(r"\.?lago|lt-|libvirt|\.?qemu|mmdebstrap|pytest|tmp[a-z0-9_]{8}$")
-_RUN = re.compile(r"lago|libvirt|qemu|dnsmasq|slirp|pasta|passt|netns|virt")
+_RUN = re.compile(r"\.?lago|libvirt|qemu|dnsmasq|slirp|pasta|passt|netns|virt")
 _HOME = re.compile(r"\.?(lago|libvirt|qemu|virt)")
 _DEEP = (
     "/var/lib/libvirt",
@@ -153,7 +153,9 @@ def _mounts() -> Iterator[str]:
     with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as file:
         for line in file:
             left, _, right = line.partition(" - ")
-            yield f"{left.split()[4]} ({right.split()[0]})"
+            # Spaces and the like are written as octal numbers (proc(5)).
+            place = re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), left.split()[4])
+            yield f"{place} ({right.split()[0]})"
 
 
 def _files(home: str, repository: str) -> Iterator[str]:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import pwd
 import secrets
+import shlex
 import shutil
 import signal
 import subprocess
@@ -159,7 +160,8 @@ def _provide_lago(user: User) -> None:
     site.joinpath("lago-tests.pth").write_text("".join(f"{path}\n" for path in search))
     for name in ("lago", "lagocli"):
         script = venv / "bin" / name
-        script.write_text(f"#!{venv}/bin/python\nimport sys\nfrom lago.cli import run\nsys.exit(run())\n")
+        # The kernel ends the name of an interpreter at a space.
+        script.write_text(f'#!/bin/sh\nexec {shlex.quote(str(venv / "bin" / "python"))} -I -m lago "$@"\n')
         script.chmod(0o755)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -15,7 +16,7 @@ from lago.virt.auth import connect
 @pytest.fixture
 def uri(tmp_path: Path) -> Iterator[str]:
     tmp_path.joinpath("node.xml").write_text('<node><auth><user password="secret">bob</user></auth></node>')
-    yield f"test://{tmp_path}/node.xml"
+    yield f"test://{quote(str(tmp_path))}/node.xml"
     config.set_command_line({})
 
 

@@ -24,10 +24,13 @@ _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _LAYERS = """
 set -e
 mount -t tmpfs layers "$1"
+# Relative, as commas, colons and quotes in the option have a meaning.
+cd "$1"
 for name in usr etc var; do
-    mkdir "$1/$name" "$1/$name.work"
-    mount -t overlay layer -o "lowerdir=/$name,upperdir=$1/$name,workdir=$1/$name.work" "/$name"
+    mkdir "$name" "$name.work"
+    mount -t overlay layer -o "lowerdir=/$name,upperdir=$name,workdir=$name.work" "/$name"
 done
+cd "$OLDPWD"
 # An index of all man pages of the host takes longer than all else.
 rm -f /var/lib/man-db/auto-update
 """
@@ -151,10 +154,10 @@ def installed(packages: Path, tmp_path: Path, store: Path) -> Iterator[Box]:
     """A box whose `lago` is that of the Debian package; `/usr` is the host's with the package over it."""
     tree = tmp_path / "package"
     subprocess.run(["dpkg-deb", "--extract", _one(packages, "deb/*/*.deb"), tree], check=True)
-    script = f'mount -t overlay layer -o "lowerdir={tree}/usr:/usr" /usr && exec "$@"'
+    script = '(cd "$1" && mount -t overlay layer -o lowerdir=usr:/usr /usr) && shift && exec "$@"'
     place = tmp_path / "box"
     place.mkdir()
-    box = Box(place, env=_clean(), wrap=["unshare", "--mount", "sh", "-c", script, "sh"])
+    box = Box(place, env=_clean(), wrap=["unshare", "--mount", "sh", "-c", script, "sh", str(tree)])
     yield box
     box.close()
 

@@ -137,7 +137,7 @@ def test_a_disk_that_leads_elsewhere_or_is_huge_is_refused(tmp_path: Path) -> No
     image = tmp_path / "image.qcow2"
     descriptor = (
         '# Disk DescriptorFile\nversion=1\nCID=1\nparentCID=ffffffff\ncreateType="monolithicFlat"\n'
-        f'RW 128 FLAT "{tmp_path / "secret"}" 0\nddb.adapterType="ide"\nddb.geometry.cylinders="1"\n'
+        'RW 128 FLAT "secret" 0\nddb.adapterType="ide"\nddb.geometry.cylinders="1"\n'
         'ddb.geometry.heads="1"\nddb.geometry.sectors="1"\n'
     )
     outside = _archive(tmp_path / "a", {"a.ovf": _ovf(), "disk.vmdk": descriptor.encode()})

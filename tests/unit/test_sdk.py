@@ -147,8 +147,9 @@ def test_two_environments_made_at_once_log_to_their_own_files(tmp_path: Path) ->
     for name, other in (("one", "two"), ("two", "one")):
         text = (tmp_path / f"{name}.log").read_text()
         assert "Destroy prefix: Success" in text
-        assert str(tmp_path / name) in text
-        assert str(tmp_path / other) not in text
+        # The rest of the path is quoted there, as for a shell.
+        assert f"/{tmp_path.name}/{name}" in text
+        assert f"/{tmp_path.name}/{other}" not in text
 
 
 @pytest.mark.programs

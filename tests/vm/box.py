@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -207,13 +208,18 @@ class Inside:
 
 
 def processes() -> Iterator[tuple[int, str]]:
-    """All processes with their arguments."""
+    """All processes with their arguments, and the texts in those that are JSON."""
     for name in os.listdir("/proc"):
         if name.isdigit():
             with contextlib.suppress(OSError):
-                command = Path("/proc", name, "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                if command:
-                    yield int(name), command.strip()
+                words = Path("/proc", name, "cmdline").read_bytes().decode(errors="replace").split("\0")
+                if command := " ".join([*words, *(text for word in words for text in _texts(word))]).strip():
+                    yield int(name), command
+
+
+def _texts(word: str) -> list[str]:
+    """The texts in an argument that is a JSON object, where paths have escapes in them."""
+    return [json.loads(text) for text in re.findall(r'"(?:[^"\\]|\\.)*"', word)] if word.startswith("{") else []
 
 
 def _parent_is_unshare(pid: int) -> bool:

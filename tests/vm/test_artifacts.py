@@ -230,8 +230,8 @@ def test_an_export_that_is_killed_looks_like_none_and_the_next_one_clears_up(dow
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a small file system")
 def test_a_full_disk_is_told_and_leaves_nothing(down: Box, tmp_path: Path) -> None:
-    small = f'mount -t tmpfs -o size=20M tmpfs {tmp_path}; "$@"; code=$?; ls -A {tmp_path}; exit $code'
-    down.wrap = ("unshare", "--mount", "sh", "-c", small, "sh")
+    small = 'p=$1; shift; mount -t tmpfs -o size=20M tmpfs "$p"; "$@"; code=$?; ls -A "$p"; exit $code'
+    down.wrap = ("unshare", "--mount", "sh", "-c", small, "sh", str(tmp_path))
     try:
         done = down.lago("export", "-s", "-d", str(tmp_path / "export"), code=2)
     finally:

@@ -141,8 +141,8 @@ def test_names_are_resolved_as_the_host_does(prepared: Box, tmp_path: Path, prog
         resolv_conf.write_text(f"nameserver {address}\n")
         # The host's file stays as it is: Lago runs where it reads as ours.
         place = os.path.realpath("/etc/resolv.conf")
-        script = f'mount --bind {resolv_conf} {place} && exec "$@"'
-        prepared.wrap = ["unshare", "--mount", "--", "sh", "-c", script, "sh"]
+        script = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
+        prepared.wrap = ["unshare", "--mount", "--", "sh", "-c", script, "sh", str(resolv_conf), place]
         try:
             with _started(prepared, LAGO_EGRESS=program):
                 assert "192.0.2.7" in prepared.shell("vm0", "nslookup -type=a some.where.example")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -98,7 +99,8 @@ def test_what_failed_is_told_and_kept_and_the_next_run_removes_it(pytester: pyte
     assert (saved / "1-session" / "vm0" / "_etc_hostname").read_text().strip() == "vm0"
     assert "Start Prefix: Success" in (saved / "1-session" / "lago.log").read_text()
 
-    [kept] = re.findall(r"lago --prefix-path (\S+) status", done.stdout.str())
+    [line] = re.findall(r"^lago --prefix-path .+ status$", done.stdout.str(), re.MULTILINE)
+    kept = shlex.split(line)[2]
     status = subprocess.run(["lago", "-f", "json", "--prefix-path", kept, "status"], check=True, stdout=subprocess.PIPE)
     assert json.loads(status.stdout)["Prefix"]["VMs"]["vm0"]["status"] == "running"
     assert not list(Path(kept).parent.glob("fork-*"))

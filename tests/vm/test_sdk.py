@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import shlex
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -53,7 +54,7 @@ def ssh(env: sdk.Env, command: str) -> str:
 def test_environments_of_the_same_addresses_do_not_notice_each_other(envs: list[sdk.Env], places: list[Path]) -> None:
     first, second = envs
     assert first.get_vms()["vm0"].ip() == second.get_vms()["vm0"].ip()
-    in_parallel(lambda env: ssh(env, f"echo {env.get_paths().prefix()} >/root/mine"), envs, what="write")
+    in_parallel(lambda env: ssh(env, f"echo {shlex.quote(env.get_paths().prefix())} >/root/mine"), envs, what="write")
     assert [ssh(env, "cat /root/mine") for env in envs] == [env.get_paths().prefix() for env in envs]
     for own, other in (places, reversed(places)):
         for log in (own / "sdk.log", own / "w" / "default" / "logs" / "lago.log"):

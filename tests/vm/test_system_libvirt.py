@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -62,7 +63,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         assert listening, (place / "log").read_text()
         pid = _child(process.pid)
         wrap = ["nsenter", f"--target={pid}", "--mount", "--net", "--pid", "--wd=/"]
-        made = System(wrap, f"qemu+unix:///system?socket={place}/libvirt-sock")
+        made = System(wrap, f"qemu+unix:///system?socket={quote(str(place))}/libvirt-sock")
         (place / "net.xml").write_text(SOMEBODYS)
         made.virsh("net-define", str(place / "net.xml"))
         yield made

@@ -72,7 +72,9 @@ def _using(directory: Path) -> list[str]:
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            if str(directory) in command or str(directory) in (process / "mountinfo").read_text():
+            # Spaces are written as octal numbers there (proc(5)).
+            mounts = (process / "mountinfo").read_text().replace("\\040", " ")
+            if str(directory) in command or str(directory) in mounts:
                 found.append(command)
     return found
 
