@@ -109,16 +109,17 @@ class Apt:
         _write(self.sources_file, sources(suite))
         _write(os.path.join(work, "status"), "")
         self.settings = [*carried_over(), 'Acquire::Languages "none";', 'Acquire::http::Timeout "30";']
+        # From where it is run: there is no spelling for a quote in a path.
         lines = [
-            f'Dir::State "{work}/state";',
-            f'Dir::State::status "{work}/status";',
-            f'Dir::Cache "{work}/cache";',
-            f'Dir::Etc::sourcelist "{self.sources_file}";',
-            f'Dir::Etc::sourceparts "{work}/none";',
+            'Dir::State "./state";',
+            'Dir::State::status "./status";',
+            'Dir::Cache "./cache";',
+            f'Dir::Etc::sourcelist "./{os.path.basename(self.sources_file)}";',
+            'Dir::Etc::sourceparts "./none";',
             # What else the host has configured, hooks above all, is not for us.
-            f'Dir::Etc::parts "{work}/none";',
-            f'Dir::Etc::main "{work}/none/apt.conf";',
-            f'Dir::Etc::preferencesparts "{work}/none";',
+            'Dir::Etc::parts "./none";',
+            'Dir::Etc::main "./none/apt.conf";',
+            'Dir::Etc::preferencesparts "./none";',
             'APT::Architecture "amd64";',
             'APT::Architectures { "amd64"; };',
             'APT::Sandbox::User "";',
@@ -139,21 +140,18 @@ class Apt:
 
     def download(self, packages: Iterable[str]) -> dict[str, str]:
         """Fetch packages; the result maps each name to its file."""
-        target = os.path.join(self._work, "packages")
-        os.makedirs(target, exist_ok=True)
         names = list(packages)
-        self._run("download", *names, cwd=target, failure="cannot fetch Debian packages")
-        found = {}
-        for file in sorted(os.listdir(target)):
-            found[file.partition("_")[0]] = os.path.join(target, file)
+        self._run("download", *names, failure="cannot fetch Debian packages")
+        files = [file for file in sorted(os.listdir(self._work)) if file.endswith(".deb")]
+        found = {file.partition("_")[0]: os.path.join(self._work, file) for file in files}
         missing = [name for name in names if name not in found]
         if missing:
             raise TemplateError(f"apt did not deliver {', '.join(missing)}")
         return {name: found[name] for name in names}
 
-    def _run(self, *arguments: str, failure: str, program: str = "apt-get", cwd: str | None = None) -> str:
+    def _run(self, *arguments: str, failure: str, program: str = "apt-get") -> str:
         try:
-            return run([program, "-q", *arguments], env=self._env, cwd=cwd).out.decode(errors="replace")
+            return run([program, "-q", *arguments], env=self._env, cwd=self._work).out.decode(errors="replace")
         except CommandError as error:
             raise TemplateError(
                 failure, details=error.details, hint=f"the mirrors are those of {_ETC}; check that they can be reached"

@@ -152,6 +152,9 @@ def fill(tree: Tree, recipe: Recipe, apt: Apt, work: str) -> None:
     archive = os.path.join(work, "system.tar")
     memory = os.path.join(work, "memory")
     os.mkdir(memory)
+    if '"' in memory:
+        # apt can't be told of it, and in mounts of our own another directory will do.
+        memory = next(path for path in ("/mnt", "/media", "/srv") if not work.startswith(f"{path}/"))
     options = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in _DOCUMENTS]
     options += [f"--aptopt={line}" for line in apt.settings]
     # A file system in memory, in mounts of our own: whatever happens to us, nothing is left. Root needs no user
