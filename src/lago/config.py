@@ -104,7 +104,9 @@ OPTIONS: Final[dict[str, Option]] = {
     "lock_timeout": Option(_positive, 600, "seconds to wait for another Lago that uses the same prefix"),
     "default_root_password": Option(str, "123456", "root password of guests whose template allows one"),
     "template_store": Option(str, "", "directory of template images (default: in the XDG data directory)"),
-    "debian_mirror": Option(str, "", "mirror to build templates from (default: those of the host's apt)"),
+    "debian_mirror": Option(
+        str, "", "mirror of Debian to build templates from, but for security updates (default: those of the host's apt)"
+    ),
     "template_repo_path": Option(str, "", "template repository, a file or an address (default: those of Lago)"),
     "template_repo_name": Option(str, "", "template repository by its name, below template_repos"),
     "template_repos": Option(str, "", "directory of template repositories (default: in the XDG data directory)"),

@@ -17,7 +17,7 @@ import pytest
 from lago import templates
 from lago.errors import HostError, TemplateError
 from lago.templates import TemplateRepository, TemplateStore
-from lago.templates.build import RECIPES, apt, kernel
+from lago.templates.build import RECIPES, kernel, mirrors
 from lago.templates.build.tree import Tree
 
 CONTENT = b"an image\n" * 100
@@ -221,7 +221,7 @@ def test_only_sources_of_the_release_are_used(tmp_path: Path) -> None:
     debian += "Components: main\n\nTypes: deb\nEnabled: no\nURIs: http://off\nSuites: bookworm\nComponents: main\n"
     other = "deb [signed-by=/x.gpg] https://vendor/apt bookworm-tool main\ndeb http://nodes nodistro main\n"
     etc = _etc(tmp_path, debian_sources=debian, other_list=other)
-    assert apt.sources("bookworm", etc=etc) == (
+    assert mirrors.sources("bookworm", etc=etc) == (
         "Types: deb\nURIs: http://m/debian\nSuites: bookworm bookworm-updates\nComponents: main\nSigned-By: /k.gpg\n"
         "\nTypes: deb\nURIs: http://m/sec\nSuites: bookworm-security\nComponents: main\n"
     )
@@ -231,22 +231,117 @@ def test_sources_in_the_older_form_are_read(tmp_path: Path) -> None:
     text = "deb [arch=amd64 signed-by=/k.gpg] http://m/debian bookworm main # x\n# deb http://no bookworm main\n"
     etc = _etc(tmp_path)
     (tmp_path / "sources.list").write_text(text + "deb-src http://m/debian bookworm main\n")
-    assert apt.sources("bookworm", etc=etc) == (
+    assert mirrors.sources("bookworm", etc=etc) == (
         "Types: deb\nURIs: http://m/debian\nSuites: bookworm\nComponents: main\nSigned-By: /k.gpg\n"
     )
 
 
 def test_a_host_without_sources_of_the_release_is_told_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(HostError, match="no source of Debian bookworm") as caught:
-        apt.sources("bookworm", etc=_etc(tmp_path))
+        mirrors.sources("bookworm", etc=_etc(tmp_path))
     assert "LAGO_DEBIAN_MIRROR" in caught.value.hint
 
 
-def test_a_mirror_can_be_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LAGO_DEBIAN_MIRROR", "http://mirror/debian")
-    assert "URIs: http://mirror/debian\nSuites: bookworm bookworm-updates\n" in apt.sources(
-        "bookworm", etc=_etc(tmp_path)
+WHOLE_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+
+
+@pytest.fixture
+def whole_keyring(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if Debian's keyring were installed."""
+    real = os.path.exists
+    monkeypatch.setattr("os.path.exists", lambda path: path == WHOLE_KEYRING or real(path))
+
+
+def test_a_host_of_another_release_has_this_one_at_the_same_mirrors(tmp_path: Path, whole_keyring: None) -> None:
+    debian = (
+        "Types: deb\nURIs: http://m/debian\nSuites: trixie trixie-updates trixie-backports trixie-proposed-updates\n"
+        "Components: main\nSigned-By: /usr/share/keyrings/debian-archive-trixie-stable.gpg\n\n"
+        "Types: deb\nURIs: http://m/sec\nSuites: trixie-security\nComponents: main\n"
+        "Signed-By: /usr/share/keyrings/debian-archive-keyring.pgp\n"
     )
+    assert mirrors.sources("bookworm", etc=_etc(tmp_path, debian_sources=debian)) == (
+        f"Types: deb\nURIs: http://m/debian\nSuites: bookworm bookworm-updates\nComponents: main\n"
+        f"Signed-By: {WHOLE_KEYRING}\n"
+        f"\nTypes: deb\nURIs: http://m/sec\nSuites: bookworm-security\nComponents: main\nSigned-By: {WHOLE_KEYRING}\n"
+    )
+
+
+def test_the_release_itself_is_preferred_to_a_place_that_has_another(tmp_path: Path) -> None:
+    key = "signed-by=/usr/share/keyrings/debian-archive-keyring.gpg"
+    lines = f"deb [{key}] http://new/debian trixie main\ndeb [{key}] http://old/debian bookworm main\n"
+    found = mirrors.sources("bookworm", etc=_etc(tmp_path, both_list=lines))
+    assert "http://old/debian" in found
+    assert "http://new/debian" not in found
+
+
+def _lists(tmp_path: Path, **origins: str) -> str:
+    """What apt fetched of sources: the beginning of their Release files, and lists without a package."""
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    for name, origin in origins.items():
+        start = f"{name.replace('__', '_dists_')}_"
+        text = f"Origin: {origin}\nSuite: stable\nCodename: trixie\nArchitectures: amd64\nComponents: main\n"
+        (lists / f"{start}InRelease").write_text(text)
+        (lists / f"{start}main_binary-amd64_Packages").touch()
+    return str(lists)
+
+
+@pytest.mark.programs
+@pytest.mark.parametrize("form", ["list", "sources"])
+def test_what_a_source_says_of_itself_tells_debian_from_other_vendors(
+    tmp_path: Path, whole_keyring: None, form: str
+) -> None:
+    # Neither has a key of its own: that is in trusted.gpg.d. One's suite is called as Debian's is.
+    rows = [("deb.example/debian", "trixie"), ("vendor.example/apt", "stable"), ("unknown.example/apt", "trixie")]
+    if form == "list":
+        text = "".join(f"deb http://{place}/ {suite} main\n" for place, suite in rows)
+    else:
+        text = "\n".join(
+            f"Types: deb\nURIs: http://{place}\nSuites: {suite}\nComponents: main\n" for place, suite in rows
+        )
+    etc = _etc(tmp_path, **{f"all_{form}": text})
+    lists = _lists(tmp_path, **{"deb.example_debian__trixie": "Debian", "vendor.example_apt__stable": "Vendor"})
+    slash = "/" if form == "list" else ""
+    assert mirrors.sources("bookworm", etc=etc, lists=lists) == (
+        f"Types: deb\nURIs: http://deb.example/debian{slash}\nSuites: bookworm\nComponents: main\n"
+        f"Signed-By: {WHOLE_KEYRING}\n"
+    )
+
+
+@pytest.mark.programs
+def test_where_apt_has_no_lists_it_is_told_to_fetch_them(tmp_path: Path) -> None:
+    etc = _etc(tmp_path, all_list="deb http://deb.example/debian trixie main\n")
+    with pytest.raises(HostError, match="no source of Debian bookworm") as caught:
+        mirrors.sources("bookworm", etc=etc, lists=_lists(tmp_path))
+    assert caught.value.hint.startswith("apt-get update, ")
+
+
+@pytest.mark.programs
+def test_a_mirror_that_signs_by_itself_keeps_its_key(tmp_path: Path, whole_keyring: None) -> None:
+    etc = _etc(tmp_path, all_list="deb [signed-by=/etc/apt/ours.gpg] http://deb.example/debian trixie main\n")
+    lists = _lists(tmp_path, **{"deb.example_debian__trixie": "Debian"})
+    assert "Signed-By: /etc/apt/ours.gpg\n" in mirrors.sources("bookworm", etc=etc, lists=lists)
+
+
+@pytest.mark.parametrize("own", ["bookworm", "trixie"])
+def test_a_mirror_that_is_given_comes_in_place_of_the_hosts_but_for_security_updates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str
+) -> None:
+    monkeypatch.setenv("LAGO_DEBIAN_MIRROR", "http://mirror/debian")
+    key = "signed-by=/usr/share/keyrings/debian-archive-keyring.gpg"
+    lines = f"deb [{key}] http://m/debian {own} main\ndeb [{key}] http://m/sec {own}-security main\n"
+    etc = _etc(tmp_path, debian_list=lines)
+    found = mirrors.sources("bookworm", etc=etc)
+    assert "URIs: http://mirror/debian\nSuites: bookworm bookworm-updates\n" in found
+    assert "URIs: http://m/sec\nSuites: bookworm-security\n" in found
+    assert "http://m/debian" not in found
+    assert "security" not in mirrors.sources("bookworm", security=False, etc=etc)
+
+
+def test_a_mirror_does_for_a_host_that_has_no_source_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAGO_DEBIAN_MIRROR", "http://mirror/debian")
+    found = mirrors.sources("bookworm", etc=_etc(tmp_path))
+    assert "URIs: http://mirror/debian\nSuites: bookworm bookworm-updates\n" in found
 
 
 # --- parts of images

@@ -2,90 +2,18 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import IO
 
 from ... import config
-from ...errors import CommandError, HostError, TemplateError
+from ...errors import CommandError, TemplateError
 from ...log import LOG
+from .mirrors import ETC, sources
 from .programs import run
 
-_ETC = "/etc/apt"
 _CARRIED_OVER = re.compile(r"Acquire::(http|https|ftp|Retries|Check-Valid-Until|Check-Date|ForceIPv)", re.IGNORECASE)
-
-
-def sources(suite: str, *, etc: str = _ETC) -> str:
-    """The host's package sources of a Debian release, deb822; those of other vendors are left out.
-
-    Raises:
-        HostError: the host has none.
-    """
-    wanted = {suite, f"{suite}-updates", f"{suite}-security"}
-    stanzas = []
-    for entry in _entries(etc):
-        suites = [s for s in entry.get("suites", "").split() if s in wanted]
-        uris = [u for u in entry.get("uris", "").split() if not u.startswith("cdrom:")]
-        if "deb" not in entry.get("types", "").split() or entry.get("enabled", "yes").lower() in ("no", "false", "0"):
-            continue
-        if suites and uris and "main" in entry.get("components", "").split():
-            stanzas.append(_stanza(uris, suites, entry.get("signed-by", "")))
-    mirror = config.get("debian_mirror")
-    if mirror:
-        keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
-        stanzas = [_stanza([mirror], [suite, f"{suite}-updates"], keyring if os.path.exists(keyring) else "")]
-    if not stanzas:
-        raise HostError(
-            f"apt on this host has no source of Debian {suite}, from which the template is built",
-            hint="say where to get it from: LAGO_DEBIAN_MIRROR=http://... (a mirror of Debian)",
-        )
-    return "\n".join(stanzas)
-
-
-def _stanza(uris: list[str], suites: list[str], signed_by: str) -> str:
-    lines = ["Types: deb", f"URIs: {' '.join(uris)}", f"Suites: {' '.join(suites)}", "Components: main"]
-    return "\n".join(lines + ([f"Signed-By: {signed_by}"] if signed_by else [])) + "\n"
-
-
-def _entries(etc: str) -> Iterator[dict[str, str]]:
-    for path in [f"{etc}/sources.list", *sorted(glob.glob(f"{glob.escape(etc)}/sources.list.d/*"))]:
-        if not path.endswith((".list", ".sources")) or not os.path.isfile(path):
-            continue
-        with open(path, encoding="utf-8", errors="replace") as file:
-            text = file.read()
-        yield from _deb822(text) if path.endswith(".sources") else _one_line(text)
-
-
-def _deb822(text: str) -> Iterator[dict[str, str]]:
-    for block in re.split(r"\n\s*\n", text):
-        entry: dict[str, str] = {}
-        key = ""
-        for line in block.splitlines():
-            if line.startswith("#"):
-                continue
-            if line[:1] in (" ", "\t") and key:
-                # A key block inside the file goes over as it stands.
-                entry[key] += f"\n{line}"
-            elif ":" in line:
-                key, _, value = line.partition(":")
-                key = key.strip().lower()
-                entry[key] = value.strip()
-        if entry:
-            yield entry
-
-
-def _one_line(text: str) -> Iterator[dict[str, str]]:
-    for line in text.splitlines():
-        match = re.match(r"\s*(deb)\s+(?:\[([^\]]*)\]\s+)?(\S+)\s+(\S+)\s+([^#]+)", line)
-        if match:
-            types, options, uri, suite, components = match.groups()
-            entry = {"types": types, "uris": uri, "suites": suite, "components": components}
-            for option in (options or "").split():
-                name, _, value = option.partition("=")
-                entry[name.lower()] = value
-            yield entry
 
 
 def carried_over() -> list[str]:
@@ -103,10 +31,12 @@ class Apt:
 
     def __init__(self, work: str, suite: str) -> None:
         self._work = work
+        self._suite = suite
         for name in ("state/lists/partial", "cache/archives/partial", "none"):
             os.makedirs(os.path.join(work, name))
         self.sources_file = os.path.join(work, "debian.sources")
-        _write(self.sources_file, sources(suite))
+        self._sources = sources(suite)
+        _write(self.sources_file, self._sources)
         _write(os.path.join(work, "status"), "")
         self.settings = [*carried_over(), 'Acquire::Languages "none";', 'Acquire::http::Timeout "30";']
         # From where it is run: there is no spelling for a quote in a path.
@@ -131,7 +61,17 @@ class Apt:
 
     def update(self) -> None:
         """Fetch the lists of packages."""
-        self._run("update", failure="cannot fetch the lists of Debian packages")
+        failure = "cannot fetch the lists of Debian packages"
+        try:
+            self._run("update", failure=failure)
+        except TemplateError as error:
+            # A mirror is also named where those of the host can't be reached, and security updates come from there.
+            rest = sources(self._suite, security=False) if config.get("debian_mirror") else self._sources
+            if rest == self._sources:
+                raise
+            _write(self.sources_file, rest)
+            self._run("update", failure=failure)
+            LOG.warning("security updates of Debian are left out: %s", error.details or error.what)
 
     def depends(self, package: str) -> list[str]:
         """Names of the packages it depends on directly."""
@@ -154,7 +94,9 @@ class Apt:
             return run([program, "-q", *arguments], env=self._env, cwd=self._work).out.decode(errors="replace")
         except CommandError as error:
             raise TemplateError(
-                failure, details=error.details, hint=f"the mirrors are those of {_ETC}; check that they can be reached"
+                failure,
+                details=error.details,
+                hint=f"the mirrors are those of {ETC}; check that they can be reached, or set LAGO_DEBIAN_MIRROR",
             ) from None
 
 
