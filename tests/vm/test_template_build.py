@@ -18,6 +18,7 @@ import pytest
 from lago import bootstrap, disks, templates
 from lago.paths import Paths
 from lago.templates import TemplateStore
+from lago.templates.build import mirrors
 from lago.topology import Disk, Domain, TemplateImage
 
 from ..users import User
@@ -115,6 +116,35 @@ def test_a_mirror_that_does_not_answer_is_an_error(tmp_path: Path) -> None:
     assert "cannot fetch the lists of Debian packages" in done.stderr
     assert "127.0.0.1:9" in done.stderr
     assert not TemplateStore(str(tmp_path)).list()
+
+
+def test_a_mirror_does_where_the_hosts_security_updates_cannot_be_reached(tmp_path: Path) -> None:
+    host = mirrors.sources("bookworm")
+    uri = host.split("URIs: ")[1].split()[0]
+    key = next(line for line in host.splitlines() if line.startswith("Signed-By:"))
+    etc, work = tmp_path / "etc", tmp_path / "work"
+    etc.mkdir()
+    (etc / "debian.sources").write_text(
+        f"Types: deb\nURIs: {uri}\nSuites: bookworm\nComponents: main\n{key}\n\n"
+        f"Types: deb\nURIs: http://127.0.0.1:9/security\nSuites: bookworm-security\nComponents: main\n{key}\n"
+    )
+    code = """
+import logging, sys
+from lago.templates.build.apt import Apt
+logging.basicConfig()
+apt = Apt(sys.argv[1], "bookworm")
+apt.update()
+print(open(apt.sources_file).read(), apt.depends("cpio"))
+"""
+    script = f'mount --bind {etc} /etc/apt/sources.list.d && exec "$@"'
+    users = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    argv = ["unshare", *users, "--mount", "--", "sh", "-c", script, "sh", sys.executable, "-c", code, str(work)]
+    environment = {**os.environ, "LAGO_DEBIAN_MIRROR": uri}
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert ("security" in done.stdout, "'libc6'" in done.stdout) == (False, True)
+    assert "security updates of Debian are left out" in done.stderr
+    assert "127.0.0.1:9" in done.stderr
 
 
 class Guest:
