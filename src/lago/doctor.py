@@ -59,9 +59,10 @@ def qemu() -> Check:
     return _version("QEMU", "qemu-system-x86_64", MIN_QEMU)
 
 
-def libvirtd() -> Check:
-    """The daemon that private hypervisors start."""
-    return _version("libvirtd", "libvirtd", MIN_LIBVIRT)
+def libvirtd() -> list[Check]:
+    """The daemon that private hypervisors start, and its drivers."""
+    found = [_version("libvirtd", "libvirtd", MIN_LIBVIRT)]
+    return [*found, host.libvirt_drivers()] if host.which("libvirtd") else found
 
 
 def programs() -> list[Check]:

@@ -215,6 +215,52 @@ def test_a_missing_program_is_named_with_its_package(monkeypatch: pytest.MonkeyP
     assert found["mmdebstrap"].status == "warn"
 
 
+def _libvirt(tmp_path: Path, *drivers: str, lib: str = "lib/x86_64-linux-gnu") -> str:
+    """A libvirtd that is installed with these drivers."""
+    program = tmp_path / "sbin" / "libvirtd"
+    program.parent.mkdir()
+    program.touch(mode=0o755)
+    place = tmp_path / lib / "libvirt" / "connection-driver"
+    place.mkdir(parents=True)
+    for driver in drivers:
+        (place / f"libvirt_driver_{driver}.so").touch()
+    return str(program)
+
+
+@pytest.mark.parametrize("lib", ["lib/x86_64-linux-gnu", "lib64"])
+@pytest.mark.parametrize(
+    ("drivers", "missing", "remedy"),
+    [
+        (("qemu", "network", "storage"), "", ""),
+        (("qemu",), "networks", "apt-get install libvirt-daemon-driver-network"),
+        ((), "machines and networks", "apt-get install libvirt-daemon-driver-qemu libvirt-daemon-driver-network"),
+    ],
+    ids=["all", "no network driver", "none"],
+)
+def test_a_missing_driver_of_libvirt_is_told_by_doctor_and_start_in_the_same_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drivers: tuple[str, ...], missing: str, remedy: str, lib: str
+) -> None:
+    libvirtd = _libvirt(tmp_path, *drivers, lib=lib)
+    monkeypatch.setattr(checks, "which", lambda _name: libvirtd)
+    monkeypatch.setattr(doctor, "run", lambda *_args, **_options: CommandStatus(0, b"libvirtd 11.3.0", b""))
+    found = {check.name: check for check in doctor.libvirtd()}["libvirt drivers"]
+    assert (found.status, found.remedy) == ("fail" if missing else "ok", remedy)
+    if not missing:
+        checks.require_libvirt()
+        return
+    with pytest.raises(HostError) as raised:
+        checks.require_libvirt()
+    assert (raised.value.what, raised.value.hint) == (found.found, remedy)
+    assert found.found == f"libvirt's driver for {missing} is not installed"
+
+
+def test_drivers_that_are_kept_elsewhere_stop_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    libvirtd = _libvirt(tmp_path, lib="opt/strange")
+    monkeypatch.setattr(checks, "which", lambda _name: libvirtd)
+    assert checks.libvirt_drivers().status == "warn"
+    checks.require_libvirt()
+
+
 def test_programs_outside_an_ordinary_path_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     monkeypatch.setattr("shutil.which", lambda _program, path: path)

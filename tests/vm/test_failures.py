@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
 import subprocess
@@ -213,6 +214,28 @@ def test_a_missing_libvirtd_is_named(made: Box) -> None:
     finally:
         made.wrap = ()
     assert "lago: the program libvirtd is not installed\nhint: apt-get install libvirt-daemon" in done.err
+    assert made.states() == {"vm0": "down"}
+
+
+def test_a_missing_driver_of_libvirt_is_named_before_anything_starts(made: Box) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can hide it")
+    name = "libvirt/connection-driver/libvirt_driver_network.so"
+    found = [*glob.glob(f"/usr/lib/*/{name}"), *glob.glob(f"/usr/lib*/{name}")]
+    if not found:
+        pytest.skip("it is elsewhere")
+    # A mount namespace in which its directory has all but it.
+    script = f"""
+        cd {os.path.dirname(found[0])} && mkdir "$0" && cp *.so "$0" && rm "$0/{os.path.basename(found[0])}" &&
+        mount --bind "$0" . && cd "$OLDPWD" && exec "$@"
+    """
+    made.wrap = ["unshare", "--mount", "--", "sh", "-c", script, str(made.place / "drivers")]
+    try:
+        done = made.lago("start", code=2)
+    finally:
+        made.wrap = ()
+    hint = "hint: apt-get install libvirt-daemon-driver-network\n"
+    assert f"lago: libvirt's driver for networks is not installed\n{hint}" in done.err
     assert made.states() == {"vm0": "down"}
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import sys
@@ -65,6 +66,17 @@ def require() -> None:
     found = tun()
     if found.status == "fail":
         raise HostError(f"no network interfaces for guests, {found.name}: {found.found}", hint=found.remedy)
+
+
+def require_libvirt() -> None:
+    """Refuse to go on where libvirtd lacks what makes machines and networks; takes a millisecond.
+
+    Raises:
+        HostError: says what, and the remedy.
+    """
+    found = libvirt_drivers()
+    if found.status == "fail":
+        raise HostError(found.found, hint=found.remedy)
 
 
 def _try_namespaces() -> None:
@@ -206,6 +218,25 @@ def tun() -> Check:
     return Check(name, "ok", "it can be opened")
 
 
+def libvirt_drivers() -> Check:
+    """Whether libvirtd has the parts that private hypervisors need, which may be packages of their own."""
+    name, libvirtd = "libvirt drivers", which("libvirtd")
+    if libvirtd is None:
+        return Check(name, "fail", "the program libvirtd is not installed", package_hint("libvirtd"))
+    prefix = glob.escape(os.path.dirname(os.path.dirname(os.path.realpath(libvirtd))))
+    places = [path for lib in ("lib*", "lib/*") for path in glob.glob(f"{prefix}/{lib}/libvirt/connection-driver")]
+    if not places:
+        return Check(name, "warn", f"can't tell: none are where those of {libvirtd} belong")
+    files = {file for place in places for file in os.listdir(place)}
+    missing = [driver for driver in _DRIVERS if f"libvirt_driver_{driver}.so" not in files]
+    if missing:
+        packages = " ".join(f"libvirt-daemon-driver-{driver}" for driver in missing)
+        found = f"libvirt's driver for {' and '.join(_DRIVERS[driver] for driver in missing)} is not installed"
+        return Check(name, "fail", found, f"apt-get install {packages}")
+    return Check(name, "ok", ", ".join(_DRIVERS))
+
+
+_DRIVERS: Final = {"qemu": "machines", "network": "networks"}
 _IDS: Final = 65536
 _FIRST_ID: Final = 100000
 """Where useradd(8) begins to give them out."""

@@ -24,10 +24,10 @@ from typing import Any, Final
 
 from .. import config, trust
 from .._locks import holders, lock_file, locked_text
-from ..errors import HostError, HypervisorError
+from ..errors import HypervisorError
 from ..log import LOG
 from ..paths import Paths, check_place
-from ..utils import Closing, json_text, package_hint, write_atomically
+from ..utils import Closing, json_text, write_atomically
 from . import checks, egress, rundir, wire
 
 _START_TIMEOUT: Final = 90
@@ -137,6 +137,7 @@ class Private:
             "egress": egress.argv(),
             "nameservers": list(nameservers),
         }
+        checks.require_libvirt()
         if os.geteuid() != 0:
             checks.require()
         self._launch(settings, log_path, lock)
@@ -185,8 +186,6 @@ class Private:
         with open(log_path, "rb") as log:
             log.seek(began)
             said = log.read().decode(errors="replace")
-        if checks.which("libvirtd") is None:
-            return HostError("the program libvirtd is not installed", hint=package_hint("libvirtd"))
         if said.startswith(("unshare:", "newuidmap:", "newgidmap:")):
             return checks.explain_namespaces(said)
         if answer.get("refused"):
