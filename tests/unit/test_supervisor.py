@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lago.hypervisor import namespace, supervisor
+from lago.hypervisor import namespace
+from lago.hypervisor.way_out import WayOut
 
 
 def test_the_way_out_has_its_own_view_of_files_before_they_change(
@@ -21,8 +22,8 @@ def test_the_way_out_has_its_own_view_of_files_before_they_change(
         seen.touch()
 
     monkeypatch.setattr(namespace, "own_mounts", own_mounts)
-    child = supervisor._hold_back(["true"])
+    child = WayOut(["true"], str(tmp_path / "log"))
     assert seen.exists()
     # Nobody says that it may begin.
-    child.close()
+    child._ours.close()
     assert os.waitstatus_to_exitcode(os.wait()[1]) == 1

@@ -54,11 +54,12 @@ def prepared(mini: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[B
 
 
 @contextlib.contextmanager
-def _started(box: Box, **env: str) -> Iterator[None]:
+def _started(box: Box, **env: str) -> Iterator[str]:
+    """Gives what start says to people."""
     box.env.update(env)
-    box.lago("start")
+    said = box.lago("start").err
     try:
-        yield
+        yield said
     finally:
         box.lago("stop")
         for name in env:
@@ -75,9 +76,26 @@ def test_a_guest_fetches_from_the_hosts_loopback_only_where_allowed(prepared: Bo
         pytest.skip(f"{program} is not installed")
     with _started(prepared, LAGO_EGRESS=program, LAGO_EGRESS_HOST_LOOPBACK="1"):
         assert _fetch(prepared, port) == PAGE.decode()
-    with _started(prepared, LAGO_EGRESS=program):
+    with _started(prepared, LAGO_EGRESS=program) as said:
+        assert "WARNING: guests" not in said
         assert _fetch(prepared, port) == ""
         assert prepared.lago("nsexec", "--", "ip", "-4", "route", "show", "default").out != ""
+
+
+def test_a_way_out_that_ends_at_once_is_told_with_its_words(prepared: Box, tmp_path: Path) -> None:
+    program = tmp_path / "pasta"
+    program.write_text("#!/bin/sh\necho 'no such luck' >&2\necho 'today' >&2\nexit 1\n")
+    program.chmod(0o755)
+    env = {"LAGO_EGRESS": "pasta", "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    try:
+        done = prepared.lago("start", env=env)
+        assert "WARNING: guests can't reach the outside: pasta ended: no such luck; today (egress.log)\n" in done.err
+        assert prepared.shell("vm0", "hostname") == "vm0\n"
+        log = prepared.place / ".lago" / "default" / "logs" / "egress.log"
+        assert log.read_text().endswith("no such luck\ntoday\n")
+        assert "the way out of guests ended" in log.with_name("hypervisor.log").read_text()
+    finally:
+        prepared.lago("stop")
 
 
 def test_without_egress_there_is_no_way_out(prepared: Box, port: int) -> None:

@@ -13,15 +13,13 @@ from ..errors import HostError
 from ..utils import package_hint
 from .checks import which
 from .firewall import DEVICE
-from .wire import NETNS_FD
+from .wire import NETNS_FILE
 
 HOST_ADDRESS: Final = "100.64.77.2"
 """The host's loopback, where `egress_host_loopback` allows it."""
 
 NAMESERVER: Final = "100.64.77.3"
 """Asks the host's own name servers."""
-
-_NETNS: Final = f"/proc/self/fd/{NETNS_FD}"
 
 
 def argv() -> list[str] | None:
@@ -51,7 +49,7 @@ def _slirp4netns(host_loopback: bool) -> list[str]:
         *closed,
         "--cidr=100.64.77.0/24",
         "--netns-type=path",
-        _NETNS,
+        NETNS_FILE,
         DEVICE,
     ]
 
@@ -72,5 +70,5 @@ def _pasta(host_loopback: bool) -> list[str]:
         *addresses,
         *closed,
         *ports,
-        f"--netns={_NETNS}",
+        f"--netns={NETNS_FILE}",
     ]

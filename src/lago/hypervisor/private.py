@@ -135,6 +135,7 @@ class Private:
             "qemu_log_dir": qemu_log_dir,
             "tpm": tpm,
             "egress": egress.argv(),
+            "egress_log": self._paths.logs("egress.log"),
             "nameservers": list(nameservers),
         }
         checks.require_libvirt()
@@ -181,6 +182,8 @@ class Private:
         if "ok" not in answer:
             rundir.remove(self._run_dir, self._uuid)
             raise self._explain(answer, log_path, began)
+        if answer["no_way_out"]:
+            LOG.warning("guests can't reach the outside: %s (egress.log)", answer["no_way_out"])
 
     def _explain(self, answer: dict[str, Any], log_path: str, began: int) -> Exception:
         with open(log_path, "rb") as log:

@@ -20,6 +20,7 @@ from typing import Any, Final, NoReturn
 
 from . import firewall, namespace, wire
 from .reach import reach
+from .way_out import WayOut, become
 
 _SIGNALS: Final = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 _REFUSALS: Final = (errno.EPERM, errno.ENOSYS)
@@ -50,7 +51,7 @@ def main(settings: dict[str, Any], ready_fd: int, lock_fd: int) -> NoReturn:
     """Set everything up, say so on `ready_fd`, and serve until told to end; `lock_fd` is held as long as we live.
 
     Settings: `run_dir`, `cache_dir` (kept between runs), `qemu_log_dir`, `tpm` (directories `state`, `ca` and
-    `log`), `egress` (argv or none), `nameservers`.
+    `log`), `egress` (argv or none), `egress_log`, `nameservers`. What is said has `no_way_out`: why guests have none.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     # dnsmasq, which is nobody in here, reads what libvirtd writes, whatever the user keeps from others.
@@ -59,11 +60,12 @@ def main(settings: dict[str, Any], ready_fd: int, lock_fd: int) -> NoReturn:
     for fd in (ready_fd, lock_fd):
         os.set_inheritable(fd, False)
     try:
-        _set_up(settings)
+        way_out = _set_up(settings)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         listener.bind(os.path.join(settings["run_dir"], wire.SOCKET_NAME))
         listener.listen(64)
         libvirtd = _start_libvirtd()
+        told = {"ok": True, "no_way_out": way_out.failure() if way_out else ""}
     except Exception as error:
         import traceback
 
@@ -75,7 +77,7 @@ def main(settings: dict[str, Any], ready_fd: int, lock_fd: int) -> NoReturn:
     os.ftruncate(lock_fd, 0)
     os.pwrite(lock_fd, wire.READY, 0)
     try:
-        os.write(ready_fd, b'{"ok": true}')
+        os.write(ready_fd, json.dumps(told).encode())
     except BrokenPipeError:
         # Whoever started us is gone, and nobody would know of us.
         os._exit(1)
@@ -88,10 +90,12 @@ def main(settings: dict[str, Any], ready_fd: int, lock_fd: int) -> NoReturn:
             if pid == libvirtd:
                 print("libvirtd ended, and everything with it", file=sys.stderr, flush=True)
                 os._exit(1)
+            if way_out and pid == way_out.pid:
+                print("the way out of guests ended; what it said is in egress.log", file=sys.stderr, flush=True)
 
 
-def _set_up(settings: dict[str, Any]) -> None:
-    egress = _hold_back(settings["egress"]) if settings["egress"] else None
+def _set_up(settings: dict[str, Any]) -> WayOut | None:
+    way_out = WayOut(settings["egress"], settings["egress_log"]) if settings["egress"] else None
     namespace.new_network()
     namespace.own_run()
     for directory in ("/var/lib/libvirt", "/var/cache/libvirt", "/var/log/libvirt", "/etc/libvirt"):
@@ -115,40 +119,9 @@ def _set_up(settings: dict[str, Any]) -> None:
         namespace.bind(settings["tpm"]["log"], _TPM_LOG)
     namespace.add_users(("libvirt-qemu", "qemu"))
     namespace.replace_file("/etc/resolv.conf", "".join(f"nameserver {a}\n" for a in settings["nameservers"]))
-    if egress is not None:
-        egress.sendall(b"go")
-        egress.close()
-
-
-def _hold_back(argv: list[str]) -> socket.socket:
-    """A child that stays in the host's network, sees its files, and becomes `argv` when it is sent "go"."""
-    ours, theirs = socket.socketpair()
-    if os.fork() == 0:
-        ours.close()
-        # It resolves names for the guests as the host does.
-        namespace.own_mounts()
-        theirs.sendall(b"ready")
-        if theirs.recv(2) == b"go":
-            # Opened while we may: pasta gives up the right to look into /proc/1 first.
-            os.dup2(os.open("/proc/1/ns/net", os.O_RDONLY), wire.NETNS_FD)
-            _become(argv, os.environ)
-        os._exit(1)
-    theirs.close()
-    # Not before it has its own view may ours change.
-    ours.recv(5)
-    return ours
-
-
-def _become(argv: list[str], environment: os._Environ[str] | dict[str, str]) -> NoReturn:
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-    # Python ignores these two, and programs inherit what is ignored; pasta refuses to start then.
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_DFL)
-    try:
-        os.execvpe(argv[0], argv, environment)  # noqa: S606 - an argument list
-    except OSError as error:
-        print(f"{argv[0]}: {error.strerror}", file=sys.stderr, flush=True)
-    os._exit(127)
+    if way_out is not None:
+        way_out.go()
+    return way_out
 
 
 def _start_libvirtd() -> int:
@@ -164,7 +137,7 @@ def _start_libvirtd() -> int:
         pid = os.fork()
         if pid == 0:
             argv = ["libvirtd", "-f", "/etc/libvirt/libvirtd.conf", "-p", "/run/libvirt/libvirtd.pid"]
-            _become(argv, {**os.environ, "NOTIFY_SOCKET": _NOTIFY})
+            become(argv, {**os.environ, "NOTIFY_SOCKET": _NOTIFY})
         firewall.set_up()
         deadline = time.monotonic() + 60
         notified.settimeout(0.1)
