@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import threading
@@ -86,7 +87,7 @@ def save_apart(vm: VM, memory: str, state: str) -> None:
         memory: the file.
         state: another, for its description and what its devices hold.
     """
-    with _full_disk(vm), open(state, "wb") as file:
+    with _saving(vm), open(state, "wb") as file:
         text = vm.domain().XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_SECURE).encode()
         file.write(b"%d\n" % len(text) + text)
         file.flush()
@@ -109,18 +110,22 @@ def save_ahead(vms: Sequence[VM], memory: Mapping[str, str], directory: str) -> 
 
 
 def _save_memory(vm: VM, memory: str) -> None:
-    with _full_disk(vm):
+    with _saving(vm):
         ram.save(ram.files(vm), memory)
 
 
 @contextlib.contextmanager
-def _full_disk(vm: VM) -> Iterator[None]:
+def _saving(vm: VM) -> Iterator[None]:
     try:
         yield
     except (libvirt.libvirtError, HypervisorError, OSError) as error:
+        # Libvirt has nothing but the words.
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error)
         raise HypervisorError(
             f"{vm.name()} can't be saved: {error}",
-            hint="is the disk full? df, or lago snapshot --delete an old one",
+            hint="the disk is full: lago snapshot --delete an old one, or see df"
+            if full
+            else "lago snapshot --disk-only saves the disks alone",
         ) from error
 
 
@@ -147,7 +152,7 @@ def save(vm: VM, tops: Mapping[str, str], memory: str | None) -> None:
     flags = libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_REUSE_EXT | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_NO_METADATA
     if not memory:
         flags |= libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY | libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_ATOMIC
-    with _full_disk(vm):
+    with _saving(vm):
         vm.domain().snapshotCreateXML(ET.tostring(root, encoding="unicode"), flags)
 
 

@@ -1,7 +1,7 @@
 """What the devices of a machine hold, written by QEMU to a file and read back (QEMU's migration stream).
 
 With the capability `x-ignore-shared` the stream leaves memory out that is a file which others can map: that file is
-copied apart, by `ram`. Libvirt knows nothing of it, so this goes through QEMU's monitor. Files are handed over open,
+copied apart, by `ram`. Libvirt knows nothing of it, so this goes through QEMU's monitor. A pipe is handed over open,
 since QEMU runs in a sandbox where it may start no program.
 https://www.qemu.org/docs/master/devel/migration/main.html
 """
@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import libvirt
@@ -25,18 +28,16 @@ _CAPABILITY: Final = "x-ignore-shared"
 
 
 def write(domain: libvirt.virDomain, file: int) -> None:
-    """Write what the devices of a machine that stands still hold. Raises HypervisorError, libvirtError."""
+    """Write what the devices of a machine that stands still hold. Raises HypervisorError, OSError, libvirtError."""
     _ask(domain, "migrate-set-parameters", {"max-bandwidth": _NO_LIMIT})
-    with _without_memory(domain), _outcome(domain) as wait:
-        _give(domain, file)
+    with _without_memory(domain), _outcome(domain) as wait, _pipe(domain, file, writes=True):
         _ask(domain, "migrate", {"uri": f"fd:{_FD}"})
         wait()
 
 
 def read(domain: libvirt.virDomain, file: int) -> None:
-    """Bring it back in a machine that was started to wait for it. Raises HypervisorError, libvirtError."""
-    with _without_memory(domain), _outcome(domain) as wait:
-        _give(domain, file)
+    """Bring it back in a machine that was started to wait for it. Raises HypervisorError, OSError, libvirtError."""
+    with _without_memory(domain), _outcome(domain) as wait, _pipe(domain, file, writes=False):
         _ask(domain, "migrate-incoming", {"uri": f"fd:{_FD}"})
         wait()
 
@@ -58,8 +59,40 @@ def _ask(domain: libvirt.virDomain, command: str, arguments: dict[str, Any], fil
     return answer["return"]
 
 
-def _give(domain: libvirt.virDomain, file: int) -> None:
-    _ask(domain, "getfd", {"fdname": _FD}, [file])
+@contextlib.contextmanager
+def _pipe(domain: libvirt.virDomain, file: int, *, writes: bool) -> Iterator[None]:
+    """QEMU has one end of a pipe, whose other end is copied into a file or out of it meanwhile.
+
+    By `fd:` QEMU takes no file itself since 11.0, and by another name not before 8.2.
+    """
+    reader, writer = os.pipe()
+    ours, theirs = (reader, writer) if writes else (writer, reader)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        copied = pool.submit(_copy, ours, file, writes)
+        try:
+            try:
+                _ask(domain, "getfd", {"fdname": _FD}, [theirs])
+            finally:
+                os.close(theirs)
+            yield
+        except BaseException:
+            # It may not have come to use it.
+            with contextlib.suppress(HypervisorError, libvirt.libvirtError):
+                _ask(domain, "closefd", {"fdname": _FD})
+            # A file that can't be written is why, and not the pipe that broke then.
+            copied.result()
+            raise
+        copied.result()
+
+
+def _copy(pipe: int, file: int, writes: bool) -> None:
+    with (
+        contextlib.suppress(BrokenPipeError),
+        open(pipe, "rb" if writes else "wb") as ours,
+        open(file, "wb" if writes else "rb", closefd=False) as other,
+    ):
+        source, dest = (ours, other) if writes else (other, ours)
+        shutil.copyfileobj(source, dest)
 
 
 @contextlib.contextmanager
