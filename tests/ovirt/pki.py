@@ -11,7 +11,11 @@ _KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days
 def make(directory: Path, fqdn: str) -> None:
     """Make `ca.pem` and `server.pem`, the latter with its key, for a server of the name `fqdn`."""
     own, signed = directory / "own.pem", directory / "signed.pem"
-    _openssl("-keyout", own, "-out", directory / "ca.pem", "-subj", "/O=stand-in/CN=authority of tests")
+    _openssl(
+        *("-keyout", own, "-out", directory / "ca.pem", "-subj", "/O=stand-in/CN=authority of tests"),
+        # Python 3.13 and later want to be told (RFC 5280, 4.2.1.3).
+        *("-addext", "keyUsage=critical,keyCertSign,cRLSign"),
+    )
     # What only ends a chain says so, or the authority's own extensions are taken.
     _openssl(
         *("-CA", directory / "ca.pem", "-CAkey", own, "-keyout", directory / "server.pem", "-out", signed),

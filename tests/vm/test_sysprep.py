@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -94,4 +95,4 @@ def test_a_host_without_a_kernel_uses_that_of_the_template(mini: Path, monkeypat
     assert modules.name == env["SUPERMIN_KERNEL_VERSION"]
     assert list(modules.rglob("virtio_scsi.ko*"))
     kind = subprocess.run(["file", "-bL", env["SUPERMIN_KERNEL"]], capture_output=True, text=True, check=False)
-    assert kind.returncode or "boot executable bzImage" in kind.stdout
+    assert kind.returncode or re.search("boot executable,? bzImage", kind.stdout)
