@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import struct
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,6 +80,24 @@ def test_a_guest_fetches_from_the_hosts_loopback_only_where_allowed(prepared: Bo
     with _started(prepared, LAGO_EGRESS=program) as said:
         assert "WARNING: guests" not in said
         assert _fetch(prepared, port) == ""
+        assert prepared.lago("nsexec", "--", "ip", "-4", "route", "show", "default").out != ""
+
+
+@pytest.mark.parametrize("program", ["slirp4netns", "pasta"])
+def test_a_way_out_may_close_what_it_inherits(prepared: Box, tmp_path: Path, program: str) -> None:
+    real = shutil.which(program)
+    if real is None:
+        pytest.skip(f"{program} is not installed")
+    # As pasta does by itself since 2024.
+    closing = tmp_path / program
+    closing.write_text(
+        f"#!{sys.executable}\nimport os, signal, sys\nos.closerange(3, 1024)\n"
+        "for number in signal.SIGPIPE, signal.SIGXFSZ:\n    signal.signal(number, signal.SIG_DFL)\n"
+        f"os.execv({real!r}, sys.argv)\n"
+    )
+    closing.chmod(0o755)
+    with _started(prepared, LAGO_EGRESS=program, PATH=f"{tmp_path}:{os.environ['PATH']}") as said:
+        assert "WARNING: guests" not in said
         assert prepared.lago("nsexec", "--", "ip", "-4", "route", "show", "default").out != ""
 
 
