@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from .fields import At, quoted
+from .names import disk_devices
 
 Table = dict[str, Any]
 
@@ -25,6 +25,10 @@ OVA_DISK = {"name": "ova", "dev": "vda"}
 """The disk of an appliance, which comes before all others of its machine."""
 
 
+_MOST: Final = {"vd": (200, "disks"), "sd": (26, "CDs and disks called sdX")}
+"""How many there can be by bus: QEMU's machines have some 220 places for PCI devices, and libvirt 26 names for SCSI."""
+
+
 def check_disks(at: At, given: list[Table | None], *, ova: bool = False) -> list[Table]:
     """The disks with type, name, format and device filled in.
 
@@ -33,14 +37,17 @@ def check_disks(at: At, given: list[Table | None], *, ova: bool = False) -> list
     """
     disks = [(index, dict(disk)) for index, disk in enumerate(given) if disk]
     taken = {disk["dev"] for _, disk in disks} | ({OVA_DISK["dev"]} if ova else set())
-    free = {bus: (dev for dev in _devices(bus) if dev not in taken) for bus in ("vd", "sd")}
+    free = {bus: (dev for dev in disk_devices(bus) if dev not in taken) for bus in _MOST}
     for index, disk in disks:
         disk["type"] = _type(at[index], disk)
         disk["format"] = _format(at[index], disk)
-        disk["dev"] = disk["dev"] or next(free["sd" if disk["format"] == "iso" else "vd"], "none")
+        disk["dev"] = disk["dev"] or next(free["sd" if disk["format"] == "iso" else "vd"])
         if disk["dev"].startswith("hd") and disk["format"] != "iso":
             at[index]["dev"].fault(f"only an iso can be {disk['dev']}, write vd{disk['dev'][2:]}")
         disk["name"] = disk["name"] or (f"disk{index}" if index else "root")
+    for bus, (most, what) in _MOST.items():
+        for index in [index for index, disk in disks if disk["dev"].startswith(bus)][most : most + 1]:
+            at[index].fault(f"a machine has no room for more than {most} {what}, give the rest to another one")
     for key in ("name", "dev"):
         first: dict[str, int] = {}
         for index, disk in disks:
@@ -105,10 +112,3 @@ def _format(at: At, disk: Table) -> Any:
     if wanted or kind != "file":
         return wanted or "qcow2"
     return {"iso": "iso", "raw": "raw"}.get(str(disk["path"] or disk["url"]).rpartition(".")[2].lower(), "qcow2")
-
-
-def _devices(bus: str) -> Iterator[str]:
-    letters = "abcdefghijklmnopqrstuvwxyz"
-    yield from (f"{bus}{a}" for a in letters)
-    if bus == "vd":
-        yield from (f"vd{a}{b}" for a in letters for b in letters)

@@ -44,6 +44,29 @@ def test_faults_stand_in_the_order_of_the_file() -> None:
     assert [line.split(":")[1] for line in lines] == ["1", "3", "3", "4"]
 
 
+@pytest.mark.parametrize(
+    ("disks", "place", "says"),
+    [
+        (["{size: 1M}"] * 201, 200, "a machine has no room for more than 200 disks, give the rest to another one"),
+        (["{size: 1M}"] * 800, 200, "a machine has no room for more than 200 disks, give the rest to another one"),
+        (["{path: a.iso}"] * 27, 26, "more than 26 CDs and disks called sdX, give the rest to another one"),
+        (["{size: 1M, dev: sdb}", *["{path: a.iso}"] * 800], 26, "more than 26 CDs and disks called sdX"),
+    ],
+)
+def test_more_disks_than_a_machine_has_room_for_are_a_fault(disks: list[str], place: int, says: str) -> None:
+    with pytest.raises(InitFileError) as raised:
+        parsed(f"domains: {{vm0: {{disks: [{', '.join(disks)}]}}}}")
+    [fault] = raised.value.faults
+    assert f"domains.vm0.disks[{place}]: " in fault
+    assert says in fault
+
+
+def test_as_many_disks_as_a_machine_has_room_for_are_none() -> None:
+    disks = ["{size: 1M}"] * 200 + ["{path: a.iso}"] * 26
+    devs = [disk.dev for disk in parsed(f"domains: {{vm0: {{disks: [{', '.join(disks)}]}}}}").domains["vm0"].disks]
+    assert (devs[25:28], devs[199:201], devs[-1]) == (["vdz", "vdaa", "vdab"], ["vdgr", "sda"], "sdz")
+
+
 def test_defaults_of_a_machine_and_its_disks() -> None:
     env = parsed("{domains: {vm0: {disks: [{template_name: mini}, {size: 1k}, {size: 2M}]}}}".replace("1k", "1024K"))
     vm = env.domains["vm0"]

@@ -17,11 +17,11 @@ UUID = "0123456789abcdef0123456789abcdef"
 NETS = {"front": "0123-front", "back": "0123-back"}
 
 
-def disk(number: int, template: TemplateImage | None = None, format_: str = "qcow2") -> Disk:
+def disk(number: int, template: TemplateImage | None = None, format_: str = "qcow2", dev: str = "") -> Disk:
     return Disk(
         name=f"disk{number}",
         type="template" if template else "empty",
-        dev=f"vd{'abcdef'[number]}",
+        dev=dev or f"vd{'abcdef'[number]}",
         format=format_,  # type: ignore[arg-type]
         path=f"images/disk{number}",
         serial=str(number + 1),
@@ -122,6 +122,20 @@ def test_seeds_come_after_all_disks() -> None:
     root = ET.fromstring(domain_xml(domain((disk(0), disk(2))), seeds=("/a", "/b")))
     targets = {one.find("source").get("file"): one.find("target").get("dev") for one in root.iter("disk")}  # type: ignore[union-attr]
     assert targets == {"/prefix/images/disk0": "vda", "/prefix/images/disk2": "vdc", "/a": "vdb", "/b": "vdd"}
+
+
+def test_seeds_of_many_disks_go_on_behind_vdz() -> None:
+    disks = tuple(disk(0, dev=f"vd{letter}") for letter in "abcdefghijklmnopqrstuvwxyz")
+    root = ET.fromstring(domain_xml(domain(disks), seeds=("/a", "/b")))
+    assert [one.get("dev") for one in root.iterfind("devices/disk/target")][-3:] == ["vdz", "vdaa", "vdab"]
+
+
+def test_cds_find_names_beside_any_number_of_scsi_disks() -> None:
+    disks = tuple(disk(0, dev=f"{bus}{letter}") for bus in ("hd", "sd") for letter in "abcdefghijklmnopqrstuvwxyz")
+    root = ET.fromstring(domain_xml(domain(disks)))
+    names = [one.get("dev") for one in root.iterfind("devices/disk/target")]
+    assert len({*names}) == 52
+    assert names[:2] == ["sdaa", "sdab"]
 
 
 def test_an_object_has_one_uuid_for_ever() -> None:

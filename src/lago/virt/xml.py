@@ -5,8 +5,10 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import Final
 
+from ..names import disk_devices
 from ..topology import Disk, Domain, Net
 from .cpu import cpu_element
 
@@ -153,7 +155,7 @@ def _devices(
     targets = _targets(domain, ide=old_pc)
     for disk, path in zip(domain.disks, files.disks, strict=True):
         _add(_disk(devices, path, disk.format, *targets[disk.dev]), "serial", disk.serial)
-    free = (dev for letter in _LETTERS if (dev := f"vd{letter}") not in targets)
+    free = (dev for dev in disk_devices("vd") if dev not in targets)
     for path in files.seeds:
         _add(_disk(devices, path, "raw", next(free), "virtio"), "readonly")
     if any(bus == "scsi" for _, bus in targets.values()):
@@ -190,16 +192,15 @@ def _devices(
         _place(devices)
 
 
-_LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
-
-
 def _targets(domain: Domain, *, ide: bool) -> dict[str, tuple[str, str]]:
     """Device and bus of each disk, by the device that the init file names.
 
     The CD drive hdX is on IDE where there is one. Elsewhere it is on SATA, whose names libvirt shares with SCSI.
     """
     used = {disk.dev for disk in domain.disks}
-    free = (f"sd{letter}" for letter in reversed(_LETTERS) if f"sd{letter}" not in used)
+    names = disk_devices("sd")
+    one_letter = [*islice(names, 26)]
+    free = (dev for dev in chain(reversed(one_letter), names) if dev not in used)
 
     def target(disk: Disk) -> tuple[str, str]:
         if disk.dev.startswith("hd"):
