@@ -1,7 +1,6 @@
 """A service of two nodes, and what becomes of it when one of them dies.
 
-pip install lago pytest
-pytest
+Where Lago and pytest are installed: pytest
 """
 
 

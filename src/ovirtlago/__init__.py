@@ -25,7 +25,7 @@
 | `cli` | `lago ovirt` |
 
 It is built on Lago's public API only, as any plugin is. `ovirtsdk4` is needed for what talks to an engine and imported
-there, as is `createrepo_c` for what reads packages: `pip install lago[ovirt]`.
+there, as is `createrepo_c` for what reads packages: the extra `ovirt` of this distribution has both.
 """
 
 from __future__ import annotations

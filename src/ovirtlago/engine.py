@@ -65,7 +65,7 @@ class EngineVM(TestVM):
             from .login import log_in
         except ModuleNotFoundError as error:
             raise HostError(
-                f"the Python package {error.name} is not installed", hint="pip install lago[ovirt]"
+                f"the Python package {error.name} is not installed", hint="pip install ovirt-engine-sdk-python"
             ) from None
         unverified = self.insecure() if insecure is None else insecure
         with self._lock:

@@ -55,7 +55,7 @@ def createrepo() -> Any:
     try:
         import createrepo_c
     except ModuleNotFoundError:
-        raise HostError("the Python package createrepo_c is not installed", hint="pip install 'lago[ovirt]'") from None
+        raise HostError("the Python package createrepo_c is not installed", hint="pip install createrepo_c") from None
     return createrepo_c
 
 

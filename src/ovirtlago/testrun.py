@@ -59,7 +59,7 @@ def run_tests(prefix: OvirtPrefix, path: str, junitxml_file: str | None = None) 
         beside = os.listdir(directory) if os.path.isdir(directory) else []
         raise LagoError(f"there are no tests at {path}", hint=near(name, sorted(beside)))
     if find_spec("pytest") is None:
-        raise HostError("pytest is not installed", hint="pip install 'lago[ovirt]'")
+        raise HostError("pytest is not installed", hint="pip install pytest")
     report = report_path(prefix.paths.prefix(), path, junitxml_file)
     os.makedirs(os.path.dirname(report), exist_ok=True)
     # An old one must not be taken for what this run says.

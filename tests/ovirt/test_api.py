@@ -212,7 +212,7 @@ def test_without_the_sdk_the_remedy_is_named(engine: StandIn, monkeypatch: pytes
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(HostError, match="the Python package ovirtsdk4 is not installed") as caught:
         engine.vm.get_api()
-    assert caught.value.hint == "pip install lago[ovirt]"
+    assert caught.value.hint == "pip install ovirt-engine-sdk-python"
 
 
 def test_basic_authentication_works_as_on_an_engine(engine: StandIn) -> None:

@@ -41,6 +41,8 @@ SCHEMAS: dict[str, list[Path]] = {
     "gitlab-ci": [REPOSITORY / ".gitlab-ci.yml"],
 }
 PARSERS = {"lago": lambda: build_parser(None)[0], "tools/release": release.build_parser}
+ANOTHER = re.compile(r"lago(?![\w/.-])")
+"""A requirement that pip would look up by name, and find the project that had it before."""
 OF_THE_SYSTEM = {"apt-get", "chown", "find", "sendmail", "tee"}
 OURS = r"(?:(?:make|lago|tools/release) |\.(?:ci|venv/bin)/\w)"
 """What begins the commands that guides name."""
@@ -165,6 +167,32 @@ def test_variables_that_guides_name_are_read() -> None:
     named = set(re.findall(r"LAGO_TEST_\w+", REPOSITORY.joinpath("CONTRIBUTING.md").read_text()))
     assert named
     assert not {name for name in named if f'"{name}"' not in sources}
+
+
+def installed(text: str) -> Iterator[str]:
+    """What pip and its like are told to install, wherever a text names such a command."""
+    for rest in re.findall(r"\b(?:pipx?|uv)\b[^\n`\"]*?\b(?:install|add|run)\b([^\n`\"]*)", text):
+        yield from (word.strip("',()").rstrip(".") for word in rest.partition("#")[0].split())
+
+
+def proposals() -> Iterator[tuple[Path, str]]:
+    """What pages, scripts and messages of ours propose to install."""
+    places = (".ci", ".github", "bench", "changes", "docs", "examples", "packaging", "src", "tools")
+    files = [path for place in places for path in REPOSITORY.joinpath(place).rglob("*") if path.is_file()]
+    files += [path for path in REPOSITORY.iterdir() if path.is_file()]
+    for path in files:
+        if path.suffix not in (".pyc", ".svg", ".png") and "docs/api" not in str(path):
+            yield from ((path, word) for word in installed(path.read_text(errors="replace")))
+
+
+def test_nobody_is_told_to_install_another_project_of_our_name() -> None:
+    theirs = "`pip install 'lago[ovirt]'`, pip install -q lago==1 x\n\"uv pip install lago\", pipx install lago; true"
+    assert [word for word in installed(theirs) if ANOTHER.match(word)] == ["lago[ovirt]", "lago==1", "lago", "lago;"]
+    ours = "pip install '.[ovirt]' ./lago lago/ lago-env dist/lago-2.0.whl[ovirt] lago.whl"
+    assert not [word for word in installed(ours) if ANOTHER.match(word)]
+    found = list(proposals())
+    assert ".[ovirt]" in {word for _, word in found}
+    assert not [f"{path.relative_to(REPOSITORY)}: {word}" for path, word in found if ANOTHER.match(word)]
 
 
 @pytest.mark.programs
