@@ -27,6 +27,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from .printable import printable
+
 
 class LagoError(RuntimeError):
     """An error the user can mend.
@@ -55,12 +57,12 @@ class LagoError(RuntimeError):
         return self.what
 
     def render(self) -> str:
-        """The error as a person reads it: what, indented details, hint."""
+        """The error as a person reads it, harmless on a terminal: what, indented details, hint."""
         lines = [self.what]
         lines += [f"    {line}" for line in self.details.rstrip().splitlines()]
         if self.hint:
             lines.append(f"hint: {self.hint}")
-        return "\n".join(lines)
+        return printable("\n".join(lines))
 
 
 class ConfigError(LagoError):

@@ -22,6 +22,8 @@ import time
 from collections.abc import Iterator
 from typing import TextIO
 
+from .printable import printable
+
 _HANDLER = "lago-console"
 _MARKS = "@#*-~"
 FILE_FORMAT = "%(asctime)s::%(filename)s::%(funcName)s::%(lineno)s::%(name)s::%(levelname)s::%(message)s"
@@ -66,7 +68,7 @@ class _Console:
         if 0 <= self.logdepth <= depth:
             return
         with self.lock:
-            self.stream.write(f"{'  ' * depth}{_MARKS[depth % len(_MARKS)]} {text}\n")
+            self.stream.write(f"{'  ' * depth}{_MARKS[depth % len(_MARKS)]} {printable(text)}\n")
             self.stream.flush()
 
 
@@ -84,8 +86,13 @@ def setup_console(level: str = "info", logdepth: int = 3, stream: TextIO | None 
     handler.set_name(_HANDLER)
     # Tasks are shown by `task`; of the plain records a person sees warnings, or all when asking for debug.
     handler.setLevel(logging.DEBUG if level == "debug" else max(logging.WARNING, _level(level)))
-    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    handler.setFormatter(_ForTerminals("%(levelname)s: %(message)s"))
     LOG.addHandler(handler)
+
+
+class _ForTerminals(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 def _level(name: str) -> int:

@@ -52,6 +52,7 @@ LAYERS = """
     log paths ssh_option
     config
     constants errors
+    printable
 """
 RANK = {module: rank for rank, line in enumerate(LAYERS.strip().splitlines()) for module in line.split()}
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import LagoError
+from ..printable import printable
 from .environment import Verbs, the_prefix
 from .machine import add_host, the_machine
 from .outcome import Outcome
@@ -78,7 +79,10 @@ Show = Callable[[str, Sequence[str]], None]
 
 
 def _plain(*, several: bool) -> Show:
+    shown = printable if sys.stdout.isatty() else str
+
     def show(name: str, lines: Sequence[str]) -> None:
+        lines = [shown(line) for line in lines]
         sys.stdout.writelines(f"{name}: {line}\n" if several else f"{line}\n" for line in lines)
         sys.stdout.flush()
 

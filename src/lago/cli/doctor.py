@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, TextIO
 
+from . import output
 from .outcome import Outcome
 
 if TYPE_CHECKING:
@@ -31,15 +32,9 @@ def doctor(args: argparse.Namespace) -> Outcome:  # noqa: ARG001
 
 
 def _table(found: list[Check], stream: TextIO) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from rich.table import Column
 
     colour = {"ok": "green", "warn": "yellow", "fail": "bold red"}
-    table = Table(box=None, pad_edge=False)
-    for column in ("", "check", "found", "remedy"):
-        table.add_column(column, overflow="fold")
-    for check in found:
-        mark = Text(check.status, style=colour[check.status])
-        table.add_row(mark, Text(check.name), Text(check.found), Text(check.remedy))
-    Console(file=stream).print(table)
+    headers = [Column(header, overflow="fold") for header in ("", "check", "found", "remedy")]
+    rows = [(output.cell(one.status, colour[one.status]), one.name, one.found, one.remedy) for one in found]
+    output.console(stream).print(output.table(headers, rows))

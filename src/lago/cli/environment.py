@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 from ..constants import DEFAULT_INIT_FILE, DEFAULT_PREFIX, DEFAULT_WORKDIR
 from ..errors import PrefixError
 from .outcome import Outcome
+from . import output
 
 if TYPE_CHECKING:
     from ..prefix import Prefix
@@ -164,24 +165,21 @@ def _status(args: argparse.Namespace) -> Outcome:
 
 
 def _status_table(data: dict[str, Any], stream: TextIO) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     prefix = data["Prefix"]
-    console = Console(file=stream, highlight=False)
-    console.print(f"[bold]{prefix['Base directory']}[/]  uuid {prefix['UUID']}")
-    vms = Table("VM", "status", "addresses", "distro", box=None, pad_edge=False)
+    console = output.console(stream)
+    console.print(output.cell(prefix["Base directory"], "bold"), f" uuid {prefix['UUID']}")
+    vms = []
     for name, vm in prefix["VMs"].items():
-        colour = "green" if vm["status"] == "running" else "yellow"
+        status = output.cell(vm["status"], "green" if vm["status"] == "running" else "yellow")
         addresses = ", ".join(f"{nic['network']} {nic['ip']}" for nic in vm["NICs"].values())
-        vms.add_row(name, f"[{colour}]{vm['status']}[/]", addresses, vm["distro"] or "")
-    nets = Table("net", "status", "gateway", "", box=None, pad_edge=False)
+        vms.append((name, status, addresses, vm["distro"] or ""))
+    nets = []
     for name, net in prefix["Networks"].items():
-        colour = "green" if net["status"] == "up" else "yellow"
-        nets.add_row(name, f"[{colour}]{net['status']}[/]", net["gateway"], "management" if net["management"] else "")
-    for table in (vms, nets):
+        status = output.cell(net["status"], "green" if net["status"] == "up" else "yellow")
+        nets.append((name, status, net["gateway"] or "", "management" if net["management"] else ""))
+    for headers, rows in ((("VM", "status", "addresses", "distro"), vms), (("net", "status", "gateway", ""), nets)):
         console.print()
-        console.print(table)
+        console.print(output.table(headers, rows))
 
 
 def _list(args: argparse.Namespace) -> list[str]:

@@ -1,18 +1,22 @@
-"""The output formats: `default`, `flat`, `json` and `yaml`, as earlier releases shaped them."""
+"""The output formats `default`, `flat`, `json` and `yaml`, as earlier releases shaped them; and tables for people."""
 
 from __future__ import annotations
 
 import json
-import os
-import shlex
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, TextIO
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from .. import plugins
-from ..errors import ConfigError, LagoError
+from ..errors import ConfigError
 from ..plugins.output import OutFormatPlugin
+from ..printable import printable
 from ..utils import near
 from .outcome import Outcome
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Column, Table
+    from rich.text import Text
 
 _INDENT: Final = " " * 4
 
@@ -128,13 +132,6 @@ def formatter(name: str) -> OutFormatPlugin:
     raise ConfigError(f"there is no output format {name}", hint=near(name, FORMATS))
 
 
-def check_place(path: str) -> None:
-    """Raise LagoError if a file can't be written because its directory is not there."""
-    directory = os.path.dirname(os.path.abspath(path))
-    if not os.path.isdir(directory):
-        raise LagoError(f"there is no directory {directory}", hint=f"mkdir -p {shlex.quote(directory)}")
-
-
 def show(outcome: Outcome, format_: str, stream: TextIO) -> None:
     """Print what a verb returned."""
     if outcome.data is None:
@@ -142,5 +139,29 @@ def show(outcome: Outcome, format_: str, stream: TextIO) -> None:
     if format_ == "default" and outcome.show is not None and stream.isatty():
         outcome.show(stream)
     elif text := formatter(format_).format(outcome.data):
-        print(text, file=stream)
+        print(printable(text) if stream.isatty() else text, file=stream)
     stream.flush()
+
+
+def console(stream: TextIO) -> Console:
+    """A console of rich that prints text as it is: names and descriptions of others may look like its markup."""
+    from rich.console import Console
+
+    return Console(file=stream, highlight=False, markup=False, emoji=False)
+
+
+def cell(text: str, style: str = "") -> Text:
+    """Text for a console, in a style of rich; control characters are shown and not obeyed."""
+    from rich.text import Text
+
+    return Text(printable(text), style=style)
+
+
+def table(headers: Sequence[str | Column], rows: Iterable[Sequence[str | Text]], **options: Any) -> Table:
+    """A table for a console, of text and of what `cell` made; options as for those of rich."""
+    from rich.table import Table
+
+    made = Table(*headers, box=None, pad_edge=False, **options)
+    for row in rows:
+        made.add_row(*(cell(one) if isinstance(one, str) else one for one in row))
+    return made

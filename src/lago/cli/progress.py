@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from .. import log
+from ..printable import printable
+from . import output
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -34,22 +36,25 @@ def counted(name: str, stream: TextIO) -> Iterator[Callable[[int], object]]:
         with log.task(name):
             yield lambda _number: None
         return
-    from rich.console import Console
     from rich.progress import DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TransferSpeedColumn
 
-    columns = (TextColumn("{task.description}"), DownloadColumn(), TransferSpeedColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(file=stream)) as progress, log.quiet_console(), log.task(name):
-        bar = progress.add_task(name, total=None)
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=output.console(stream)) as progress, log.quiet_console(), log.task(name):
+        bar = progress.add_task(printable(name), total=None)
         yield lambda number: progress.advance(bar, number)
 
 
 @contextlib.contextmanager
 def _live(names: Sequence[str], stream: TextIO) -> Iterator[Callable[[str, str], None]]:
-    from rich.console import Console
     from rich.live import Live
 
     board = _Board(names)
-    with Live(console=Console(file=stream), get_renderable=board.table, refresh_per_second=8), log.quiet_console():
+    with Live(console=output.console(stream), get_renderable=board.table, refresh_per_second=8), log.quiet_console():
         yield board.report
 
 
@@ -65,12 +70,10 @@ class _Board:
             self._phases[name] = (phase, final)
 
     def table(self) -> Table:
-        from rich.table import Table
-
-        table = Table(box=None, show_header=False, pad_edge=False)
         now = time.monotonic() - self._began
         with self._lock:
-            for name, (phase, final) in self._phases.items():
-                colour = _COLOURS.get(phase, "yellow")
-                table.add_row(name, f"[{colour}]{phase}[/]", f"{now if final is None else final:6.1f} s")
-        return table
+            rows = [
+                (name, output.cell(phase, _COLOURS.get(phase, "yellow")), f"{now if final is None else final:6.1f} s")
+                for name, (phase, final) in self._phases.items()
+            ]
+        return output.table((), rows, show_header=False)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from ..errors import TemplateError
 from ..utils import near
+from . import output
 from .outcome import Outcome
 
 if TYPE_CHECKING:
@@ -107,13 +108,11 @@ def _row(identity: str, stored: bool, size: int, users: list[str]) -> dict[str, 
 
 
 def _table(listed: Mapping[str, Mapping[str, Any]], stream: TextIO) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("image", "MiB", "used by", box=None, pad_edge=False)
-    for identity, row in sorted(listed.items()):
-        table.add_row(identity, f"{row['size'] >> 20}" if row["in store"] else "", "\n".join(row["users"]))
-    Console(file=stream, highlight=False).print(table)
+    rows = [
+        (identity, f"{row['size'] >> 20}" if row["in store"] else "", "\n".join(row["users"]))
+        for identity, row in sorted(listed.items())
+    ]
+    output.console(stream).print(output.table(("image", "MiB", "used by"), rows))
 
 
 def _info(args: argparse.Namespace) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, TextIO
 
+from . import output
 from .environment import Verbs, Wanted, add_init_options, wanted_prefix
 from .outcome import Outcome
 
@@ -98,10 +99,5 @@ def _shown(found: list[Warm]) -> Outcome:
 
 
 def _table(data: list[dict[str, Any]], stream: TextIO) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("key", "used", "MiB", box=None, pad_edge=False)
-    for one in data:
-        table.add_row(one["key"], one["used"].replace("T", " "), f"{one['bytes on disk'] >> 20}")
-    Console(file=stream, highlight=False).print(table)
+    rows = [(one["key"], one["used"].replace("T", " "), f"{one['bytes on disk'] >> 20}") for one in data]
+    output.console(stream).print(output.table(("key", "used", "MiB"), rows))
