@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from lago.prefix import Prefix
+from lago.snapshots.book import Book, Snapshot
+
 from .conftest import make_prefix
 
 pytestmark = pytest.mark.programs
@@ -16,10 +19,14 @@ pytestmark = pytest.mark.programs
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    """A directory with a workdir."""
+    """A directory with a workdir, whose current prefix has snapshots."""
     for name in ("default", "other"):
         make_prefix(tmp_path / ".lago" / name)
     tmp_path.joinpath(".lago", "current").symlink_to("default")
+    paths = Prefix(str(tmp_path / ".lago" / "default")).paths
+    book = Book.load(paths)
+    book.snapshots = {name: Snapshot(name=name, created=1.5, parent=None, vms={}) for name in ("clean", "clear")}
+    book.save(paths)
     return tmp_path
 
 
@@ -56,6 +63,13 @@ def offered(line: str, directory: Path) -> set[str]:
         ("lago set-current ", {"default", "other"}),
         ("lago -P o", {"other"}),
         ("lago template build m", {"mini"}),
+        ("lago snapshot ", {"list", "tree", "delete"}),
+        ("lago snapshot d", {"delete"}),
+        ("lago snapshot delete ", {"clean", "clear"}),
+        ("lago snapshot new ", set()),
+        ("lago snapshot --delete cle", {"clean", "clear"}),
+        ("lago revert ", {"clean", "clear"}),
+        ("lago fork copy --from clea", {"clean", "clear"}),
     ],
 )
 def test_words_are_completed(directory: Path, line: str, words: set[str]) -> None:

@@ -94,6 +94,8 @@ def test_the_tables_of_verbs_have_text_as_it_is(tmp_path: Path, monkeypatch: pyt
     book.save(prefix.paths)
     for verb, shown in (
         ("status", [prefix.paths.prefix(), "[/red]x"]),
+        ("snapshot list", [f"[/b]{SHOWN}"]),
+        ("snapshot tree", [f"[/b]{SHOWN}"]),
     ):
         terminal = Terminal()
         monkeypatch.setattr("sys.stdout", terminal)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from lago import disks as lago_disks
+from lago.constants import SNAPSHOT_VERBS
 from lago.errors import LagoError, PrefixError
 from lago.prefix import Prefix
 from lago.snapshots import disks
@@ -183,6 +184,15 @@ def test_ten_snapshots_of_a_tree_are_gone_back_to_a_hundred_times_in_any_order(p
 
 
 @pytest.mark.programs
+@pytest.mark.parametrize("word", SNAPSHOT_VERBS)
+def test_no_snapshot_is_called_as_what_is_done_with_snapshots(prefix: Prefix, word: str) -> None:
+    with pytest.raises(LagoError, match=f"{word} can't be the name of a snapshot") as raised:
+        prefix.create_snapshots(word)
+    assert raised.value.hint == "choose another name"
+    assert prefix.snapshots() == {}
+
+
+@pytest.mark.programs
 def test_a_prefix_with_snapshots_may_be_moved(prefix: Prefix, tmp_path: Path) -> None:
     machine = Machine(prefix)
     machine.write("vm0", "disk1", 0, 7)
@@ -220,6 +230,19 @@ class TestVerbs:
             (["snapshot", "a/b"], "'a/b' can't be the name of a snapshot"),
             (["snapshot", "one"], "there is a snapshot one already\nhint: choose another name, or --replace it"),
             (["snapshot", "--delete", "on"], "there is no snapshot on\nhint: did you mean one?"),
+            (
+                ["snapshot", "list", "--description", "x"],
+                "list can't be the name of a snapshot, `lago snap",
+            ),
+            (["snapshot", "tree", "--replace"], "tree can't be the name of a snapshot"),
+            (["snapshot", "delete"], "snapshot delete needs the name of a snapshot\nhint: there are: one"),
+            (["snapshot", "delete", "on"], "there is no snapshot on\nhint: did you mean one?"),
+            (["snapshot", "delete", "--compress", "one"], "lago snapshot does not take one"),
+            (["snapshot", "list", "one"], "lago snapshot list does not take one"),
+            (["snapshot", "create", "new"], "does not take new\n"),
+            (["snapshot", "create", "new"], "\nhint: lago snapshot new\n"),
+            (["snapshot", "rm", "one"], "\nhint: lago snapshot delete one\n"),
+            (["snapshot", "restore", "one"], "\nhint: lago revert one\n"),
             (["revert", "two"], "there is no snapshot two\nhint: there are: one"),
             (["fork", "new", "--from", "two"], "there is no snapshot two"),
             (["fork", "default"], "default exists already"),
@@ -234,7 +257,40 @@ class TestVerbs:
         _, err = lago.both(*words, code=2)
         assert f"{says}" in err
         assert sorted(os.listdir(prefix.paths.images())) == before
+        assert list(prefix.snapshots()) == ["one"]
         assert os.listdir(Path(prefix.paths.prefix()).parent) in (["current", "default"], ["default", "current"])
+
+    def test_list_tree_and_delete_are_about_the_snapshots_that_there_are(self, lago: Lago, prefix: Prefix) -> None:
+        lago("snapshot", "one")
+        lago("snapshot", "two", "--description", "later")
+        for word in ("list", "tree"):
+            assert lago("snapshot", word) == lago("snapshot", f"--{word}") != ""
+        assert lago("-f", "json", "snapshot", "list") == lago("-f", "json", "snapshot", "-l")
+        lago("snapshot", "delete", "one")
+        lago("snapshot", "--delete", "two")
+        assert prefix.snapshots() == {}
+
+    def test_defaults_of_the_configuration_for_new_snapshots_do_not_stand_in_their_way(
+        self, lago: Lago, prefix: Prefix, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("LAGO__SNAPSHOT__DISK_ONLY", "yes")
+        lago("snapshot", "one")
+        assert list(prefix.snapshots()) == ["one"]
+        assert lago("snapshot", "list") == lago("snapshot", "--list") != ""
+
+    @pytest.mark.parametrize("word", SNAPSHOT_VERBS)
+    def test_a_snapshot_that_is_called_so_from_before_is_gone_back_to_and_deleted(
+        self, lago: Lago, prefix: Prefix, word: str
+    ) -> None:
+        lago("snapshot", "one")
+        book = Path(prefix.paths.virt("snapshots"))
+        book.write_text(book.read_text().replace('"one"', f'"{word}"'))
+        assert list(prefix.snapshots()) == [word]
+        lago("revert", word)
+        lago("fork", "copy", "--from", word)
+        lago("snapshot", "delete", word)
+        assert prefix.snapshots() == {}
+        lago("-P", "copy", "snapshot", "--delete", word)
 
     def test_a_snapshot_takes_the_place_of_another(self, lago: Lago, prefix: Prefix) -> None:
         lago("snapshot", "one")

@@ -1,4 +1,4 @@
-"""Completion of words in a shell, by argcomplete: verbs and options, and names of prefixes, machines and templates."""
+"""Completion of words in a shell, by argcomplete: verbs and options, and names of what there is."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ import argparse
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from .. import config
+from ..constants import SNAPSHOT_VERBS
 from ..errors import LagoError
+
+if TYPE_CHECKING:
+    from ..prefix import Prefix
 
 
 def complete() -> None:
@@ -49,14 +53,35 @@ def _setting(args: argparse.Namespace, name: str) -> Any:
 
 def machines(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
     """Names of the environment's machines."""
+    with _quietly():
+        return list(_prefix(parsed_args).topology.domains)
+    return []
+
+
+def snapshots(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+    """Names of the environment's snapshots."""
+    with _quietly():
+        return list(_prefix(parsed_args).snapshots())
+    return []
+
+
+def doomed_snapshots(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+    """Names of the environment's snapshots, behind the word `delete`."""
+    return snapshots(parsed_args) if parsed_args.new_snapshot == "delete" else []
+
+
+def snapshot_verbs(**_: Any) -> list[str]:
+    """What can be said in place of the name of a new snapshot."""
+    return [*SNAPSHOT_VERBS]
+
+
+def _prefix(parsed_args: argparse.Namespace) -> Prefix:
     from ..workdir import find_prefix
 
-    with _quietly():
-        prefix_path, workdir_path, name = (
-            _setting(parsed_args, key) for key in ("prefix_path", "workdir_path", "prefix_name")
-        )
-        return list(find_prefix(prefix_path, workdir_path, name).topology.domains)
-    return []
+    prefix_path, workdir_path, name = (
+        _setting(parsed_args, key) for key in ("prefix_path", "workdir_path", "prefix_name")
+    )
+    return find_prefix(prefix_path, workdir_path, name)
 
 
 def prefixes(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
@@ -83,5 +108,10 @@ _COMPLETERS: Final[dict[str, Callable[..., list[str]]]] = {
     "prefix_name": prefixes,
     "current_name": prefixes,
     "name": templates,
+    "new_snapshot": snapshot_verbs,
+    "old_snapshot": doomed_snapshots,
+    "snapshot_name": snapshots,
+    "delete": snapshots,
+    "from_snapshot": snapshots,
 }
 """What completes an argument, by the name it has in the parsed command line."""

@@ -5,9 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from typing import TYPE_CHECKING, Any, TextIO
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
+from ..constants import SNAPSHOT_VERBS
 from ..errors import LagoError
+from ..printable import printable
+from ..utils import near
+from . import output
 from .environment import Verbs, the_prefix
 from .outcome import Outcome
 
@@ -16,23 +21,33 @@ if TYPE_CHECKING:
     from ..snapshots.book import Snapshot
 
 
+_OF_NEW_ONES: Final = ("disk_only", "description", "compress", "replace")
+"""The options that only a new snapshot has."""
+
+
 def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
     """Add the verbs to the command line."""
     snapshot = verbs.add_parser(
         "snapshot",
         help="hold the state of all machines at one instant",
-        description="Machines that run stand still for a moment, their memory and disks are saved, and they go on.",
+        usage="lago snapshot [--disk-only] [--description TEXT] [--compress] [--replace] NAME\n"
+        "       lago snapshot list | tree | delete NAME",
+        description="Machines that run stand still for a moment, their memory and disks are saved, and they go on. "
+        "With one of the words list, tree and delete it is about the snapshots that there are.",
     )
-    snapshot.add_argument("snapshot_name", nargs="?", metavar="NAME", help="of the new snapshot")
+    snapshot.add_argument(
+        "new_snapshot", nargs="?", metavar="NAME", help="of the new snapshot; or list, tree, or delete and a NAME"
+    )
+    snapshot.add_argument("old_snapshot", nargs="?", help=argparse.SUPPRESS)
     do = snapshot.add_mutually_exclusive_group()
-    do.add_argument("-l", "--list", action="store_true", help="list the snapshots")
-    do.add_argument("--tree", action="store_true", help="show which snapshot came from which")
-    do.add_argument("--delete", metavar="NAME", help="remove a snapshot")
+    do.add_argument("-l", "--list", action="store_true", help="list the snapshots, as the word list does")
+    do.add_argument("--tree", action="store_true", help="show which snapshot came from which, as the word tree does")
+    do.add_argument("--delete", metavar="NAME", help="remove a snapshot, as the word delete does")
     snapshot.add_argument("--disk-only", action="store_true", help="leave out memory; a revert then stops machines")
     snapshot.add_argument("--description", default="", metavar="TEXT", help="a note for people")
     snapshot.add_argument("--compress", action="store_true", help="pack memory: a third of the space, a slower revert")
     snapshot.add_argument("--replace", action="store_true", help="take the place of a snapshot of the same name")
-    snapshot.set_defaults(run=_snapshot)
+    snapshot.set_defaults(run=partial(_snapshot, snapshot))
     revert = verbs.add_parser("revert", help="go back to a snapshot, with machines running if they did")
     revert.add_argument("snapshot_name", metavar="NAME", help="of the snapshot")
     revert.set_defaults(run=_revert)
@@ -47,20 +62,30 @@ def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
     fork.set_defaults(run=_fork)
 
 
-def _snapshot(args: argparse.Namespace) -> Any:
+_MEANT: Final = {
+    **dict.fromkeys(("create", "new", "save", "take"), "lago snapshot {}"),
+    **dict.fromkeys(("remove", "rm"), "lago snapshot delete {}"),
+    **dict.fromkeys(("apply", "restore", "revert"), "lago revert {}"),
+}
+"""What those mean who have other words for it, by the word before a name."""
+
+
+def _snapshot(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Any:
+    do, name = _asked(parser, args)
     prefix = the_prefix(args)
-    if args.list:
-        data = _by_machine(prefix)
-        return Outcome(data, show=lambda stream: _table(prefix, stream))
-    if args.tree:
-        return Outcome(_tree(prefix), show=lambda stream: print(_drawn(prefix), end="", file=stream))
-    if args.delete:
-        prefix.delete_snapshot(args.delete)
+    if do == "list":
+        return Outcome(_by_machine(prefix), show=lambda stream: _table(prefix, stream))
+    if do == "tree":
+        return Outcome(_tree(prefix), show=lambda stream: print(printable(_drawn(prefix)), end="", file=stream))
+    if do == "delete":
+        if not name:
+            raise LagoError("snapshot delete needs the name of a snapshot", hint=near("", prefix.snapshots()))
+        prefix.delete_snapshot(name)
         return None
-    if not args.snapshot_name:
-        raise LagoError("snapshot needs a name", hint="lago snapshot NAME, or lago snapshot --list")
+    if not name:
+        raise LagoError("snapshot needs a name", hint="lago snapshot NAME, or lago snapshot list")
     taken = prefix.create_snapshots(
-        args.snapshot_name,
+        name,
         disk_only=args.disk_only,
         description=args.description,
         replace=args.replace,
@@ -68,6 +93,24 @@ def _snapshot(args: argparse.Namespace) -> Any:
     )
     said = f"{taken.name}: machines stood still for {taken.pause} s"
     return Outcome({"name": taken.name, "pause": taken.pause}, show=lambda stream: print(said, file=stream))
+
+
+def _asked(parser: argparse.ArgumentParser, args: argparse.Namespace) -> tuple[str, str | None]:
+    """What is to be done, `take` or one of SNAPSHOT_VERBS, and the name that goes with it. Raises LagoError."""
+    first, second = args.new_snapshot, args.old_snapshot
+    if second is not None and first != "delete":
+        hint = _MEANT.get(first, f"{parser.prog} --help").format(second)
+        raise LagoError(f"{parser.prog} {first} does not take {second}", details=parser.format_usage(), hint=hint)
+    if args.list or args.tree or args.delete is not None:
+        return "list" if args.list else "tree" if args.tree else "delete", args.delete
+    if first not in SNAPSHOT_VERBS:
+        return "take", first
+    if not all(getattr(args, name) == parser.get_default(name) for name in _OF_NEW_ONES):
+        raise LagoError(
+            f"{first} can't be the name of a snapshot, `{parser.prog} {first}` means something else",
+            hint="choose another name",
+        )
+    return first, second
 
 
 def _by_machine(prefix: Prefix) -> dict[str, Any]:
@@ -96,14 +139,11 @@ def _tree(prefix: Prefix) -> dict[str, Any]:
 
 
 def _table(prefix: Prefix, stream: TextIO) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("snapshot", "taken", "memory", "MiB", "from", "", box=None, pad_edge=False)
+    rows = []
     for name, one in _tree(prefix).items():
         memory, mib = "yes" if one["memory"] else "no", f"{one['bytes on disk'] >> 20}"
-        table.add_row(name, one["created"].replace("T", " "), memory, mib, one["parent"] or "", one["description"])
-    Console(file=stream, highlight=False).print(table)
+        rows.append((name, one["created"].replace("T", " "), memory, mib, one["parent"] or "", one["description"]))
+    output.console(stream).print(output.table(("snapshot", "taken", "memory", "MiB", "from", ""), rows))
 
 
 def _drawn(prefix: Prefix) -> str:

@@ -86,7 +86,7 @@ def _check(env: VirtEnv, snapshot: Snapshot) -> None:
     if missing:
         raise LagoError(
             f"files of the snapshot {snapshot.name} are missing: {', '.join(missing)}",
-            hint=f"restore them, or lago snapshot --delete {snapshot.name}",
+            hint=f"restore them, or lago snapshot delete {snapshot.name}",
         )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from ..constants import SNAPSHOT_VERBS
 from ..errors import LagoError
 from ..log import LOG, task
 from ..utils import in_parallel, sync
@@ -55,6 +56,11 @@ def take(
     paths, book = env.paths, Book.load(env.paths)
     if not _NAME.fullmatch(name):
         raise LagoError(f"{name!r} can't be the name of a snapshot", hint="use letters, digits, and . _ + - inside")
+    if name in SNAPSHOT_VERBS:
+        raise LagoError(
+            f"{name} can't be the name of a snapshot, `lago snapshot {name}` means something else",
+            hint="choose another name",
+        )
     if name in book.snapshots and not replace:
         raise LagoError(f"there is a snapshot {name} already", hint="choose another name, or --replace it")
     running = [vm for vm in vms if vm.alive()]

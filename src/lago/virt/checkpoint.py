@@ -123,7 +123,7 @@ def _saving(vm: VM) -> Iterator[None]:
         full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error)
         raise HypervisorError(
             f"{vm.name()} can't be saved: {error}",
-            hint="the disk is full: lago snapshot --delete an old one, or see df"
+            hint="the disk is full: lago snapshot delete an old one, or see df"
             if full
             else "lago snapshot --disk-only saves the disks alone",
         ) from error

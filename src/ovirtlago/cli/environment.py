@@ -32,7 +32,7 @@ def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
     stop.set_defaults(do=_stop)
     verbs.add_parser("status", help="tell what there is and how it is").set_defaults(do=_status)
     snapshot = verbs.add_parser("snapshot", help="hold everything fast while it is at rest")
-    snapshot.add_argument("snapshot_name", metavar="NAME", help="of the new snapshot")
+    snapshot.add_argument("new_name", metavar="NAME", help="of the new snapshot")
     snapshot.add_argument("--no-restore", action="store_true", help="leave everything at rest afterwards")
     snapshot.set_defaults(do=_snapshot)
     revert = verbs.add_parser("revert", help="go back to a snapshot and wake everything")
@@ -90,7 +90,7 @@ def _status(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _snapshot(args: argparse.Namespace) -> dict[str, Any]:
-    taken = the_prefix(args).create_snapshots(args.snapshot_name, restore=not args.no_restore)
+    taken = the_prefix(args).create_snapshots(args.new_name, restore=not args.no_restore)
     return {"name": taken.name, "pause": taken.pause}
 
 
