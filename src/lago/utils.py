@@ -44,6 +44,7 @@ __all__ = [
     "sync",
     "synced_together",
     "write_atomically",
+    "write_out",
 ]
 
 T = TypeVar("T")
@@ -188,6 +189,15 @@ def write_atomically(path: str, data: str | bytes, mode: int = 0o644) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
+
+
+def write_out(path: str, data: str | bytes) -> None:
+    """Write a file that a person named, as `write_atomically` does, but into a device or a pipe, which stays one."""
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        with open(path, "wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+    else:
+        write_atomically(path, data)
 
 
 def json_text(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shlex
@@ -209,6 +210,25 @@ def test_shell_needs_a_machine_that_is_there_and_runs(prefix: Path, capsys: Capt
     assert capsys.readouterr().err == "lago: vm0 is not running, it is down\nhint: lago start vm0\n"
 
 
+def test_the_end_of_a_name_is_enough_if_no_other_ends_so(prefix: Path, capsys: Captured) -> None:
+    paths = Paths(str(prefix))
+    one = state.load(paths)
+    names = ("web", "db", "node1", "db-node1")
+    vms = {name: dataclasses.replace(one.domains["vm0"], name=name) for name in names}
+    state.save(paths, dataclasses.replace(one, domains=vms))
+    for word, says in (
+        ("b", "lago: b may be web or db\nhint: write the whole name\n"),
+        ("1", "lago: 1 may be node1 or db-node1\nhint: write the whole name\n"),
+        ("node1", "lago: node1 is not running, it is down\n"),
+        ("b-node1", "lago: db-node1 is not running, it is down\n"),
+        ("eb", "lago: web is not running, it is down\n"),
+        ("x", "lago: there is no machine x\n"),
+    ):
+        for verb in (["shell", word, "true"], ["copy-from-vm", word, "/a", "b"], ["copy-to-vm", word, "a", "/b"]):
+            assert main(verb) == 2
+            assert capsys.readouterr().err.startswith(says)
+
+
 def test_d02_init_says_all_that_is_wrong_with_the_file_and_leaves_nothing(tmp_path: Path, capsys: Captured) -> None:
     (tmp_path / "LagoInitFile").write_text(
         "domains: {vm0: {memry: 1, nics: [{net: lan}], disks: []}}\nnet: {lan: {}}\n"
@@ -277,16 +297,96 @@ def test_init_in_a_place_that_others_would_misread_is_refused_and_leaves_nothing
     assert os.listdir() == ["LagoInitFile"]
 
 
-@pytest.mark.parametrize("verb", ["init", "status"])
-def test_a_working_directory_that_is_gone_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured, verb: str
+@pytest.mark.parametrize(
+    ("words", "what", "hint"),
+    [
+        ("graph --output no/x", "no/x: No such file or directory", "mkdir -p {here}/no"),
+        ("graph --output=no/x", "no/x: No such file or directory", "mkdir -p {here}/no"),
+        ("graph --output room", "room: Is a directory", "it is a directory; name a file in it"),
+        ("graph --output file/x", "file/x: Not a directory", "a part of the path is a file; choose another place"),
+        ("ssh-config --output no/x", "no/x: No such file or directory", "mkdir -p {here}/no"),
+        ("new no/x", "no/x: No such file or directory", "mkdir -p {here}/no"),
+        ("new file/x", "file/x: Not a directory", "a part of the path is a file; choose another place"),
+        (f"new {'x' * 300}", f"{'x' * 300}: File name too long", "choose a shorter name"),
+        ("export -d file", "file: File exists", "choose another place"),
+        ("export -d file/x", "file/x: Not a directory", "a part of the path is a file; choose another place"),
+        ("init /proc/no/x LagoInitFile", "/proc/no: No such file or directory", "choose another place"),
+        ("init file LagoInitFile", "file: File exists", "choose another place"),
+        ("-w file/x init", "file/x: Not a directory", "a part of the path is a file; choose another place"),
+    ],
+)
+def test_a_path_that_cannot_be_is_told_with_why(
+    prefix: Path, tmp_path: Path, words: str, what: str, hint: str, capsys: Captured
+) -> None:
+    (tmp_path / "LagoInitFile").write_text("domains: {vm0: {nics: [{net: lan}], disks: []}}\nnets: {lan: {}}\n")
+    (tmp_path / "file").touch()
+    (tmp_path / "room").mkdir()
+    before = sorted(os.listdir(tmp_path))
+    assert main(["-l", "error", *words.split()]) == 2
+    assert capsys.readouterr() == ("", f"lago: {what}\nhint: {hint.format(here=tmp_path)}\n")
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+def test_a_path_of_a_setting_is_one_that_was_given(
+    prefix: Path, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LAGO_WORKDIR_PATH", "file/x")
+    (tmp_path / "LagoInitFile").write_text("domains: {vm0: {nics: [{net: lan}], disks: []}}\nnets: {lan: {}}\n")
+    assert main(["init"]) == 2
+    assert "lago: file/x: Not a directory\n" in capsys.readouterr().err
+
+
+def test_a_file_of_ours_that_is_missing_is_our_mistake(prefix: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_self: object) -> None:
+        raise FileNotFoundError(2, "No such file or directory", str(prefix / "virt" / "ours"))
+
+    monkeypatch.setattr("lago.prefix.Prefix.status", broken)
+    for words in (["status"], ["-p", str(prefix), "status"], ["-w", ".lago", "status"]):
+        with pytest.raises(FileNotFoundError):
+            main(words)
+
+
+@pytest.mark.parametrize("verb", ["status", "init", "up", "new", "list", "destroy --yes", "graph", "set-current x"])
+def test_a_working_directory_that_was_removed_is_told(
+    verb: str, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
     monkeypatch.chdir(gone)
     gone.rmdir()
-    assert main([verb]) == 2
-    assert capsys.readouterr().err == ("lago: the working directory is gone\nhint: cd to a directory that is there\n")
+    assert main(verb.split()) == 2
+    said = "lago: the directory that this is called from was removed\nhint: cd to one that exists\n"
+    assert capsys.readouterr() == ("", said)
+
+
+def test_what_is_written_to_a_pipe_arrives_and_the_pipe_stays(prefix: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert main(["graph", "--output", str(pipe)]) == 0
+        assert os.read(reader, 1 << 16).startswith(b"graph LR")
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+
+
+@pytest.mark.programs
+@pytest.mark.parametrize("module", ["lago.cli", "lago.log", "lago.cli.output", "lago.plugins"])
+def test_control_c_while_it_is_read_ends_it_without_a_traceback(module: str, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == {module!r}:\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    for program in (["lago"], ["lagocli"], [sys.executable, "-m", "lago"]):
+        done = subprocess.run([*program, "--version"], env=env, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (130, "", "lago: interrupted\n")
 
 
 @pytest.mark.programs

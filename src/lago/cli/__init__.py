@@ -8,7 +8,6 @@ of a guest's command as it is.
 from __future__ import annotations
 
 import argparse
-import errno
 import os
 import signal
 import sys
@@ -19,19 +18,9 @@ from typing import Any, Final, NoReturn
 
 from .. import config, log
 from ..errors import LagoError
-from . import environment, output, settings
+from . import environment, output, refused, settings
 from .outcome import Outcome
 from .parser import Parser
-
-_FOR_THE_USER: Final = {
-    errno.ENOSPC: "free some space",
-    errno.EDQUOT: "free some space, your quota is used up",
-    errno.EROFS: "choose a place that can be written to",
-    errno.EACCES: "choose a place that is yours to read and write",
-    errno.EPERM: "choose a place that is yours to read and write",
-}
-"""What the system refuses for reasons that are not ours."""
-
 
 _FAMILIES: Final = {
     "environment": "init start deploy stop shutdown status list set-current cleanup destroy",
@@ -133,8 +122,9 @@ class _Version(argparse.Action):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit status."""
+    words = sys.argv[1:] if argv is None else argv
     try:
-        return _main(argv)
+        return _main(words)
     except LagoError as error:
         _complain(error)
         return error.exit_code
@@ -143,21 +133,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except OSError as error:
-        hint = _FOR_THE_USER.get(error.errno or 0)
-        if hint is None and _nowhere():
-            _complain(LagoError("the working directory is gone", hint="cd to a directory that is there"))
-            return LagoError.exit_code
-        if hint is None:
+        told = refused.explained(error, words)
+        if told is None:
             raise
-        _complain(LagoError(f"{error.strerror}{f': {error.filename}' if error.filename else ''}", hint=hint))
-        return LagoError.exit_code
+        told.__cause__ = error
+        _complain(told)
+        return told.exit_code
     except KeyboardInterrupt:
         print("lago: interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
 
 
-def _main(argv: Sequence[str] | None) -> int:
-    words = sys.argv[1:] if argv is None else argv
+def _main(words: Sequence[str]) -> int:
     log.setup_console("warning")
     # What plugins add is shown in the help; else only those are loaded that could be meant.
     parser, _ = build_parser(None if {"-h", "--help"} & {*words} or not words else words)
@@ -178,15 +165,6 @@ def _main(argv: Sequence[str] | None) -> int:
     outcome = result if isinstance(result, Outcome) else Outcome(result)
     output.show(outcome, args.out_format, sys.stdout)
     return outcome.exit_code
-
-
-def _nowhere() -> bool:
-    """Whether the working directory was removed, upon which no relative path means anything."""
-    try:
-        os.getcwd()
-    except FileNotFoundError:
-        return True
-    return False
 
 
 def _settle(args: argparse.Namespace) -> None:
@@ -214,7 +192,7 @@ def _complain(error: LagoError) -> None:
 
 
 def run() -> NoReturn:
-    """What the console scripts call."""
+    """Run the command line of this process, or answer the shell that wants a word completed, and exit."""
     if "_ARGCOMPLETE" in os.environ:
         from . import completion
 

@@ -33,14 +33,14 @@ def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 def _graph(args: argparse.Namespace) -> Outcome:
     from .. import graph
-    from ..utils import write_atomically
+    from ..utils import write_out
 
     status = the_prefix(args).status()
     if args.format in _TEXT:
         text = graph.mermaid(status) if args.format == "mermaid" else graph.dot(status)
         if args.output is None:
             return Outcome(text)
-        write_atomically(args.output, text + "\n")
+        write_out(args.output, text + "\n")
         return Outcome(None)
     if args.output is None and sys.stdout.isatty():
         raise LagoError("an image is nothing for a terminal", hint=f"lago graph --format {args.format} --output FILE")
@@ -49,5 +49,5 @@ def _graph(args: argparse.Namespace) -> Outcome:
         sys.stdout.buffer.write(drawn)
         sys.stdout.buffer.flush()
     else:
-        write_atomically(args.output, drawn)
+        write_out(args.output, drawn)
     return Outcome(None)

@@ -7,7 +7,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ..errors import LagoError
+from ..errors import LagoError, VMNotFound
 from .environment import Verbs, the_prefix
 from .outcome import Outcome
 
@@ -27,7 +27,7 @@ def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
         prefix_chars="\0",
         add_help=False,
     )
-    shell.add_argument("host", metavar="HOST", action=_HostOrHelp, help="the machine, or the end of its name")
+    shell.add_argument("host", metavar="HOST", action=_HostOrHelp, help="the machine, or an end that only its name has")
     shell.add_argument("args", nargs=argparse.REMAINDER, metavar="COMMAND", help="what to run there")
     shell.set_defaults(run=_shell)
     nsexec = verbs.add_parser(
@@ -52,10 +52,12 @@ class _HostOrHelp(argparse.Action):
 
 
 def find(prefix: Prefix, host: str) -> str:
-    """The machine called `host`, or the first whose name ends so. Raises VMNotFound."""
+    """The machine called `host`, or else the only one whose name ends so. Raises VMNotFound."""
     names = prefix.topology.domains
-    found = host if host in names else next((name for name in names if host and name.endswith(host)), host)
-    return prefix.domain(found).name
+    ends_so = [host] if host in names else [name for name in names if host and name.endswith(host)]
+    if len(ends_so) > 1:
+        raise VMNotFound(f"{host} may be {' or '.join(ends_so)}", hint="write the whole name")
+    return prefix.domain(ends_so[0] if ends_so else host).name
 
 
 def _shell(args: argparse.Namespace) -> Outcome:

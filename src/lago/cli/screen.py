@@ -6,7 +6,6 @@ import argparse
 import functools
 
 from ..errors import LagoError
-from . import output
 from .environment import Verbs
 from .forward import serve
 from .machine import add_host, the_machine
@@ -51,6 +50,5 @@ def _vnc(args: argparse.Namespace) -> object:
 
 
 def _screenshot(args: argparse.Namespace) -> None:
-    output.check_place(args.file)
     with the_machine(args) as vm:
         vm.screenshot(args.file)

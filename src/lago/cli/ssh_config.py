@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from . import output
 from .environment import Verbs, the_prefix
 from .outcome import Outcome
 
@@ -25,13 +24,12 @@ def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 def _ssh_config(args: argparse.Namespace) -> Any:
     from .. import ssh_config
-    from ..utils import write_atomically
+    from ..utils import write_out
 
     prefix = the_prefix(args)
     guests = [prefix.guest(name) for name in args.vm_names or prefix.topology.domains]
     text = ssh_config.config(guests, prefix.paths.prefix(), private=not prefix.hypervisor.shared)
     if args.output is None:
         return text.removesuffix("\n")
-    output.check_place(args.output)
-    write_atomically(args.output, text)
+    write_out(args.output, text)
     return Outcome(None)

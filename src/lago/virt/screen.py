@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import libvirt
 
 from ..errors import VMError
-from ..utils import write_atomically
+from ..utils import write_out
 from .keys import strokes
 from .refusals import refusals
 
@@ -56,7 +56,7 @@ def screenshot(vm: VM, path: str) -> None:
         stream.recvAll(lambda _stream, data, file: file.write(data), received)
         stream.finish()
     data = received.getvalue()
-    write_atomically(path, data if kind == "image/png" else png_of_ppm(data))
+    write_out(path, data if kind == "image/png" else png_of_ppm(data))
 
 
 def png_of_ppm(data: bytes) -> bytes:
