@@ -67,21 +67,56 @@ class Workdir:
         paths = {name: self.join(name) for name in self._entries()}
         return [n for n, path in paths.items() if os.path.isfile(Paths(path).uuid()) and not is_prefix(path)]
 
-    def current(self) -> str:
-        """Name of the current prefix. Raises PrefixError if there is none."""
-        names = self.prefixes()
-        if not names:
-            why = ", its making was interrupted" if self._unfinished() else ""
-            if left := self.remains():
-                why = f", {' and '.join(left)} was cleaned up"
-            raise PrefixError(f"{self.path} holds no prefix{why}", hint="lago init, or lago destroy")
+    def chosen(self) -> str:
+        """Name of the prefix that was made the current one, whether or not it is still there; empty if none was."""
         try:
-            target = os.path.basename(os.readlink(self.join(CURRENT)))
+            return os.path.basename(os.readlink(self.join(CURRENT)))
         except OSError:
-            target = ""
-        if target in names:
-            return target
-        return DEFAULT_PREFIX if DEFAULT_PREFIX in names else names[-1]
+            return ""
+
+    def current(self) -> str:
+        """Name of the current prefix. Raises PrefixError if there is none: no other one is taken in its place."""
+        names, chosen = self.prefixes(), self.chosen()
+        if chosen in names:
+            return chosen
+        if not chosen and DEFAULT_PREFIX in names:
+            return DEFAULT_PREFIX
+        if not chosen and len(names) == 1:
+            # Its making was interrupted just before the link, so it is the one that would have been chosen.
+            return names[0]
+        if names:
+            raise self._not_chosen()
+        why = ", its making was interrupted" if self._unfinished() else ""
+        remedy = "lago destroy"
+        if left := self.remains():
+            why = f", {' and '.join(left)} was cleaned up"
+            remedy = remedy if chosen in left else f"lago -P {left[0]} destroy"
+        raise PrefixError(f"{self.path} holds no prefix{why}", hint=f"lago init, or {remedy}")
+
+    def doomed(self) -> list[str]:
+        """Names of what is destroyed if nothing is named: the current prefix, also one that was cleaned up.
+
+        Raises:
+            PrefixError: it is gone, and others are there.
+        """
+        left = self.remains()
+        if self.chosen() in left:
+            return [self.chosen()]
+        if self.prefixes():
+            return [self.current()]
+        if left:
+            raise self._not_chosen()
+        return []
+
+    def _not_chosen(self) -> PrefixError:
+        chosen, left = self.chosen(), self.remains()
+        why = "was cleaned up" if chosen in left else "is gone"
+        what = f"the current environment, {chosen}, {why}" if chosen else f"{self.path} has no current environment"
+        return PrefixError(
+            what,
+            details=f"there are: {', '.join([*self.prefixes(), *(f'{name} (cleaned up)' for name in left)])}",
+            hint="say which one you mean, lago -P NAME before the verb, or choose one: lago set-current NAME",
+        )
 
     def set_current(self, name: str) -> None:
         """Make a prefix the current one. Raises PrefixError if it is not there, or the workdir is not ours."""
@@ -115,6 +150,8 @@ class Workdir:
 
     def free(self, name: str) -> str:
         """Where a new prefix of that name belongs. Raises PrefixError if that can't be the name of one."""
+        if name in self.remains():
+            raise self._unknown(name)
         if name in (CURRENT, "", ".", "..") or "/" in name or name.startswith("."):
             raise PrefixError(f"{name!r} can't be the name of a prefix", hint="choose another with --prefix-name")
         return self.join(name)
@@ -132,10 +169,7 @@ class Workdir:
         try:
             self._sweep()
             prefix = Prefix.create(path, init_file, **options)
-            if (
-                not os.path.islink(self.join(CURRENT))
-                or os.path.basename(os.readlink(self.join(CURRENT))) not in self.prefixes()
-            ):
+            if self.chosen() not in self.prefixes():
                 self.set_current(name)
         except BaseException:
             if new and not self.prefixes():
@@ -145,6 +179,8 @@ class Workdir:
 
     def destroy(self, names: Iterable[str]) -> None:
         """Destroy prefixes, those that were cleaned up too; with the last one the workdir goes.
+
+        If the current one is among them, no other takes its place until `set_current` or `add_prefix` says so.
 
         Raises:
             PrefixError: one is not there, or is not ours.
@@ -156,7 +192,6 @@ class Workdir:
             else:
                 self.get_prefix(name).destroy()
         if self.prefixes():
-            self.set_current(self.current())
             return
         self._sweep()
         # A link with the pid of its maker is what an interrupted `set_current` left.
@@ -254,7 +289,8 @@ def _candidates(start: str) -> list[str]:
     except OSError:
         return []
     paths = [path for name in names for path in (name, os.path.join(name, DEFAULT_WORKDIR))]
-    return [path for path in paths if is_prefix(os.path.join(start, path, CURRENT))]
+    there = [path for path in paths if os.path.islink(os.path.join(start, path, CURRENT))]
+    return [path for path in there if Workdir(os.path.join(start, path)).prefixes()]
 
 
 def find_prefix(prefix_path: str | None, workdir_path: str | None, name: str) -> Prefix:

@@ -44,16 +44,34 @@ def test_current_is_what_the_link_says(tmp_path: Path) -> None:
     assert workdir_at(tmp_path, "a", "b", "default", current="b").current() == "b"
 
 
-@pytest.mark.parametrize("current", ["gone", "/somewhere/else", None])
-def test_a_broken_link_means_default_or_else_the_last(tmp_path: Path, current: str | None) -> None:
-    assert workdir_at(tmp_path / "1", "a", "default", "z", current=current).current() == "default"
-    assert workdir_at(tmp_path / "2", "a", "b", current=current).current() == "b"
+def test_where_none_was_ever_chosen_it_is_default_or_the_only_one(tmp_path: Path) -> None:
+    assert workdir_at(tmp_path / "1", "a", "default", "z").current() == "default"
+    assert workdir_at(tmp_path / "2", "a").current() == "a"
+    with pytest.raises(PrefixError, match=f"{tmp_path}/3 has no current environment") as caught:
+        workdir_at(tmp_path / "3", "a", "b").current()
+    assert caught.value.details == "there are: a, b"
+
+
+@pytest.mark.parametrize(("current", "name"), [("gone", "gone"), ("/somewhere/else", "else")])
+@pytest.mark.parametrize("others", [["default"], ["a", "default", "z"], ["a"]])
+def test_no_other_takes_the_place_of_a_current_one_that_is_gone(
+    tmp_path: Path, current: str, name: str, others: list[str]
+) -> None:
+    workdir = workdir_at(tmp_path, *others, current=current)
+    for ask in (workdir.current, workdir.get_prefix, workdir.doomed):
+        with pytest.raises(PrefixError, match=f"the current environment, {name}, is gone") as caught:
+            ask()
+        assert caught.value.details == f"there are: {', '.join(others)}"
+        assert "lago -P NAME" in caught.value.hint
+        assert "lago set-current NAME" in caught.value.hint
+    assert place_of(workdir.get_prefix(others[0])) == str(tmp_path / others[0])
 
 
 def test_asking_for_current_changes_nothing(tmp_path: Path) -> None:
     workdir = workdir_at(tmp_path, "a", "default", current="gone")
-    workdir.current()
-    workdir.get_prefix()
+    for ask in (workdir.current, workdir.get_prefix):
+        with pytest.raises(PrefixError):
+            ask()
     assert os.readlink(tmp_path / "current") == "gone"
 
 
@@ -167,16 +185,34 @@ def test_what_an_interrupted_choice_left_does_not_keep_an_empty_workdir(tmp_path
     assert not (tmp_path / "w").exists()
 
 
-def test_the_current_prefix_destroyed_makes_another_the_current_one(tmp_path: Path) -> None:
+def test_the_current_prefix_destroyed_makes_no_other_the_current_one(tmp_path: Path) -> None:
     workdir = workdir_at(tmp_path / "w", "a", "b", current="a")
     for name in ("a", "b"):
         for directory in ("logs", "virt"):
             (tmp_path / "w" / name / directory).mkdir()
     workdir.destroy(["a"])
-    assert (workdir.prefixes(), workdir.current()) == (["b"], "b")
-    assert os.readlink(tmp_path / "w" / "current") == "b"
+    assert workdir.prefixes() == ["b"]
+    with pytest.raises(PrefixError, match="the current environment, a, is gone"):
+        workdir.current()
+    workdir.set_current("b")
+    assert (workdir.current(), os.readlink(tmp_path / "w" / "current")) == ("b", "b")
     workdir.destroy(["b"])
     assert not (tmp_path / "w").exists()
+
+
+def test_another_prefix_destroyed_leaves_the_current_one_as_it_is(tmp_path: Path) -> None:
+    workdir = workdir_at(tmp_path / "w", "a", "b", current="b")
+    for directory in ("logs", "virt"):
+        (tmp_path / "w" / "a" / directory).mkdir()
+    workdir.destroy(["a"])
+    assert (workdir.prefixes(), workdir.current()) == (["b"], "b")
+
+
+def test_a_workdir_below_is_told_also_when_its_current_prefix_is_gone(tmp_path: Path) -> None:
+    workdir_at(tmp_path / "w", "a", current="gone")
+    with pytest.raises(PrefixError, match="there is no environment") as caught:
+        find_workdir(str(tmp_path))
+    assert caught.value.hint == "lago --workdir-path w"
 
 
 def test_a_workdir_with_something_else_in_it_stays(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -17,6 +18,13 @@ from lago.workdir import Workdir, find_prefix, find_workdir
 from .conftest import Lago, make_prefix
 
 EMPTY = "domains: {vm0: {disks: [{type: empty, size: 1G, format: qcow2}], nics: [{net: lan}]}}\nnets: {lan: {}}\n"
+
+
+class Typed(io.StringIO):
+    """What a person types on a terminal."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 @pytest.fixture
@@ -85,7 +93,7 @@ class TestFinding:
         workdir.joinpath("current").symlink_to("gone")
         before = _tree(workdir)
         found = find_workdir(str(workdir.parent))
-        assert (found.exists(), found.prefixes(), found.current()) == (True, ["default", "other"], "default")
+        assert (found.exists(), found.prefixes(), found.chosen()) == (True, ["default", "other"], "gone")
         assert _tree(workdir) == before
 
     @pytest.mark.parametrize("lines", ["[lago]\nlog_level = debug\n", ""])
@@ -158,12 +166,84 @@ class TestVerbs:
         lago("cleanup")
         lago("-P", "default", "destroy", "--yes")
         assert not (workdir / "default").exists()
-        assert os.readlink(workdir / "current") == "other"
+        lago("set-current", "other")
         lago("cleanup")
         _, err = lago.both("status", code=2)
         assert "holds no prefix, other was cleaned up" in err
         lago("destroy", "-y")
         assert not workdir.exists()
+
+    def test_after_a_destroy_or_a_cleanup_verbs_ask_for_a_name(self, lago: Lago, workdir: Path) -> None:
+        make_prefix(workdir / "third")
+        _, err = lago.both("destroy", "--yes")
+        assert "@ no environment is the current one now; there are: other, third\n" in err
+        for verb in ("status", "stop", "start", "cleanup", "destroy --yes", "shell vm0 true", "snapshot x", "fork y"):
+            out, err = lago.both(*verb.split(), code=2)
+            assert out == ""
+            assert err.startswith(
+                "lago: the current environment, default, is gone\n    there are: other, third\nhint: "
+            )
+            assert "lago -P NAME before the verb" in err
+            assert "lago set-current NAME" in err
+        assert lago("list") == "other\nthird\n"
+        lago("-P", "other", "cleanup")
+        # With one of its kind left it is still not the one that was meant.
+        _, err = lago.both("destroy", "--yes", code=2)
+        assert "    there are: third, other (cleaned up)\n" in err
+        lago("set-current", "third")
+        lago("destroy", "--yes")
+        _, err = lago.both("status", code=2)
+        assert err.endswith("holds no prefix, other was cleaned up\nhint: lago init, or lago -P other destroy\n")
+        lago.both("destroy", "--yes", code=2)
+        lago("-P", "other", "destroy", "--yes")
+        assert not workdir.exists()
+
+    def test_what_cleanup_left_of_the_current_prefix_is_what_destroy_means(self, lago: Lago, workdir: Path) -> None:
+        lago("cleanup")
+        _, err = lago.both("status", code=2)
+        assert err.startswith("lago: the current environment, default, was cleaned up\n")
+        assert "    there are: other, default (cleaned up)\n" in err
+        lago("destroy", "--yes")
+        assert lago("list") == "other\n"
+        assert not (workdir / "default").exists()
+        lago.both("destroy", "--yes", code=2)
+        assert (workdir / "other" / "uuid").exists()
+
+    @pytest.mark.parametrize("answer", ["", "n\n", "no\n", "\n", "default\n", "q\n"])
+    def test_without_a_clear_yes_nothing_is_destroyed(
+        self, lago: Lago, workdir: Path, answer: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("sys.stdin", Typed(answer))
+        out, err = lago.both("destroy", code=1)
+        assert out == ""
+        assert err.startswith("Destroy default? [y/N] ")
+        assert err.endswith("lago: nothing was destroyed\n")
+        assert lago("list") == "default\nother\n"
+        monkeypatch.setattr("sys.stdin", Typed(answer))
+        _, err = lago.both("--prefix-path", str(workdir / "other"), "destroy", code=1)
+        assert err.startswith(f"Destroy {workdir}/other? [y/N] ")
+        monkeypatch.setattr("sys.stdin", Typed(answer))
+        _, err = lago.both("destroy", "--all-prefixes", code=1)
+        assert err.startswith("Destroy default, other? [y/N] ")
+        assert lago("list") == "default\nother\n"
+
+    @pytest.mark.parametrize("answer", ["y\n", "yes\n", " Y \n", "YES"])
+    def test_a_clear_yes_destroys(
+        self, lago: Lago, workdir: Path, answer: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("sys.stdin", Typed(answer))
+        lago("destroy")
+        assert Workdir(str(workdir)).prefixes() == ["other"]
+
+    def test_destroy_asks_only_about_what_is_there(
+        self, lago: Lago, workdir: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("sys.stdin", Typed("y\n"))
+        _, err = lago.both("-P", "othre", "destroy", code=2)
+        assert err == f"lago: {workdir} has no prefix othre\nhint: did you mean other?\n"
+        _, err = lago.both("destroy", "--yes", "other", code=2)
+        assert "hint: lago -P other destroy if that is an environment" in err
+        assert lago("list") == "default\nother\n"
 
     def test_all_prefixes_are_destroyed_with_what_cleanup_left(self, lago: Lago, workdir: Path) -> None:
         lago("cleanup")
@@ -181,8 +261,8 @@ class TestVerbs:
         assert lago("list") == "default\nother\n"
         lago("set-current", "other")
         assert os.readlink(tmp_path / "real" / "current") == "other"
-        for _ in range(2):
-            lago("destroy", "--yes")
+        for name in ("other", "default"):
+            lago("-P", name, "destroy", "--yes")
         assert not os.path.lexists(workdir)
         assert not (tmp_path / "real").exists()
 
@@ -256,3 +336,39 @@ class TestLock:
         assert "exists already" in err
         lago("-P", "third", "init", "--set-current")
         assert os.readlink(workdir / "current") == "third"
+
+    def test_what_init_makes_is_the_current_one_and_told_unless_it_shall_not_be(
+        self, lago: Lago, workdir: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        workdir.parent.joinpath("LagoInitFile").write_text(EMPTY)
+        _, err = lago.both("-P", "third", "init", "--no-set-current")
+        assert os.readlink(workdir / "current") == "default"
+        assert "current" not in err
+        _, err = lago.both("-P", "fourth", "init")
+        assert os.readlink(workdir / "current") == "fourth"
+        assert "@ fourth is the current environment now, and not default or other or third\n" in err
+        monkeypatch.setenv("LAGO__INIT__SET_CURRENT", "no")
+        lago("-P", "fifth", "init")
+        assert os.readlink(workdir / "current") == "fourth"
+
+    def test_of_the_first_one_nothing_is_told(self, lago: Lago, tmp_path: Path) -> None:
+        tmp_path.joinpath("LagoInitFile").write_text(EMPTY)
+        _, err = lago.both("init")
+        assert "current" not in err
+        assert os.readlink(tmp_path / ".lago" / "current") == "default"
+
+    def test_a_destroy_after_another_init_does_not_meet_a_bystander(self, lago: Lago, workdir: Path) -> None:
+        workdir.parent.joinpath("LagoInitFile").write_text(EMPTY)
+        lago("destroy", "--yes")
+        lago.both("destroy", "--yes", code=2)
+        _, err = lago.both("init")
+        assert "@ default is the current environment now, and not other\n" in err
+        lago("destroy", "--yes")
+        assert lago("list") == "other\n"
+
+    def test_a_name_that_cleanup_left_is_told_with_the_remedy(self, lago: Lago, workdir: Path) -> None:
+        workdir.parent.joinpath("LagoInitFile").write_text(EMPTY)
+        lago("cleanup")
+        for verb in ("init", "up"):
+            _, err = lago.both(verb, code=2)
+            assert err.endswith("default was cleaned up\nhint: lago --prefix-name default destroy removes it\n")

@@ -212,7 +212,7 @@ def test_destroy_of_what_runs_leaves_nothing(other: Box) -> None:
     with Terminal(other, "destroy") as terminal:
         terminal.expect("Destroy default?")
         terminal.type("n\n")
-        assert terminal.wait() == 0
+        assert terminal.wait() == 1
     assert other.states()["web"] == "running"
     assert "hint: lago destroy --yes" in other.lago("destroy", code=2).err
     assert "Stop prefix" in other.lago("destroy", "-y").err

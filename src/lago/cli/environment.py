@@ -7,10 +7,11 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
+from .. import log
 from ..constants import DEFAULT_INIT_FILE, DEFAULT_PREFIX, DEFAULT_WORKDIR
 from ..errors import PrefixError
-from .outcome import Outcome
 from . import output
+from .outcome import Outcome
 
 if TYPE_CHECKING:
     from ..prefix import Prefix
@@ -58,6 +59,7 @@ def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
     destroy = verbs.add_parser("destroy", help="stop everything and remove the environment")
     destroy.add_argument("--all-prefixes", action="store_true", help="all prefixes of the workdir")
     destroy.add_argument("-y", "--yes", action="store_true", help="don't ask")
+    destroy.add_argument("words", nargs="*", help=argparse.SUPPRESS)
     destroy.set_defaults(run=_destroy)
 
 
@@ -77,7 +79,13 @@ def add_init_options(parser: argparse.ArgumentParser) -> None:
     repository.add_argument("--template-repo-name", metavar="NAME", help="repository of templates, by its name")
     parser.add_argument("--template-repos", metavar="PATH", help="directory in which repositories are found by name")
     parser.add_argument("--frozen", action="store_true", help="use the images of the lock file and no others")
-    parser.add_argument("--set-current", action="store_true", help="make it the workdir's current prefix")
+    parser.add_argument(
+        "--set-current",
+        action="store_true",
+        default=None,
+        help="make it the workdir's current prefix, as a new one is unless --no-set-current says otherwise",
+    )
+    parser.add_argument("--no-set-current", action="store_false", dest="set_current", help=argparse.SUPPRESS)
 
 
 def the_prefix(args: argparse.Namespace) -> Prefix:
@@ -88,10 +96,7 @@ def the_prefix(args: argparse.Namespace) -> Prefix:
 
 
 def _init(args: argparse.Namespace) -> None:
-    wanted = wanted_prefix(args)
-    wanted.make(bootstrap=not args.skip_bootstrap, build=not args.skip_build)
-    if args.set_current:
-        wanted.workdir.set_current(wanted.name)
+    wanted_prefix(args).make(bootstrap=not args.skip_bootstrap, build=not args.skip_build)
 
 
 class Wanted(NamedTuple):
@@ -101,10 +106,20 @@ class Wanted(NamedTuple):
     name: str
     init_file: str
     frozen: bool
+    set_current: bool | None
 
     def make(self, *, bootstrap: bool = True, build: bool = True) -> Prefix:
-        """Make it; see `Prefix.create`."""
-        return self.workdir.add_prefix(self.name, self.init_file, frozen=self.frozen, bootstrap=bootstrap, build=build)
+        """Make it, and make it the current one unless that is not wanted; see `Prefix.create`."""
+        made = self.workdir.add_prefix(self.name, self.init_file, frozen=self.frozen, bootstrap=bootstrap, build=build)
+        if self.set_current is not False:
+            self.choose()
+        return made
+
+    def choose(self) -> None:
+        """Make it the current prefix, and say so where there are others."""
+        self.workdir.set_current(self.name)
+        if others := [name for name in self.workdir.prefixes() if name != self.name]:
+            log.say(f"{self.name} is the current environment now, and not {' or '.join(others)}")
 
 
 def wanted_prefix(args: argparse.Namespace) -> Wanted:
@@ -122,7 +137,7 @@ def wanted_prefix(args: argparse.Namespace) -> Wanted:
         # A path from elsewhere must not win over the name that is asked for here.
         config.add_command_line({"template_repo_path": ""})
     name = DEFAULT_PREFIX if args.prefix_name == "current" else args.prefix_name
-    return Wanted(Workdir(workdir_path), name, init_file, args.frozen)
+    return Wanted(Workdir(workdir_path), name, init_file, args.frozen, args.set_current)
 
 
 def _start(args: argparse.Namespace) -> None:
@@ -198,27 +213,45 @@ def _cleanup(args: argparse.Namespace) -> None:
     the_prefix(args).cleanup()
 
 
-def _destroy(args: argparse.Namespace) -> None:
-    from ..workdir import find_workdir, is_prefix
+def _destroy(args: argparse.Namespace) -> Outcome:
+    from ..workdir import CURRENT, find_workdir, is_prefix
 
+    if args.words:
+        raise PrefixError(
+            f"destroy takes no {' '.join(args.words)}: it is for an environment, whose name comes before the verb",
+            hint=f"lago -P {args.words[0]} destroy if that is an environment; lago list has them",
+        )
     if args.prefix_path or (not args.workdir_path and is_prefix(os.getcwd())):
         prefix = the_prefix(args)
         path = prefix.paths.prefix()
-        if _agreed(path, args.yes) and not _was_link(path):
+        if not _agreed(path, args.yes):
+            return _spared()
+        if not _was_link(path):
             prefix.destroy()
-        return
+        return Outcome(None)
     workdir = find_workdir(args.workdir_path or os.getcwd())
     if args.all_prefixes:
         names = workdir.prefixes() + workdir.remains()
-    elif args.prefix_name != "current":
-        names = [args.prefix_name]
     else:
-        names = [workdir.current()] if workdir.prefixes() else workdir.remains()
+        names = workdir.doomed() if args.prefix_name == CURRENT else [_known(workdir, args.prefix_name)]
     if not _agreed(", ".join(names) or workdir.path, args.yes):
-        return
-    if args.all_prefixes and _was_link(workdir.path):
-        return
-    workdir.destroy(name for name in names if not _was_link(workdir.join(name)))
+        return _spared()
+    if not (args.all_prefixes and _was_link(workdir.path)):
+        workdir.destroy(name for name in names if not _was_link(workdir.join(name)))
+    if (left := workdir.prefixes()) and workdir.chosen() not in left:
+        log.say(f"no environment is the current one now; there are: {', '.join(left)}")
+    return Outcome(None)
+
+
+def _known(workdir: Workdir, name: str) -> str:
+    if name not in workdir.remains() and not os.path.islink(workdir.join(name)):
+        workdir.get_prefix(name)
+    return name
+
+
+def _spared() -> Outcome:
+    print("lago: nothing was destroyed", file=sys.stderr)
+    return Outcome(None, 1)
 
 
 def _was_link(path: str) -> bool:
@@ -236,4 +269,9 @@ def _agreed(what: str, yes: bool) -> bool:
         raise PrefixError(
             "destroy asks before it removes anything, and there is no terminal", hint="lago destroy --yes"
         )
-    return input(f"Destroy {what}? [Yn] ").strip().lower() in ("", "y", "yes")
+    print(f"Destroy {what}? [y/N] ", end="", file=sys.stderr, flush=True)
+    answer = sys.stdin.readline()
+    if not answer.endswith("\n"):
+        # The end of input leaves the cursor behind the question.
+        print(file=sys.stderr)
+    return answer.strip().lower() in ("y", "yes")

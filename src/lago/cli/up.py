@@ -41,11 +41,11 @@ def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
 def _up(args: argparse.Namespace) -> None:
     from .progress import shown
 
-    wanted = wanted_prefix(args)
+    wanted = _meant(args)
     there = wanted.name in wanted.workdir.prefixes()
     prefix = wanted.workdir.get_prefix(wanted.name) if there else wanted.make()
-    if args.set_current:
-        wanted.workdir.set_current(wanted.name)
+    if there and args.set_current:
+        wanted.choose()
     with shown(list(prefix.topology.domains), sys.stderr) as on_phase:
         if there:
             prefix.start(on_phase=on_phase)
@@ -53,6 +53,17 @@ def _up(args: argparse.Namespace) -> None:
             _up_warm(wanted, prefix, on_phase)
         else:
             _first(prefix, on_phase)
+
+
+def _meant(args: argparse.Namespace) -> Wanted:
+    """The prefix that is named, or the current one, or else a new one. Raises PrefixError."""
+    from ..workdir import CURRENT
+
+    wanted = wanted_prefix(args)
+    there = wanted.workdir.prefixes()
+    if args.prefix_name == CURRENT and not {wanted.name, wanted.workdir.chosen()}.isdisjoint(there):
+        return wanted._replace(name=wanted.workdir.current())
+    return wanted
 
 
 def _first(prefix: Prefix, on_phase: Any) -> None:
