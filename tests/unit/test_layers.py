@@ -45,11 +45,8 @@ LAYERS = """
     utils
     _converse
     _channels
-    _run _threads _inotify
-    log paths image_header
     _run _threads _inotify _locks trust
-    log paths
-    log paths ssh_option
+    log paths image_header ssh_option
     config
     constants errors
     printable
