@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import posixpath
 import shutil
@@ -33,23 +34,27 @@ def collect(env: VirtEnv, output: str, *, ignore_nopath: bool) -> dict[str, Any]
         By machine the files and directories that are there now, and the paths that are missing.
 
     Raises:
+        LagoError: `output` can't be made.
         ExtractPathError: files of a machine can't be had.
         ExtractPathNoPathError: something is not there on a machine, and that is not to be ignored.
     """
     output = os.path.abspath(output)
-    os.makedirs(os.path.dirname(output), exist_ok=True)
+    here = functools.partial(unpacking.on_this_host, f"artifacts can't be collected to {output}")
     found: dict[str, Any] = {}
-    with unpacking.stage(os.path.dirname(output)) as stage:
-        place = os.path.join(stage, "output")
-        os.mkdir(place)
-        _copy_logs({"lago.log": env.paths.logs("lago.log")}, place)
+    with contextlib.ExitStack() as stack:
+        with here():
+            os.makedirs(os.path.dirname(output), exist_ok=True)
+            place = os.path.join(stack.enter_context(unpacking.stage(os.path.dirname(output))), "output")
+            os.mkdir(place)
+            _copy_logs({"lago.log": env.paths.logs("lago.log")}, place)
 
         def one(vm: VM) -> None:
             directory = os.path.join(place, vm.name())
-            os.mkdir(directory)
             console = vm.console_log()
             logs = {"console.log": console, "console.log.old": f"{console}.old", "qemu.log": vm.qemu_log()}
-            _copy_logs(logs, directory)
+            with here():
+                os.mkdir(directory)
+                _copy_logs(logs, directory)
             names = flat_names(vm.artifacts())
             missing = vm.extract(((path, os.path.join(directory, name)) for path, name in names.items()))
             found[vm.name()] = {
@@ -63,7 +68,8 @@ def collect(env: VirtEnv, output: str, *, ignore_nopath: bool) -> dict[str, Any]
             with _recoverable(env.paths):
                 in_parallel(one, env.get_vms().values(), what="collect", cancel=env.cancelled.set)
         finally:
-            _publish(place, output)
+            with here():
+                _publish(place, output)
     lost = [f"{name}: {path}" for name, one_ in sorted(found.items()) for path in one_["missing"]]
     if lost and not ignore_nopath:
         raise ExtractPathNoPathError(
@@ -93,6 +99,8 @@ def flat_names(paths: Iterable[str]) -> dict[str, str]:
     names: dict[str, str] = {}
     for path in paths:
         name = posixpath.normpath(path).replace("/", "_")
+        if name in (".", ".."):
+            name = f"_{name}"
         while name in names.values():
             name += "_"
         names[path] = name

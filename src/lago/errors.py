@@ -25,7 +25,18 @@ Every error has three parts: what failed, details, and a hint that says what to 
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Sequence
+from typing import Final
+
+REMEDIES: Final = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space, your quota is used up",
+    errno.EROFS: "choose a place that can be written to",
+    errno.EACCES: "choose a place that is yours to read and write",
+    errno.EPERM: "choose a place that is yours to read and write",
+}
+"""What the system refuses for reasons that are not ours, and what to do about it."""
 
 from .printable import printable
 

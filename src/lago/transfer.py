@@ -1,7 +1,8 @@
 """Copying between this host and a guest, by one tar stream over the shared connection.
 
 What arrives is unpacked beside its target and renamed, so that no target is ever half there. Modes, times and symbolic
-links inside of trees are kept, owners are not. Paths that are symbolic links themselves are followed.
+links inside of trees are kept, owners are not. Paths of what is copied are followed if they are symbolic links; so are
+targets on a guest, but not those on this host: what a guest sends must not get where an earlier copy has a link.
 
 A name is any bytes but NUL; as text, those that are no UTF-8 are surrogates, as `os.fsdecode` makes them.
 """
@@ -14,6 +15,7 @@ import posixpath
 import shlex
 import subprocess
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO, Final
 
@@ -21,6 +23,8 @@ from . import unpacking
 from .errors import LagoError, VMError
 from .log import LOG
 from .ssh import Guest
+from .unpacking import Part
+from .utils import Closing
 
 Count = Callable[[int], object]
 """Called with the number of bytes that have just been passed on."""
@@ -31,9 +35,17 @@ _MARK: Final = ".lago-complete"
 
 _STRAY: Final = ("changed as we read it", "removed before we read it", "socket ignored")
 
+_KEPT: Final = 16 << 10
+"""Bytes of what programs say; a guest may say as much as it likes."""
+
 _FULL: Final = ("No space left on device", "Wrote only", "Disk quota exceeded")
 
-# Both run in whatever the guest has for a shell, with its tar, be that GNU's or busybox's.
+_KEEP: Final = "--skip-old-files"
+"""Nothing in a stream may take the place of something before it. GNU tar gives directories their modes last, and if a
+link has come to be where one was, with the same number of an inode, it changes what that leads to."""
+
+# Both run in whatever the guest has for a shell, with its tar, be that GNU's or busybox's. What is within another path
+# is sent once.
 _SEND: Final = r"""
 export LC_ALL=C
 quoting=
@@ -48,6 +60,16 @@ while [ $left -gt 0 ]; do
     [ -z "$real" ] || set -- "$@" ".$real"
 done
 [ $# -gt 0 ] || exit 0
+left=$#
+while [ $left -gt 0 ]; do
+    left=$((left - 1))
+    path=$1
+    shift
+    for other; do
+        case $path/ in "${other%/}"/*) continue 2 ;; esac
+    done
+    set -- "$@" "$path"
+done
 cd / && exec tar -c $quoting -f - "$@"
 """
 _RECEIVE: Final = r"""
@@ -122,8 +144,8 @@ def copy_to(guest: Guest, local: str | Sequence[str], remote: str, on_bytes: Cou
     what = f"{guest.name}: {', '.join(paths)} can't be copied to {remote}"
     with (
         tempfile.TemporaryDirectory(prefix=unpacking.STAGE) as room,
-        tempfile.TemporaryFile() as here,
-        tempfile.TemporaryFile() as there,
+        _Heard() as here,
+        _Heard() as there,
     ):
         with open(os.path.join(room, _MARK), "wb"):
             pass
@@ -135,33 +157,42 @@ def copy_to(guest: Guest, local: str | Sequence[str], remote: str, on_bytes: Cou
             nonlocal packed
             with (
                 _ended(
-                    subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=there)
+                    subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=there.fd)
                 ) as client,
-                _ended(subprocess.Popen(tar, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=here)) as packer,
+                _ended(
+                    subprocess.Popen(
+                        tar, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=here.fd, env=_environment()
+                    )
+                ) as packer,
             ):
                 _pass_on(packer, client, on_bytes)
             packed = packer.returncode
             return client.returncode
 
-        _check_guest(guest, guest.session(command, send), there, what)
-        if packed and not _only_stray(packed, _text(here)):
+        _check_guest(guest, guest.session(command, send), there.text(), what)
+        if packed and not _only_stray(packed, here.text()):
             raise LagoError(
-                f"{what} as a whole, on this host", details=_text(here), hint="all that can be read was copied"
+                f"{what} as a whole, on this host", details=here.text(), hint="all that can be read was copied"
             )
 
 
 def copy_from(guest: Guest, remote: str, local: str, on_bytes: Count = _ignored) -> None:
     """Copy a file or a tree from a guest, as `scp -r` does: into `local` if that is a directory, else to that name.
 
-    A tree is merged with one that is there.
+    A tree is merged with one that is there. A link of that name is replaced and not followed; a link to a directory is
+    refused, unless `local` ends with a slash.
 
     Raises:
         VMError: it is not there, or can't be read.
-        LagoError: it can't be written here; nothing of it is left.
+        LagoError: it can't be written here, or `local` is a link to a directory; nothing of it is left.
         SSHError: the connection is not there, or was lost.
     """
+    if not local.endswith("/"):
+        unpacking.check_target(local, f"{guest.name}: {remote} can't be copied to {local}")
     if os.path.isdir(local) or local.endswith("/"):
         directory, name = local, posixpath.basename(posixpath.normpath(remote))
+        if name in ("", ".", ".."):
+            directory, name = os.path.split(os.path.realpath(local))
     else:
         directory, name = os.path.split(os.path.abspath(local))
     if fetch(guest, {remote: name}, directory, on_bytes):
@@ -174,7 +205,8 @@ def copy_from(guest: Guest, remote: str, local: str, on_bytes: Count = _ignored)
 def fetch(guest: Guest, names: Mapping[str, str], directory: str, on_bytes: Count = _ignored) -> list[str]:
     """Copy several files and trees of a guest into a directory of this host, in one stream.
 
-    A tree is merged with one that is there. Files lose their setuid and setgid bits; devices and pipes are left out.
+    A tree is merged with one that is there, a link is replaced. Files lose their setuid and setgid bits; devices and
+    pipes are left out.
 
     Args:
         names: by path on the guest, the name to get in `directory`.
@@ -183,57 +215,67 @@ def fetch(guest: Guest, names: Mapping[str, str], directory: str, on_bytes: Coun
         The paths that are not there on the guest.
 
     Raises:
-        VMError: something can't be read there.
+        VMError: something can't be read there, or the guest sends something else than was asked for.
         LagoError: something can't be written here; nothing of it is left.
         SSHError: the connection is not there, or was lost.
     """
     what = f"{guest.name}: {', '.join(names)} can't be copied to {directory}"
-    try:
-        with unpacking.stage(directory) as stage:
-            found = _unpack(guest, list(names), stage, what, on_bytes)
-            unpacking.tame(stage)
-            unpacking.distribute(stage, [(real, os.path.join(directory, names[path])) for path, real in found.items()])
-    except OSError as error:
-        name = error.filename2 or error.filename
-        about = f": {name}" if name else ""
-        raise LagoError(f"{what}, on this host", details=f"{error.strerror}{about}") from None
+    with unpacking.on_this_host(what), unpacking.tree(directory) as tree:
+        found = _unpack(guest, list(names), tree, what, on_bytes)
+        parts = [Part(path, told, os.path.join(directory, names[path])) for path, told in found.items()]
+        unpacking.distribute(tree, parts, what)
     return [path for path in names if path not in found]
 
 
-def _unpack(guest: Guest, paths: Sequence[str], stage: str, what: str, on_bytes: Count) -> dict[str, str]:
-    """Unpack paths of a guest below `stage`; by path where it is there. Paths that the guest has not are left out."""
+def _unpack(guest: Guest, paths: Sequence[str], tree: str, what: str, on_bytes: Count) -> dict[str, str]:
+    """Unpack paths of a guest below `tree`; by path what the guest calls it, without paths that it has not."""
     command = shlex.join(["sh", "-c", _SEND, "sh", *paths])
-    tar = ["tar", "-x", "-p", "--no-same-owner", "--delay-directory-restore", "-f", "-", "-C", stage]
-    with tempfile.TemporaryFile() as here, tempfile.TemporaryFile() as there:
-        reals: list[str] = []
+    tar = ["tar", "-x", "-p", "--no-same-owner", _KEEP, "-f", "-", "-C", tree]
+    with _Heard() as here, _Heard() as there:
+        told: list[str] = []
         unpacked = 0
 
         def receive(argv: list[str]) -> int:
-            nonlocal reals, unpacked
+            nonlocal told, unpacked
             with _ended(
-                subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=there)
+                subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=there.fd)
             ) as client:
-                reals = _names(client.stdout, len(paths))
-                if any(reals):
-                    with _ended(subprocess.Popen(tar, stdin=subprocess.PIPE, stderr=here)) as unpacker:
+                told = _names(client.stdout, paths, what)
+                if any(told):
+                    with _ended(
+                        subprocess.Popen(tar, stdin=subprocess.PIPE, stderr=here.fd, env=_environment())
+                    ) as unpacker:
                         _pass_on(client, unpacker, on_bytes)
                     unpacked = unpacker.returncode
             return client.returncode
 
-        _check_guest(guest, guest.session(command, receive), there, what)
+        _check_guest(guest, guest.session(command, receive), there.text(), what)
         if unpacked:
-            text = _text(here)
+            text = here.text()
             full = any(sign in text for sign in _FULL)
             raise LagoError(f"{what}, on this host", details=text, hint="free some space" if full else "")
-    return {path: real for path, real in zip(paths, reals, strict=True) if real}
+    return {path: name for path, name in zip(paths, told, strict=True) if name}
 
 
-def _names(stream: IO[bytes] | None, number: int) -> list[str]:
-    """The names that a stream from a guest begins with; none if it ends within them."""
-    data = b""
-    while stream and data.count(b"\0") < number and (byte := os.read(stream.fileno(), 1)):
-        data += byte
-    return [os.fsdecode(name) for name in data.split(b"\0")[:-1]] if data.count(b"\0") == number else [""] * number
+def _names(stream: IO[bytes] | None, paths: Sequence[str], what: str) -> list[str]:
+    """The names that a stream from a guest begins with, one for each path; empty ones if it ends within them.
+
+    Raises:
+        VMError: one is longer than a path can be.
+    """
+    assert stream is not None
+    names = []
+    for path in paths:
+        name = bytearray()
+        # What comes after the names is for tar to read.
+        while (byte := os.read(stream.fileno(), 1)) != b"\0":
+            name += byte
+            if not byte:
+                return [""] * len(paths)
+            if len(name) > unpacking.LONGEST_NAME:
+                raise VMError(f"{what}, on the guest", details=f"{path}: the guest calls it by an endless name")
+        names.append(os.fsdecode(bytes(name)))
+    return names
 
 
 @contextlib.contextmanager
@@ -260,8 +302,7 @@ def _pass_on(source: subprocess.Popen[bytes], sink: subprocess.Popen[bytes], on_
             on_bytes(number)
 
 
-def _check_guest(guest: Guest, code: int, said: IO[bytes], what: str) -> None:
-    text = _text(said)
+def _check_guest(guest: Guest, code: int, text: str, what: str) -> None:
     guest.check(code, text)
     if code and not _only_stray(code, text):
         raise VMError(f"{what}, on the guest", details=text or f"exit status {code}")
@@ -275,6 +316,37 @@ def _only_stray(code: int, text: str) -> bool:
     return True
 
 
-def _text(file: IO[bytes]) -> str:
-    file.seek(0)
-    return file.read().decode(errors="replace")
+def _environment() -> dict[str, str]:
+    """The environment of tar here: its messages are looked at, and options of the user's own could make it careless."""
+    return {**os.environ, "LC_ALL": "C", "TAR_OPTIONS": ""}
+
+
+class _Heard(Closing):
+    """The last lines of what is written to `fd`."""
+
+    def __init__(self) -> None:
+        read, self.fd = os.pipe()
+        self._kept = b""
+        self._is_whole = True
+        self._reader = threading.Thread(target=self._read, args=(read,), daemon=True)
+        self._reader.start()
+
+    def close(self) -> None:
+        """Listen no longer than anybody else has it open."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def _read(self, fd: int) -> None:
+        with open(fd, "rb", buffering=0) as stream:
+            while data := stream.read(_KEPT):
+                self._kept += data
+                if len(self._kept) > _KEPT:
+                    self._kept, self._is_whole = self._kept[-_KEPT:], False
+
+    def text(self) -> str:
+        """The lines, when those who write have ended."""
+        self.close()
+        self._reader.join()
+        kept = self._kept if self._is_whole else self._kept.partition(b"\n")[2]
+        return kept.decode(errors="replace")

@@ -41,7 +41,7 @@ LAYERS = """
     initfile
     yamltext
     plugins
-    fetch
+    fetch _tree
     utils
     _converse
     _channels

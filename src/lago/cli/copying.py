@@ -22,7 +22,8 @@ def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
     from_ = verbs.add_parser(
         "copy-from-vm",
         help="copy a file or a tree from a machine",
-        description="Copy into LOCAL_PATH if that is a directory, else to that name.",
+        description="Copy into LOCAL_PATH if that is a directory, else to that name. A link of that name is replaced; "
+        "one to a directory is refused, unless LOCAL_PATH ends with a slash.",
     )
     from_.add_argument("host", metavar="HOST")
     from_.add_argument("remote_path", metavar="REMOTE_PATH", help="relative ones begin at the user's home")

@@ -10,16 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from .. import config
-from ..errors import ConfigError, LagoError
-
-_FOR_THE_USER: Final = {
-    errno.ENOSPC: "free some space",
-    errno.EDQUOT: "free some space, your quota is used up",
-    errno.EROFS: "choose a place that can be written to",
-    errno.EACCES: "choose a place that is yours to read and write",
-    errno.EPERM: "choose a place that is yours to read and write",
-}
-"""What the user can mend whoever named the path."""
+from ..errors import REMEDIES, ConfigError, LagoError
 
 _OF_PATHS: Final = {
     errno.EISDIR: "it is a directory; name a file in it",
@@ -37,7 +28,7 @@ def explained(error: OSError, words: Iterable[str]) -> LagoError | None:
     if error.errno == errno.ENOENT and not _somewhere():
         return LagoError("the directory that this is called from was removed", hint="cd to one that exists")
     path = _given(error, [*words, *_settings()])
-    hint = _FOR_THE_USER.get(error.errno or 0)
+    hint = REMEDIES.get(error.errno or 0)
     if path is None and hint is None:
         return None
     path = path or error.filename

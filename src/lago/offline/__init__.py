@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from .. import guestfs, unpacking
-from ..errors import CommandError, HostError, LagoError
+from ..errors import CommandError, HostError
+from ..unpacking import Part
 from ..utils import package_hint, run
 
 _PYTHON: Final = "/usr/bin/python3"
@@ -38,34 +39,25 @@ def fetch(
     Raises:
         HostError: libguestfs is not installed.
         LagoError: the disks can't be read, or something can't be written here; nothing of it is left.
+        VMError: something is neither a file nor a directory.
     """
     _require()
-    with contextlib.ExitStack() as stack:
-        try:
-            staged = [
-                (stack.enter_context(unpacking.stage(directory)), directory, names) for directory, names in wanted
+    with unpacking.on_this_host(what), contextlib.ExitStack() as stack:
+        staged = [(stack.enter_context(unpacking.tree(directory)), directory, names) for directory, names in wanted]
+        todo = [
+            (path, os.path.join(tree, str(number))) for tree, _, names in staged for number, path in enumerate(names)
+        ]
+        request = {"images": list(images), "root": root, "paths": todo}
+        with _appliances:
+            done = guestfs.run_program([_PYTHON, "-I", _INSIDE], failure=what, input_data=json.dumps(request).encode())
+        missing = json.loads(done.out)["missing"]
+        for tree, directory, names in staged:
+            parts = [
+                Part(path, f"/{number}", os.path.join(directory, name))
+                for number, (path, name) in enumerate(names.items())
+                if path not in missing
             ]
-            todo = [
-                (path, os.path.join(stage, str(number)))
-                for stage, _, names in staged
-                for number, path in enumerate(names)
-            ]
-            request = {"images": list(images), "root": root, "paths": todo}
-            with _appliances:
-                done = guestfs.run_program(
-                    [_PYTHON, "-I", _INSIDE], failure=what, input_data=json.dumps(request).encode()
-                )
-            missing = json.loads(done.out)["missing"]
-            for stage, directory, names in staged:
-                unpacking.tame(stage)
-                parts = [
-                    (str(number), os.path.join(directory, name))
-                    for number, (path, name) in enumerate(names.items())
-                    if path not in missing
-                ]
-                unpacking.distribute(stage, parts)
-        except OSError as error:
-            raise LagoError(f"{what}, on this host", details=f"{error.strerror}: {error.filename}") from None
+            unpacking.distribute(tree, parts, what)
     return [path for path in dict.fromkeys(path for path, _ in todo) if path in missing]
 
 

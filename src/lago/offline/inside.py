@@ -54,19 +54,21 @@ def copy(guest: Any, path: str, to: str) -> bool:
     real = guest.realpath(path)
     if guest.is_dir(real):
         os.mkdir(to)
-        tar = ["tar", "-x", "-p", "--no-same-owner", "--delay-directory-restore", "-f", "-", "-C", to]
-        with subprocess.Popen(tar, stdin=subprocess.PIPE) as unpacker:
+        # Nothing may take the place of what came before; `lago.transfer` says why.
+        tar = ["tar", "-x", "-p", "--no-same-owner", "--skip-old-files", "-f", "-", "-C", to]
+        # Options of the user's own could make it careless.
+        with subprocess.Popen(tar, stdin=subprocess.PIPE, env={**os.environ, "TAR_OPTIONS": ""}) as unpacker:
             assert unpacker.stdin is not None
             guest.tar_out(real, f"/dev/fd/{unpacker.stdin.fileno()}")
         if unpacker.returncode:
             raise RuntimeError(f"{path} can't be unpacked")
     elif guest.is_file(real):
         guest.download(real, to)
-        found = guest.statns(real)
-        os.chmod(to, found["st_mode"] & 0o777)
-        os.utime(to, ns=(found["st_atime_sec"] * 10**9, found["st_mtime_sec"] * 10**9 + found["st_mtime_nsec"]))
     else:
         raise RuntimeError(f"{path} is neither a file nor a directory")
+    found = guest.statns(real)
+    os.utime(to, ns=(found["st_atime_sec"] * 10**9, found["st_mtime_sec"] * 10**9 + found["st_mtime_nsec"]))
+    os.chmod(to, found["st_mode"] & 0o777)
     return True
 
 
