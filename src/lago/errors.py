@@ -29,6 +29,8 @@ import errno
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from .printable import printable
+
 REMEDIES: Final = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some space, your quota is used up",
@@ -37,8 +39,6 @@ REMEDIES: Final = {
     errno.EPERM: "choose a place that is yours to read and write",
 }
 """What the system refuses for reasons that are not ours, and what to do about it."""
-
-from .printable import printable
 
 
 class LagoError(RuntimeError):
