@@ -75,7 +75,7 @@ def _wanted(init_file: str | Mapping[str, Any]) -> tuple[EnvSpec, str]:
 
 
 def _taken(path: str) -> PrefixError:
-    return PrefixError(f"{path} exists already", hint="choose another name, or lago destroy it first")
+    return PrefixError(f"{path} exists already", hint=f"choose another name, or lago -p {path} destroy")
 
 
 class Prefix:

@@ -103,6 +103,18 @@ def test_the_tables_of_verbs_have_text_as_it_is(tmp_path: Path, monkeypatch: pyt
         assert not [one for one in shown if one not in terminal.getvalue()], terminal.getvalue()
 
 
+def test_console_logs_are_harmless_on_a_terminal_and_elsewhere_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prefix = make_prefix(tmp_path / "prefix")
+    said = EVIL.replace("\r", "").replace("\udcff", "")
+    prefix.joinpath("logs", "vm0.console.log").write_text(f"{said}\n")
+    for stream, shown in ((Terminal(), printable(said)), (io.StringIO(), said)):
+        monkeypatch.setattr("sys.stdout", stream)
+        assert main(["-p", str(prefix), "logs"]) == 0
+        assert stream.getvalue() == f"{shown}\n"
+
+
 @pytest.mark.parametrize("format_", ["default", "flat"])
 def test_data_on_a_terminal_is_harmless_and_elsewhere_as_it_is(format_: str) -> None:
     shown: list[str] = []

@@ -241,8 +241,35 @@ class TestVerbs:
         monkeypatch.setattr("sys.stdin", Typed("y\n"))
         _, err = lago.both("-P", "othre", "destroy", code=2)
         assert err == f"lago: {workdir} has no prefix othre\nhint: did you mean other?\n"
-        _, err = lago.both("destroy", "--yes", "other", code=2)
-        assert "hint: lago -P other destroy if that is an environment" in err
+        assert lago("list") == "default\nother\n"
+
+    @pytest.mark.parametrize(
+        ("words", "hint"),
+        [
+            ("destroy", "lago destroy --yes"),
+            ("destroy --all-prefixes", "lago destroy --all-prefixes --yes"),
+            ("-P other destroy", "lago -P other destroy --yes"),
+            ("-w .lago -P other destroy", "lago -w .lago -P other destroy --yes"),
+            ("-p .lago/other destroy", "lago -p .lago/other destroy --yes"),
+            ("destroy -f", "lago destroy --yes"),
+            ("destroy --force", "lago destroy --yes"),
+            ("destroy -P other", "-P comes before the verb: lago -P other destroy"),
+            (
+                "destroy other",
+                "an environment is named before the verb: lago -P other destroy; lago list has the names",
+            ),
+            ("destroy --yes other", "an environment is named before the verb: lago -P other destroy; lago list has"),
+            ("fork default", "choose another name, or lago -p {workdir}/default destroy"),
+            ("fork other", "choose another name, or lago -p {workdir}/other destroy"),
+            ("-P other init", "choose another name, or lago -p {workdir}/other destroy"),
+        ],
+    )
+    def test_who_does_as_a_hint_says_destroys_nothing_else(
+        self, lago: Lago, workdir: Path, words: str, hint: str
+    ) -> None:
+        workdir.parent.joinpath("LagoInitFile").write_text(EMPTY)
+        _, err = lago.both(*words.split(), code=2)
+        assert f"\nhint: {hint.format(workdir=workdir)}" in err
         assert lago("list") == "default\nother\n"
 
     def test_all_prefixes_are_destroyed_with_what_cleanup_left(self, lago: Lago, workdir: Path) -> None:

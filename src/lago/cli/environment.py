@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO, cast
 
 from .. import log
 from ..constants import DEFAULT_INIT_FILE, DEFAULT_PREFIX, DEFAULT_WORKDIR
 from ..errors import PrefixError
 from . import output
 from .outcome import Outcome
+from .parser import Parser
 
 if TYPE_CHECKING:
     from ..prefix import Prefix
@@ -56,10 +58,13 @@ def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
         "until `lago destroy` removes them.",
     )
     cleanup.set_defaults(run=_cleanup)
-    destroy = verbs.add_parser("destroy", help="stop everything and remove the environment")
+    destroy = cast(Parser, verbs.add_parser("destroy", help="stop everything and remove the environment"))
     destroy.add_argument("--all-prefixes", action="store_true", help="all prefixes of the workdir")
     destroy.add_argument("-y", "--yes", action="store_true", help="don't ask")
-    destroy.add_argument("words", nargs="*", help=argparse.SUPPRESS)
+    destroy.instead = {
+        "": "an environment is named before the verb: lago -P {} destroy; lago list has the names",
+        **dict.fromkeys(("-f", "--force"), "lago destroy --yes"),
+    }
     destroy.set_defaults(run=_destroy)
 
 
@@ -216,15 +221,10 @@ def _cleanup(args: argparse.Namespace) -> None:
 def _destroy(args: argparse.Namespace) -> Outcome:
     from ..workdir import CURRENT, find_workdir, is_prefix
 
-    if args.words:
-        raise PrefixError(
-            f"destroy takes no {' '.join(args.words)}: it is for an environment, whose name comes before the verb",
-            hint=f"lago -P {args.words[0]} destroy if that is an environment; lago list has them",
-        )
     if args.prefix_path or (not args.workdir_path and is_prefix(os.getcwd())):
         prefix = the_prefix(args)
         path = prefix.paths.prefix()
-        if not _agreed(path, args.yes):
+        if not _agreed(path, args):
             return _spared()
         if not _was_link(path):
             prefix.destroy()
@@ -234,7 +234,7 @@ def _destroy(args: argparse.Namespace) -> Outcome:
         names = workdir.prefixes() + workdir.remains()
     else:
         names = workdir.doomed() if args.prefix_name == CURRENT else [_known(workdir, args.prefix_name)]
-    if not _agreed(", ".join(names) or workdir.path, args.yes):
+    if not _agreed(", ".join(names) or workdir.path, args):
         return _spared()
     if not (args.all_prefixes and _was_link(workdir.path)):
         workdir.destroy(name for name in names if not _was_link(workdir.join(name)))
@@ -262,12 +262,17 @@ def _was_link(path: str) -> bool:
     return True
 
 
-def _agreed(what: str, yes: bool) -> bool:
-    if yes:
+def _agreed(what: str, args: argparse.Namespace) -> bool:
+    if args.yes:
         return True
     if not sys.stdin.isatty():
+        # The same again and not another one: what is not said here would be the current environment.
+        given = (("-p", args.prefix_path), ("-w", args.workdir_path), ("-P", args.prefix_name))
+        words = [word for option, value in given if value and value != "current" for word in (option, value)]
+        ends = ["destroy", *(["--all-prefixes"] if args.all_prefixes else []), "--yes"]
         raise PrefixError(
-            "destroy asks before it removes anything, and there is no terminal", hint="lago destroy --yes"
+            "destroy asks before it removes anything, and there is no terminal",
+            hint=shlex.join(["lago", *words, *ends]),
         )
     print(f"Destroy {what}? [y/N] ", end="", file=sys.stderr, flush=True)
     answer = sys.stdin.readline()

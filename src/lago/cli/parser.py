@@ -30,6 +30,8 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *args: Any, all_verbs: Callable[[], Iterable[str]] | None = None, **options: Any) -> None:
         super().__init__(*args, **options)
         self.register("action", "parsers", Verbs)
+        #: What to say of words that it does not take but somebody may try, by word; of all without a dash by "".
+        self.instead: dict[str, str] = {}
         self._all_verbs = all_verbs
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
@@ -46,7 +48,9 @@ class Parser(argparse.ArgumentParser):
         """Raise an error for words after a verb that it does not take; `above` is the parser that has the verb."""
         first = words[0].partition("=")[0]
         hint = f"{self.prog} --help"
-        if first in above._option_string_actions:
+        if remedy := self.instead.get(first if first.startswith("-") else ""):
+            hint = remedy.format(first)
+        elif first in above._option_string_actions:
             hint = f"{first} comes before the verb: {above.prog} {' '.join(words)} {self.prog.partition(' ')[2]}"
         elif first.startswith("-"):
             hint = near(first, self._option_string_actions)
