@@ -102,6 +102,8 @@ class Workdir:
         left = self.remains()
         if self.chosen() in left:
             return [self.chosen()]
+        if not self.chosen() and not self.prefixes() and len(left) == 1:
+            return left
         if self.prefixes():
             return [self.current()]
         if left:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import subprocess
 from collections.abc import Callable
@@ -32,10 +33,11 @@ def overlay(path: Path, backing: str, *format: str) -> None:
 
 def _data_file(path: Path, name: str) -> None:
     """A qcow2 image whose data is in the file of that name."""
-    other = path.parent / ("d" * min(len(name), 200))
+    theirs = os.fsencode(name)[:200]
+    other = path.parent / ("d" * len(theirs))
     options = f"data_file={other.name},data_file_raw=on"
     qemu_img("create", "-q", "-f", "qcow2", "-o", options, path, "64k", cwd=path.parent)
-    data = path.read_bytes().replace(other.name.encode(), name[: len(other.name)].encode())
+    data = path.read_bytes().replace(other.name.encode(), theirs)
     other.unlink()
     path.write_bytes(data)
 
