@@ -112,8 +112,9 @@ class Workdir:
 
     def _not_chosen(self) -> PrefixError:
         chosen, left = self.chosen(), self.remains()
-        why = "was cleaned up" if chosen in left else "is gone"
-        what = f"the current environment, {chosen}, {why}" if chosen else f"{self.path} has no current environment"
+        what = f"the current environment, {chosen}, is gone" if chosen else f"{self.path} has no current environment"
+        if chosen in left:
+            what = f"the current environment, {chosen}, was cleaned up"
         return PrefixError(
             what,
             details=f"there are: {', '.join([*self.prefixes(), *(f'{name} (cleaned up)' for name in left)])}",
