@@ -85,7 +85,7 @@ OPTIONS: Final[dict[str, Option]] = {
     "prefix_name": Option(str, "current", "the prefix, by its name in the workdir"),
     "ignore_warnings": Option(boolean, False, "hide warnings of Python and of its libraries"),
     "ssh_user": Option(str, "", "user to log in as on guests (default: what the template says, or root)"),
-    "ssh_password": Option(str, None, "password to log in with on guests that don't know our key"),
+    "ssh_password": Option(str, "123456", "password to log in with on guests that don't know our key"),
     "ssh_tries": Option(_positive, None, "logins to try before a guest is given up (default: all in its time)"),
     "ssh_timeout": Option(_positive, None, "seconds that one login may take (default: all the time that there is)"),
     "default_vm_type": Option(str, "default", "vm-type of machines that have none"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .fields import At, did_you_mean, octets, quoted
-from .names import nic_names
+from .names import machine_names, nic_names
 
 Table = dict[str, Any]
 
@@ -35,15 +35,16 @@ def check_dns(top: At, env: Table) -> None:
 
 
 def _names(env: Table) -> tuple[dict[str, bool], dict[str, bool]]:
-    """The names of machines, and those of their nics; whether there is an address behind each."""
+    """The names of machines, and those of their nics, in small letters; whether there is an address behind each."""
     machines, nics = {}, {}
     for vm, domain in env["domains"].items():
         nets = [nic["net"] for nic in domain["nics"] if nic and nic["net"]]
         known = [net for net in nets if net in env["nets"]]
         addressed = {net for net in known if env["nets"][net]["type"] != "bridge"}
-        machines[vm] = bool(addressed & env["management"])
+        for name in machine_names(vm):
+            machines[name.lower()] = bool(addressed & env["management"])
         for net, names in zip(nets, nic_names(vm, nets), strict=True):
-            nics.update(dict.fromkeys(names, net in addressed))
+            nics.update(dict.fromkeys(map(str.lower, names), net in addressed))
     return machines, nics
 
 

@@ -87,6 +87,11 @@ class At:
         return self._document.sources.get(self.path, json.dumps(self.value))
 
 
+def remark(key: str) -> bool:
+    """Whether a key is a remark for people, or the user's own: `comment`, or one that begins with `x-`."""
+    return key == "comment" or key.startswith("x-")
+
+
 def quoted(text: str) -> str:
     """Text in double quotes on one line, cut when long."""
     return json.dumps(text if len(text) <= 60 else text[:57] + "...", ensure_ascii=False)
@@ -131,7 +136,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A mapping with known keys.
+    """A mapping with known keys; remarks are passed over.
 
     `gone` are keys of earlier Lago that it doesn't take any more, with what to do instead; `also` is a word on what
     else may be there.
@@ -147,7 +152,7 @@ class Section:
         if not isinstance(given, dict):
             return at.wrong(f"{self.what} with keys such as {', '.join(list(self.fields)[:3])}")
         for key in given:
-            if key not in self.fields:
+            if key not in self.fields and not remark(key):
                 self.unknown(at[key], key)
         read = {}
         for key, entry in self.fields.items():
@@ -183,7 +188,11 @@ class ListOf:
 
 @dataclass(frozen=True, slots=True)
 class MappingOf:
-    """A mapping from names to values, without those that are wrong."""
+    """A mapping from names to values, without those that are wrong.
+
+    Where values are sections, remarks are passed over: names don't begin with `x-`, and a `comment` is one unless a
+    section stands there.
+    """
 
     name: Reader
     item: Reader
@@ -194,10 +203,21 @@ class MappingOf:
             return None
         if not isinstance(at.value, dict):
             return at.wrong(f"a mapping of names to {self.what}")
-        for key in at.value:
+        names = self.names(at.value)
+        for key in names:
             self.name.read(_KeyAt(at[key], key))
-        read = {key: self.item.read(at[key]) for key in at.value}
+        read = {key: self.item.read(at[key]) for key in names}
         return {key: value for key, value in read.items() if value is not None}
+
+    def names(self, given: Mapping[str, Any]) -> list[str]:
+        """The keys that are names."""
+        if not isinstance(self.item, Section):
+            return list(given)
+        return [key for key, value in given.items() if not remark(key) or (key == "comment" and _is_section(value))]
+
+
+def _is_section(value: Any) -> bool:
+    return value is None or isinstance(value, dict)
 
 
 class _KeyAt(At):
@@ -214,39 +234,28 @@ class _KeyAt(At):
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Text on one line."""
+    """Text on one line.
+
+    `bare`: also what YAML takes for a number or a truth value, exactly as the file spells it.
+    """
 
     example: str
     pattern: str = r"[^\x00-\x1f\x7f]+"
     rule: str = ""
+    bare: bool = False
 
     def read(self, at: At) -> Any:
-        if isinstance(at.value, int | float):
-            # YAML may have changed it already: 1.10 is the number 1.1.
-            return at.fault(f'{at.source()} without quotes is not text, write "{at.source()}"')
-        if not isinstance(at.value, str) or not at.value:
+        value = at.value
+        if isinstance(value, int | float):
+            if not self.bare:
+                # YAML may have changed it already: 1.10 is the number 1.1.
+                return at.fault(f'{at.source()} without quotes is not text, write "{at.source()}"')
+            value = at.source()
+        if not isinstance(value, str) or not value:
             return at.wrong(f"text such as {quoted(self.example)}")
-        if not re.fullmatch(self.pattern, at.value):
-            return at.fault(f"{quoted(at.value)} can't be used: {self.rule or 'text on one line is expected'}")
-        return at.value
-
-
-@dataclass(frozen=True, slots=True)
-class DnsLabel:
-    """A name that DNS can carry; `reserved` names are taken."""
-
-    reserved: frozenset[str] = frozenset()
-    example: str = "vm0"
-
-    def read(self, at: At) -> Any:
-        name = str(at.value)
-        if name in self.reserved:
-            return at.fault("this name is reserved, choose another")
-        if re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", name):
-            return name
-        nearest = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:63].strip("-")
-        rule = "a to z, 0 to 9, and - inside; at most 63 of them"
-        return at.fault(f"{quoted(name)} is no DNS name, {f'write {nearest} ({rule})' if nearest else f'use {rule}'}")
+        if not re.fullmatch(self.pattern, value):
+            return at.fault(f"{quoted(value)} can't be used: {self.rule or 'text on one line is expected'}")
+        return value
 
 
 @dataclass(frozen=True, slots=True)

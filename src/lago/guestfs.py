@@ -1,7 +1,7 @@
 """The programs of libguestfs, which look into disk images and change them by a small machine of their own.
 
 That machine, the appliance, is made of this host's packages and a kernel, and kept in our cache directory. On a host
-without a kernel, such as a container, it is the kernel of the template `mini`.
+without a kernel, such as a container, it is the kernel of Lago's own template `mini`.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ _SYSTEM_PATH: Final = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
 def run_program(
-    argv: Sequence[str], *, failure: str, input_data: bytes | None = None, cwd: str | None = None
+    argv: Sequence[str], *, failure: str, hint: str = "", input_data: bytes | None = None, cwd: str | None = None
 ) -> CommandStatus:
     """Run a program of libguestfs to its end; it ends with us, however we end.
 
     Args:
         failure: what to say if it fails.
+        hint: what to do then, unless libguestfs itself is what fails.
 
     Raises:
         HostError: libguestfs, or a kernel for it, is missing.
@@ -47,7 +48,8 @@ def run_program(
         try:
             return run([*guard, *argv], input_data=input_data, env=env, cwd=cwd)
         except CommandError as error:
-            hint = "does libguestfs-test-tool work on this host?" if "appliance" in error.details else ""
+            if "appliance" in error.details:
+                hint = "does libguestfs-test-tool work on this host?"
             raise DiskError(failure, details=error.details, hint=hint) from None
 
 
@@ -100,7 +102,7 @@ def _template_kernel() -> Mapping[str, str]:
             f"this host has no directory {_MODULES}, and so no libguestfs", hint=f"as root: mkdir {_MODULES}"
         )
 
-    version = templates.default_repository().get_by_name(_KERNEL_TEMPLATE).get_version()
+    version = templates.own_repository().get_by_name(_KERNEL_TEMPLATE).get_version()
     image = templates.default_store().ensure(version)
     release, kernel = str(image.metadata["kernel-version"]), str(image.metadata["kernel-efi"])
     modules = os.path.join(_directory("modules"), release)

@@ -12,7 +12,7 @@ from .plugins import machines
 from .spec import EnvSpec
 from .templates import layered
 from .templates.choose import Chooser
-from .topology import Disk, TemplateImage, Topology
+from .topology import Disk, Domain, TemplateImage, Topology
 from .utils import in_parallel
 
 
@@ -50,6 +50,7 @@ def populate(
     if not bootstrapped:
         domains = {name: replace(one, bootstrap="none") for name, one in resolved.domains.items()}
         resolved = replace(resolved, domains=domains)
+    resolved = _with_root_passwords(resolved)
     resolved = deploy.gather(resolved, paths, variables)
     all_disks = [disk for domain in resolved.domains.values() for disk in domain.disks]
     with task("Create disks"):
@@ -91,6 +92,18 @@ def _resolve(
         machines.kind(domain.vm_type, domain.name)
         machines.provider(domain.vm_provider, domain.name)
     return resolved
+
+
+def _with_root_passwords(resolved: Topology) -> Topology:
+    """Give machines that virt-sysprep prepares the usual root password, if they and their templates have none."""
+
+    def one(domain: Domain) -> Domain:
+        known = domain.root_password or domain.ssh_password or domain.image.get("root-password")
+        if known or bootstrap.method(domain) != "virt-sysprep":
+            return domain
+        return replace(domain, root_password=config.get("default_root_password"))
+
+    return replace(resolved, domains={name: one(domain) for name, domain in resolved.domains.items()})
 
 
 def _build(todo: Iterable[Disk], paths: Paths, variables: Mapping[str, str]) -> None:

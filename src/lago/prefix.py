@@ -15,6 +15,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from . import config, holdings, log, state, trust
+from .bootstrap import logins
 from .constants import DEFAULT_INIT_FILE, DEPLOY_SCRIPTS
 from .errors import InitFileError, LagoError, PrefixError, VMNotFound
 from .hypervisor import Hypervisor, libvirt_url, open_hypervisor
@@ -339,10 +340,11 @@ class Prefix:
         """How to log in to a machine. Raises VMNotFound."""
         domain = self.domain(name)
         number = list(self.topology.domains).index(name)
+        password = logins.password(domain)
         return Guest(
             name=name,
-            user=domain.ssh_user or config.get("ssh_user", None) or domain.image.get("ssh-user") or "root",
-            password=domain.ssh_password or config.get("ssh_password"),
+            user=logins.user(domain),
+            password=password.text if password else None,
             address=domain.ip or "",
             key=self.paths.ssh_id_rsa(),
             control=os.path.join(self.hypervisor.socket_dir(), f"ssh-{number}"),

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from .constants import URL_SCHEMES
-from .fields import At, octets, quoted
+from .fields import At, octets, quoted, remark
+from .names import MOST, host_name, usable
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Markup:
 
     def _element(self, at: At) -> Any:
         if isinstance(at.value, dict):
-            return {key: self._child(at[key], key) for key in at.value}
+            return {key: self._child(at[key], key) for key in at.value if not remark(key)}
         return self._text(at)
 
     def _child(self, at: At, key: str) -> Any:
@@ -107,14 +108,15 @@ class Builds:
         return [self._step(at[index]) for index in range(len(at.value))]
 
     def _step(self, at: At) -> Any:
-        if not isinstance(at.value, dict) or len(at.value) != 1:
+        given = [pair for pair in at.value.items() if not remark(pair[0])] if isinstance(at.value, dict) else []
+        if len(given) != 1:
             return at.wrong("one builder and its options, such as virt-customize: {install: nginx}")
-        [(name, options)] = at.value.items()
+        [(name, options)] = given
         if name not in BUILDERS:
             return at[name].fault(f"unknown builder, expected {' or '.join(BUILDERS)}", of_key=True)
         if options is not None and not isinstance(options, dict):
             return at[name].wrong("a mapping of options, such as {install: nginx}")
-        return {name: {key: self._option(at[name][key]) for key in options or {}}}
+        return {name: {key: self._option(at[name][key]) for key in options or {} if not remark(key)}}
 
     def _option(self, at: At) -> Any:
         if isinstance(at.value, list):
@@ -125,6 +127,30 @@ class Builds:
         if isinstance(at.value, list | dict) or at.value is None:
             return at.wrong("text")
         return at.value if isinstance(at.value, str) else at.source()
+
+
+@dataclass(frozen=True, slots=True)
+class MachineName:
+    """The name of a machine; `reserved` are host names, in small letters, that no guest may have."""
+
+    reserved: frozenset[str] = frozenset()
+
+    def read(self, at: At) -> Any:
+        name = str(at.value)
+        if host_name(name).lower() in self.reserved:
+            return at.fault("this name is reserved, choose another")
+        if octets(name):
+            return at.fault(f"{name} is an address, choose a name")
+        if usable(name):
+            return name
+        nearest = self._nearest(name)
+        rule = f"letters, digits, - _ and . inside; at most 63 of them between dots, {MOST} together"
+        write = f"write {nearest} ({rule})" if nearest else f"use {rule}"
+        return at.fault(f"{quoted(name)} can't be the name of a machine, {write}")
+
+    def _nearest(self, name: str) -> str:
+        parts = (re.sub(r"[^A-Za-z0-9_]+", "-", part).strip("-")[:63].strip("-") for part in name.split("."))
+        return ".".join(part for part in parts if part.strip("_"))[:MOST].strip(".-")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from typing import Any
 from .constants import DEPLOY_SCRIPTS, OVIRT_SCRIPTS
 from .disk_rules import check_disks
 from .dns_rules import check_dns
-from .fields import At, did_you_mean, octets, quoted
-from .names import nic_names
+from .fields import At, did_you_mean, octets, quoted, remark
+from .names import nic_names, same, usable
 
 Table = dict[str, Any]
 
@@ -25,12 +25,13 @@ def check(top: At, env: Table) -> None:
     env["management"] = _management(env["nets"])
     for name, domain in env["domains"].items():
         at = top["domains"][name]
-        _known_nets(top, at["nics"], domain)
+        _known_nets(top, at["nics"], domain, env)
         _one_management_net(at["nics"], domain, env)
         domain["disks"] = check_disks(at["disks"], domain["disks"], ova=domain["type"] == "ova")
         _appliance(at, domain)
         _machine(at, domain)
     _own_names(top["domains"], env["domains"])
+    _own_files(top, env["domains"])
     for name, net in env["nets"].items():
         if net["type"] == "bridge":
             _bridge(top["nets"][name], net)
@@ -108,8 +109,10 @@ def _nics(domain: Table) -> Iterator[tuple[int, Table]]:
     return ((index, nic) for index, nic in enumerate(domain["nics"]) if nic and nic["net"])
 
 
-def _known_nets(top: At, at: At, domain: Table) -> None:
+def _known_nets(top: At, at: At, domain: Table, env: Table) -> None:
     given = top["nets"].value
+    if isinstance(given, dict):
+        given = {name: net for name, net in given.items() if name in env["nets"] or not remark(name)}
     for index, nic in _nics(domain):
         name = nic["net"]
         if not given:
@@ -139,13 +142,34 @@ def _one_management_net(at: At, domain: Table, env: Table) -> None:
 
 
 def _own_names(at: At, domains: Table) -> None:
-    """The name of a machine must not be one that another gets for a nic."""
+    """The name of a machine must be no other's, nor one that another gets for a nic, in DNS or as a host name."""
+    owners: dict[str, str] = {}
+    for name in filter(usable, domains):
+        other = owners.setdefault(same(name), name)
+        if other != name:
+            case = (
+                "they differ in case only" if other.lower() == name.lower() else "their guests' host names are the same"
+            )
+            at[name].fault(f"{name} and {other} can't be told apart, {case}: choose another name", of_key=True)
     for name, domain in domains.items():
         nets = [nic["net"] for _, nic in _nics(domain)]
         for net, aliases in zip(nets, nic_names(name, nets), strict=True):
-            for alias in aliases:
-                if alias in domains:
+            for alias in dict.fromkeys(owners.get(same(alias)) for alias in aliases):
+                if alias is not None:
                     at[alias].fault(f"this is also the name of {name} on the net {net}, choose another", of_key=True)
+
+
+def _own_files(top: At, domains: Table) -> None:
+    """Two disks can't be the same file: `b_c` of the machine a, and `c` of the machine a_b."""
+    owners: dict[str, tuple[str, str]] = {}
+    for name, domain in domains.items():
+        for disk in domain["disks"]:
+            vm, other = owners.setdefault(f"{name}_{disk['name']}", (name, disk["name"]))
+            if (vm, other) != (name, disk["name"]) and vm != name:
+                top["domains"][name].fault(
+                    f"its disk {disk['name']} would be the same file as the disk {other} of {vm}, rename one of them",
+                    of_key=True,
+                )
 
 
 def is_private(address: tuple[int, ...]) -> bool:

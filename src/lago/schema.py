@@ -4,24 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from .fields import Address, Choice, DnsLabel, Field, Flag, Free, ListOf, MappingOf, Names, Reader, Section, Size, Text
+from .fields import Address, Choice, Field, Flag, Free, ListOf, MappingOf, Names, Reader, Section, Size, Text
 from .fields import Whole as WholeNumber
-from .readers import BUILDERS, Builds, HostName, Markup, Path, Root, Target, Truthy, Url
+from .names import MOST, PART
+from .readers import BUILDERS, Builds, HostName, MachineName, Markup, Path, Root, Target, Truthy, Url
 from .sections import ENVIRONMENT
 
 _VERSION = "https://json-schema.org/draft/2020-12/schema"
+_REMARKS: dict[str, Any] = {"^x-": {}, "^comment$": {}}
 
 
 def schema() -> dict[str, Any]:
     """The schema of a whole init file."""
-    whole = of(ENVIRONMENT)
-    return {
-        "$schema": _VERSION,
-        "title": "Lago init file",
-        **whole,
-        # Such keys hold what the file repeats by anchors.
-        "patternProperties": {"^x-": {}},
-    }
+    return {"$schema": _VERSION, "title": "Lago init file", **of(ENVIRONMENT)}
 
 
 def of(reader: Reader) -> dict[str, Any]:
@@ -32,6 +27,7 @@ def of(reader: Reader) -> dict[str, Any]:
             return {
                 "type": "object",
                 "properties": {key: _property(field) for key, field in reader.fields.items()},
+                "patternProperties": _REMARKS,
                 "additionalProperties": False,
                 **({"required": required} if required else {}),
             }
@@ -39,12 +35,18 @@ def of(reader: Reader) -> dict[str, Any]:
             return {"type": ["array", "null"], "items": of(reader.item)}
         case MappingOf():
             names = _pattern(reader.name)
-            # A mapping with nothing in it is an empty one, as in `nets: {lab: }`.
             item = of(reader.item)
-            item = {**item, "type": ["object", "null"]} if item.get("type") == "object" else item
+            if not isinstance(reader.item, Section):
+                named = {"propertyNames": names} if names else {}
+                return {"type": ["object", "null"], **named, "additionalProperties": item}
+            # A mapping with nothing in it is an empty one, as in `nets: {lab: }`.
+            item = {**item, "type": ["object", "null"]}
+            remark = {"type": ["string", "number", "boolean", "array"]}
             return {
                 "type": ["object", "null"],
-                **({"propertyNames": names} if names else {}),
+                "properties": {"comment": {"anyOf": [item, remark]}},
+                "patternProperties": {"^x-": {}},
+                **({"propertyNames": {"anyOf": [names, {"pattern": "^(x-|comment$)"}]}} if names else {}),
                 "additionalProperties": item,
             }
         case Names():
@@ -69,7 +71,9 @@ def of(reader: Reader) -> dict[str, Any]:
             return {"type": "array", "items": {**step, "properties": dict.fromkeys(BUILDERS, options)}}
         case Address():
             return {"type": "string", "format": "ipv4"}
-        case Text() | DnsLabel() | HostName():
+        case Text(bare=True):
+            return {"type": ["string", "number", "boolean"], **_pattern(reader)}
+        case Text() | MachineName() | HostName():
             return {"type": "string", **_pattern(reader)}
         case Path() | Target() | Url():
             return {"type": "string", "minLength": 1}
@@ -84,6 +88,6 @@ def _property(field: Field) -> dict[str, Any]:
 
 
 def _pattern(reader: Reader) -> dict[str, Any]:
-    if isinstance(reader, DnsLabel):
-        return {"pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"}
+    if isinstance(reader, MachineName):
+        return {"pattern": rf"^{PART}(\.{PART})*$", "maxLength": MOST}
     return {"pattern": f"^(?:{reader.pattern})$"} if isinstance(reader, Text) else {}

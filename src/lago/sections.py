@@ -8,13 +8,14 @@ from __future__ import annotations
 from typing import Final
 
 from .constants import DEFAULT_MEMORY_MIB, DEFAULT_VCPU
-from .fields import Address, Choice, DnsLabel, Field, Flag, Free, ListOf, MappingOf, Names, Section, Size, Text, Whole
-from .readers import Builds, HostName, Markup, Path, Root, Target, Truthy, Url
+from .fields import Address, Choice, Field, Flag, Free, ListOf, MappingOf, Names, Section, Size, Text, Whole
+from .readers import Builds, HostName, MachineName, Markup, Path, Root, Target, Truthy, Url
 
 _NAME_RULE: Final = "a name is up to 63 letters, digits and . _ -, but first a letter or digit"
 _NAME_PATTERN: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 _NET_NAME = Text("lab", _NAME_PATTERN, _NAME_RULE)
 _NO_PATH = Text("1.10", r"[^/\s\x00-\x1f\x7f]+", "it is a name, not a path")
+_PASSWORD: Final = Text("secret", bare=True)
 _STORED: Final = "Lago finds this out by itself, remove it"
 
 NIC: Final = Section(
@@ -146,12 +147,12 @@ DOMAIN: Final = Section(
             {},
         ),
         "distro": Field(Text("debian12"), "what it runs, if its template doesn't say"),
-        "root-password": Field(Text("secret"), "password of its root"),
+        "root-password": Field(_PASSWORD, "password of its root"),
         "ssh-user": Field(
             Text("root", r"[A-Za-z_][A-Za-z0-9_.-]*\$?", "a user name is letters, digits and . _ -"),
             "user to log in as; without it config ssh_user",
         ),
-        "ssh-password": Field(Text("secret"), "password to log in with, where the key is not taken"),
+        "ssh-password": Field(_PASSWORD, "password to log in with, where the key is not taken"),
         "boot_time_sec": Field(
             Whole(1, 86400), "seconds it may take to answer ssh (times 5 when emulated); without it config boot_timeout"
         ),
@@ -214,7 +215,7 @@ NET: Final = Section(
     what="a network",
 )
 
-_DOMAINS = MappingOf(DnsLabel(frozenset({"localhost"})), DOMAIN, "machines")
+_DOMAINS = MappingOf(MachineName(frozenset({"localhost"})), DOMAIN, "machines")
 
 ENVIRONMENT: Final = Section(
     {

@@ -174,9 +174,11 @@ def parse(document: Document) -> EnvSpec:
 
 def _without_anchors(document: Document, known: Container[str]) -> dict[str, Any]:
     """The data without the top-level keys that only hold anchors."""
+    from .fields import remark
+
     used = {}
     for key, value in document.data.items():
-        if key.startswith("x-"):
+        if remark(key):
             continue
         if key not in known and key in document.only_anchors:
             line, column = document.keys[(key,)]

@@ -49,6 +49,8 @@ _MISTOLD = re.compile(r"unknown key %|env var \$\{")
 """What ssh says of values that it understands only after it has begun its log."""
 
 _PASSWORD = "LAGO_GUEST_PASSWORD"  # noqa: S105 - the name of a variable
+_ASKPASS: Final = os.path.join(os.path.dirname(os.path.abspath(__file__)), "askpass")
+"""The program that tells it. It is installed with us: no program runs from where our sockets are, on many hosts."""
 
 
 UNKNOWN_HOST: Final = {"StrictHostKeyChecking": "no", "UserKnownHostsFile": "/dev/null", "LogLevel": "ERROR"}
@@ -170,10 +172,7 @@ class Guest(NamedTuple):
         """The environment of the master: with a password, a program that tells it."""
         if self.password is None:
             return None
-        program = f"{self.control}.askpass"
-        with open(os.open(program, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o700), "w", encoding="utf-8") as file:
-            file.write(f"#!/bin/sh\nprintf '%s\\n' \"${_PASSWORD}\"\n")
-        return {**os.environ, "SSH_ASKPASS": program, "SSH_ASKPASS_REQUIRE": "force", _PASSWORD: self.password}
+        return {**os.environ, "SSH_ASKPASS": _ASKPASS, "SSH_ASKPASS_REQUIRE": "force", _PASSWORD: self.password}
 
     def _error(self, what: str, said: str) -> SSHError:
         return SSHError(f"{self.name}: {self.user}@{self.address}: {what}", details=said)

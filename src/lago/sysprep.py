@@ -95,4 +95,5 @@ def sysprep(disk: str, mods: Iterable[Mod], format: str | None = None) -> None:
     arguments = [argument for mod in mods for argument in mod]
     known = ["--format", format] if format else []
     argv = ["virt-sysprep", "--quiet", *known, "-a", disk, "--selinux-relabel", *arguments]
-    guestfs.run_program(argv, failure=f"cannot prepare the disk {disk}")
+    hint = "bootstrap: none in the init file leaves a disk as it is that has no system on it, or none that is known"
+    guestfs.run_program(argv, failure=f"cannot prepare the disk {disk}", hint=hint)

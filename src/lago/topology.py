@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 from .addressing import addresses, gateways, ipv6_of_mac, ipv6_prefixes, mac_of_address, mac_of_name
 from .errors import LagoError
-from .names import nic_names
+from .names import host_name, machine_names, nic_names
 from .spec import DhcpRange, DiskSpec, DomainSpec, EnvSpec, Machine, Share
 
 INITFILE_VARIABLE: Final = "LAGO_INITFILE_PATH"
@@ -89,6 +89,16 @@ class Domain(Machine):
     nics: tuple[Nic, ...]
     disks: tuple[Disk, ...]
     mgmt_net: str | None
+
+    @property
+    def host_name(self) -> str:
+        """What its guest is to call itself."""
+        return host_name(self.name)
+
+    @property
+    def iscsi_name(self) -> str:
+        """Its name as an iSCSI initiator (RFC 3722 has small letters only)."""
+        return f"iqn.2014-07.org.lago:{self.host_name.lower()}"
 
     def writable(self) -> list[Disk]:
         """Its disks that change."""
@@ -189,7 +199,8 @@ def resolve(
     192.168.N.0/24 from 200 on; a bridge net is nowhere. Static addresses are kept; on a net that `subnets` moved they
     keep their last octet. Other nics get the smallest octet that is neither the gateway's, nor static, nor in the dhcp
     range. The mapping of a net holds, per nic on it, `<vm>-eth<index>`, `<vm>-<net>` (the first one there),
-    `<vm>-<net>-<n>`, and `<vm>` for the first nic on the management net.
+    `<vm>-<net>-<n>`, and `<vm>` for the first nic on the management net; all of them also with the host name in place
+    of the machine's, where that is another.
 
     Args:
         uuid: of the prefix.
@@ -353,7 +364,7 @@ def _mappings(domains: Mapping[str, Domain]) -> dict[str, dict[str, str]]:
         for nic, names in zip(domain.nics, nic_names(vm, (nic.net for nic in domain.nics)), strict=True):
             mapping = mappings.setdefault(nic.net, {})
             if nic.ip:
-                for name in (vm, *names) if nic.net == domain.mgmt_net else names:
+                for name in (*machine_names(vm), *names) if nic.net == domain.mgmt_net else names:
                     mapping.setdefault(name, nic.ip)
     return mappings
 
@@ -361,7 +372,7 @@ def _mappings(domains: Mapping[str, Domain]) -> dict[str, dict[str, str]]:
 def _records(spec: EnvSpec, mappings: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
     """The extra records of every net, with an address for each."""
     targets = {name: target for net in spec.nets.values() for name, target in net.dns_records.items()}
-    known = {name: ip for mapping in mappings.values() for name, ip in mapping.items()}
+    known = {name.lower(): ip for mapping in mappings.values() for name, ip in mapping.items()}
 
     def address(target: str) -> str:
         while target in targets:

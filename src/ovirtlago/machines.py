@@ -58,7 +58,10 @@ class NodeVM(TestVM):
 def machine_of(env: VirtEnv, *addresses: str | None) -> TestVM | None:
     """The machine that has one of some addresses or names, be they qualified or not."""
     for vm in env.get_vms().values():
-        known = {vm.name(), *vm.all_ips}
-        if any(one in known or one.partition(".")[0] == vm.name() for one in addresses if one):
+        names = {vm.name().lower(), vm.spec.host_name.lower()}
+        known = {*names, *vm.all_ips}
+        # A name may have dots of its own, and a domain behind it.
+        said = [one.lower() for one in addresses if one]
+        if any(one in known or one.startswith(tuple(f"{name}." for name in names)) for one in said):
             return vm if isinstance(vm, TestVM) else None
     return None

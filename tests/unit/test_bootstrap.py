@@ -6,21 +6,24 @@ import base64
 import io
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pycdlib
 import pytest
 import yaml
 
 from lago import bootstrap
-from lago.bootstrap import cloud_init, iso, passwords, sysprep
-from lago.errors import TemplateError, VMError
+from lago.bootstrap import cloud_init, iso, logins, passwords, sysprep
+from lago.errors import SSHError, TemplateError, VMError
 from lago.paths import Paths
 from lago.topology import Disk, Domain, Nic, TemplateImage
+from lago.virt import VM, readiness
 
 KEY = "ssh-ed25519 AAAAC3Nza lago"
 
 
-def _domain(method: str | None, name: str = "vm0") -> Domain:
+def _domain(method: str | bool | None, name: str = "vm0") -> Domain:
     metadata = {} if method is None else {"bootstrap": method}
     image = TemplateImage(id="r:t:1", path="/store/r:t:1", format="raw", metadata=metadata)
     disk = Disk(name="root", type="template", dev="vda", format="qcow2", path="images/x", serial="1", template=image)
@@ -74,11 +77,105 @@ def test_credentials_set_the_name_and_the_key(paths: Paths) -> None:
     assert not list(Path(paths.images()).iterdir())
 
 
-@pytest.mark.parametrize("method", ["none", None])
-def test_a_template_without_bootstrap_is_left_alone(paths: Paths, method: str | None) -> None:
+@pytest.mark.parametrize("method", ["none", False])
+def test_a_template_that_wants_no_bootstrap_is_left_alone(paths: Paths, method: str | bool) -> None:
     bootstrap.prepare(_domain(method), paths, KEY)
     assert bootstrap.additions(_domain(method), paths, KEY) == bootstrap.Additions()
     assert not list(Path(paths.images()).iterdir())
+
+
+def test_what_says_nothing_is_prepared_by_virt_sysprep() -> None:
+    silent = _domain(None)
+    assert bootstrap.method(silent) == "virt-sysprep"
+    assert bootstrap.method(_domain(True)) == "virt-sysprep"
+    assert bootstrap.method(replace(silent, bootstrap="none")) == "none"
+    assert bootstrap.method(replace(silent, bootstrap="cloud-init")) == "cloud-init"
+    assert bootstrap.method(_domain("credentials")) == "credentials"
+    [disk] = silent.disks
+    file = replace(disk, type="file", template=None)
+    assert bootstrap.method(replace(silent, disks=(file,))) == "virt-sysprep"
+    for nothing in ((), (replace(file, type="empty"),), (replace(file, format="iso"),)):
+        assert bootstrap.method(replace(silent, disks=nothing)) == "none"
+
+
+@pytest.mark.parametrize(
+    ("own", "metadata", "password", "source"),
+    [
+        ({"ssh_password": "a", "root_password": "b"}, {"root-password": "c"}, "a", "ssh-password of the init file"),
+        ({"root_password": "b"}, {"ssh-password": "c"}, "b", "root-password of the init file"),
+        ({"root_password": "123456"}, {}, "123456", "default_root_password of the configuration"),
+        ({}, {"ssh-password": "c", "root-password": "d"}, "c", "ssh-password of the template"),
+        ({}, {"root-password": 123}, "123", "root-password of the template"),
+        ({}, {}, "123456", "ssh_password of the configuration"),
+        ({"ssh_user": "admin", "root_password": "b"}, {"root-password": "c"}, "123456", "ssh_password of the config"),
+        ({}, {"ssh-user": "admin", "ssh-password": "c", "root-password": "d"}, "c", "ssh-password of the template"),
+    ],
+)
+def test_the_nearest_password_is_tried(
+    own: dict[str, Any], metadata: dict[str, object], password: str, source: str
+) -> None:
+    domain = _domain(None)
+    [disk] = domain.disks
+    assert disk.template is not None
+    disk = replace(disk, template=replace(disk.template, metadata=metadata))
+    found = logins.password(replace(domain, disks=(disk,), **own))
+    assert found is not None
+    assert found.text == password
+    assert source in found.source
+
+
+def test_a_first_boot_is_known() -> None:
+    domain = _domain(None)
+    [disk] = domain.disks
+    assert not bootstrap.works_at_first_boot(domain)
+    assert bootstrap.works_at_first_boot(replace(domain, distro="fc23"))
+    assert not bootstrap.works_at_first_boot(replace(domain, distro="fc23", bootstrap="none"))
+    built = replace(disk, build=({"virt-customize": {"firstboot-command": ["true"]}},))
+    assert bootstrap.works_at_first_boot(replace(domain, disks=(built,)))
+
+
+@pytest.mark.parametrize(
+    ("method", "console", "works"),
+    [
+        ("cloud-init", "[    1.0] Linux version 6.1\n", True),
+        (
+            "cloud-init",
+            "[   31.4] cloud-init[520]: Cloud-init v. 22.4.2 finished at Thu, 01 Jan 2026. Datasource\n",
+            False,
+        ),
+        ("cloud-init", "lago-init: ssh started\n", False),
+        ("none", "[   12.1] cloud-init[401]: Cloud-init v. 22.4.2 running 'init'\n", True),
+        ("none", "[    1.0] Linux version 6.1\n", False),
+        ("credentials", "", False),
+        (None, "", False),
+    ],
+)
+def test_a_guest_may_still_be_about_to_let_us_in(method: str | None, console: str, works: bool) -> None:
+    vm = cast(VM, SimpleNamespace(spec=_domain(method)))
+    assert readiness._prepares_itself(vm, console) is works
+
+
+def test_a_guest_refuses_us_if_that_is_the_last_it_said() -> None:
+    denied = "root@192.0.2.7: Permission denied (publickey).\n"
+    assert readiness._refuses(SSHError("vm0: can't be logged in to", details=denied))
+    assert not readiness._refuses(SSHError("vm0: can't be logged in to", details=f"{denied}Connection refused\n"))
+    assert not readiness._refuses(OSError("connection refused"))
+
+
+def test_a_guest_is_called_by_the_nearest_legal_host_name(paths: Paths) -> None:
+    Path(paths.ssh_id_rsa_pub()).write_text(KEY)
+    domain = _domain("cloud-init", "My_VM.lab")
+    bootstrap.prepare(domain, paths, KEY)
+    seed = paths.images("My_VM.lab_seed.iso")
+    data = yaml.safe_load(_read(seed, "user-data"))
+    assert (data["hostname"], data["fqdn"], data["prefer_fqdn_over_hostname"]) == ("My-VM.lab", "My-VM.lab", True)
+    assert "local-hostname: My-VM.lab\n" in _read(seed, "meta-data")
+    [string] = bootstrap.additions(_domain("credentials", "My_VM.lab"), paths, KEY).oem_strings
+    told = base64.b64decode(string.partition("=")[2]).decode()
+    assert "kernel/hostname - - - - My-VM.lab" in told
+    mods = sysprep.mods(replace(domain, distro="fc24"), paths)
+    assert ("--hostname", "My-VM.lab") in mods
+    assert any("InitiatorName=iqn.2014-07.org.lago:my-vm.lab\n" in word for mod in mods for word in mod)
 
 
 def test_an_unknown_method_is_an_error(paths: Paths) -> None:

@@ -91,3 +91,18 @@ def test_the_reference_has_every_key_with_what_the_program_says_of_it(title: str
     for key, field in section.fields.items():
         row = f"| `{key}` | {field.doc} |"
         assert row in text, f"docs/init-file.md lacks a row of a {title}: {row}"
+
+
+def test_the_schema_takes_what_is_taken() -> None:
+    import jsonschema  # type: ignore[import-untyped]
+
+    validator = jsonschema.Draft202012Validator(schema.schema())
+    for path in sorted((Path(__file__).parents[1] / "golden" / "good").glob("*.yaml")):
+        assert not list(validator.iter_errors(initfile.read(str(path)).data)), path
+    for text in (
+        "{domains: {vm-: {}}}",
+        "{domains: {a..b: {}}}",
+        "{domains: {vm0: {Comment: 1}}}",
+        "{domains: {}, nets: {lab: 1}}",
+    ):
+        assert list(validator.iter_errors(initfile.loads(text, "x").data)), text

@@ -141,7 +141,7 @@ class TestDisks:
     ) -> None:
         monkeypatch.setenv("SERVER", web.url)
         tmp_path.joinpath("LagoInitFile").write_text(
-            "domains: {vm0: {disks: [{type: file, url: $SERVER/data, format: raw}]}}\nnets: {lab: {}}\n"
+            "domains: {vm0: {bootstrap: none, disks: [{type: file, url: $SERVER/data, format: raw}]}}\n"
         )
         lago("init")
         assert (tmp_path / ".lago" / "default" / "images" / "vm0_root.raw").read_bytes() == DATA

@@ -16,7 +16,7 @@ from .conftest import Lago
 
 pytestmark = pytest.mark.programs
 
-INIT = "domains: {vm0: {disks: [{template_name: %s}], nics: [{net: lan}]}}\nnets: {lan: {}}\n"
+INIT = "domains: {vm0: {bootstrap: none, disks: [{template_name: %s}], nics: [{net: lan}]}}\nnets: {lan: {}}\n"
 
 
 class Site:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from pathlib import Path
@@ -40,7 +41,7 @@ def test_a_bad_file_is_refused_with_this_message(path: Path, tmp_path: Path, mon
 
 
 def test_faults_stand_in_the_order_of_the_file() -> None:
-    lines = faults("nets: {a: {gw: x}}\ndomains:\n  B: {vcpu: 0}\n  a: {memory: 1}\n")
+    lines = faults("nets: {a: {gw: x}}\ndomains:\n  -B: {vcpu: 0}\n  a: {memory: 1}\n")
     assert [line.split(":")[1] for line in lines] == ["1", "3", "3", "4"]
 
 
@@ -126,10 +127,10 @@ def test_a_misspelt_key_that_uses_anchors_is_a_fault() -> None:
 
 
 def test_the_rest_of_a_machine_with_a_bad_name_is_checked_too() -> None:
-    assert [line.split(": ")[1] for line in faults("domains: {VM: {vcpu: 0, memry: 1}}")] == [
-        "domains.VM",
-        "domains.VM.vcpu",
-        "domains.VM.memry",
+    assert [line.split(": ")[1] for line in faults("domains: {VM-: {vcpu: 0, memry: 1}}")] == [
+        "domains.VM-",
+        "domains.VM-.vcpu",
+        "domains.VM-.memry",
     ]
 
 
@@ -140,3 +141,23 @@ def test_a_wrong_net_of_one_nic_is_not_told_as_a_missing_management_net_too() ->
 def test_machines_behind_one_anchor_are_distinct_values() -> None:
     env = parsed("{domains: {vm0: &vm {metadata: {a: [1]}}, vm1: *vm}}")
     assert env.domains["vm0"].metadata is not env.domains["vm1"].metadata
+
+
+@pytest.mark.parametrize("text", ["123456", "0123", "1e3", "1.10", "yes", "No", "0x1F", "1_000", "+7", "12:30", "true"])
+@pytest.mark.parametrize("key", ["root-password", "ssh-password"])
+def test_a_password_without_quotes_is_what_the_file_spells(key: str, text: str) -> None:
+    vms = parsed(f"prototypes: {{p: {{{key}: {text}}}}}\ndomains: {{a: {{{key}: {text}}}, b: {{based-on: p}}}}").domains
+    assert [getattr(vm, key.replace("-", "_")) for vm in vms.values()] == [text, text]
+    assert getattr(parsed(json.dumps({"domains": {"a": {key: text}}})).domains["a"], key.replace("-", "_")) == text
+
+
+@pytest.mark.parametrize("text", ["", "~", "null", "[1]", "{a: 1}", '""'])
+def test_what_is_no_password_is_refused(text: str) -> None:
+    [fault] = faults(f"domains: {{a: {{ssh-password: {text}}}}}")
+    assert "domains.a.ssh-password: expected text such as" in fault
+
+
+def test_a_comment_that_is_a_section_is_a_name() -> None:
+    env = parsed("domains: {comment: {nics: [{net: comment}]}}\nnets: {comment: {comment: of all}}")
+    assert list(env.domains) == ["comment"]
+    assert list(env.nets) == ["comment"]

@@ -193,7 +193,8 @@ def test_a_file_layered_on_an_image_holds_it(site: Site, lago: Lago, store: Temp
     lago("template", "fetch", "a")
     overlay = str(site.path / "over.qcow2")
     disks.create_overlay(overlay, os.path.join(store.path, "r:a:1"), "raw")
-    init = f"domains: {{vm0: {{disks: [{{type: file, path: {overlay}, format: qcow2}}]}}}}\nnets: {{lan: {{}}}}\n"
+    disk = f"{{type: file, path: {overlay}, format: qcow2}}"
+    init = f"domains: {{vm0: {{bootstrap: none, disks: [{disk}]}}}}\nnets: {{lan: {{}}}}\n"
     (site.path / "LagoInitFile").write_text(init)
     lago("init")
     assert [user.path for user in store.users.of("r:a:1")] == [str(site.path / ".lago" / "default")]
@@ -258,4 +259,22 @@ def test_d23_a_name_on_the_command_line_wins_over_a_path_in_the_configuration(
 ) -> None:
     monkeypatch.setenv("LAGO_TEMPLATE_REPO_PATH", "/nothing")
     lago("init", "--template-repo-name", "r", "--template-repos", str(site.path))
+    assert site.locked() == {"a": "r:a:1"}
+
+
+def test_a_path_and_a_name_may_be_given_together(tmp_path: Path, lago: Lago, site: Site) -> None:
+    path = str(site.path / "repo.json")
+    lago("init", "--template-repo-path", path, "--template-repo-name", "r")
+    assert site.locked() == {"a": "r:a:1"}
+    lago("destroy", "--yes")
+    said = lago.both("init", "--template-repo-path", path, "--template-repo-name", "other", code=2)[1]
+    assert f"the template repository {path} is called r, not other" in said
+    assert "leave out template_repo_name, or write r" in said
+
+
+def test_a_path_on_the_command_line_is_not_mixed_with_a_name_in_the_configuration(
+    lago: Lago, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAGO_TEMPLATE_REPO_NAME", "other")
+    lago("init", "--template-repo-path", str(site.path / "repo.json"))
     assert site.locked() == {"a": "r:a:1"}

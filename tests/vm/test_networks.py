@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -113,17 +114,25 @@ def test_a_guest_is_logged_in_to_by_password_where_it_knows_no_key(env: VirtEnv)
 def test_d41_logins_are_tried_as_often_and_with_the_password_that_the_settings_say(
     env: VirtEnv, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    vm = env.get_vm("vm0")
     said(env, "vm0", "mv /root/.ssh/authorized_keys /root/keys")
-    vm.guest.close()
-    monkeypatch.setenv("LAGO_SSH_TRIES", "1")
-    with pytest.raises(VMNotReady, match="can't be logged in to") as raised:
-        vm.connect()
-    assert "within" not in raised.value.what
-    monkeypatch.setenv("LAGO_SSH_PASSWORD", "s3cret")
-    guest = env.guest("vm0")
-    guest.open(60)
-    assert guest.run("mv /root/keys /root/.ssh/authorized_keys").code == 0
+    env.get_vm("vm0").guest.close()
+    # What an init file says would win.
+    description = Path(env.paths.virt("vm-vm0"))
+    before = description.read_text()
+    description.write_text(json.dumps({**json.loads(before), "root-password": None}))
+    other = Prefix(env.paths.prefix()).virt_env
+    try:
+        monkeypatch.setenv("LAGO_SSH_TRIES", "1")
+        with pytest.raises(VMNotReady, match="can't be logged in to") as raised:
+            other.get_vm("vm0").connect()
+        assert "within" not in raised.value.what
+        monkeypatch.setenv("LAGO_SSH_PASSWORD", "s3cret")
+        guest = other.guest("vm0")
+        guest.open(60)
+        assert guest.run("mv /root/keys /root/.ssh/authorized_keys").code == 0
+    finally:
+        other.close()
+        description.write_text(before)
 
 
 def test_the_password_and_the_processor_are_those_of_the_init_file(env: VirtEnv) -> None:

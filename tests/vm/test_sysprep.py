@@ -96,3 +96,13 @@ def test_a_host_without_a_kernel_uses_that_of_the_template(mini: Path, monkeypat
     assert list(modules.rglob("virtio_scsi.ko*"))
     kind = subprocess.run(["file", "-bL", env["SUPERMIN_KERNEL"]], capture_output=True, text=True, check=False)
     assert kind.returncode or re.search("boot executable,? bzImage", kind.stdout)
+
+
+def test_that_kernel_is_lagos_own_whatever_repository_is_named(
+    mini: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guestfs, "_BOOT", "/nonexistent")
+    document = tmp_path / "repository.json"
+    document.write_text('{"name": "others", "sources": {}, "templates": {}}')
+    monkeypatch.setenv("LAGO_TEMPLATE_REPO_PATH", str(document))
+    assert Path(guestfs.environment()["SUPERMIN_KERNEL"]).name.startswith("lago:mini:")

@@ -62,6 +62,7 @@ _WORDS = {
     "object": "mapping",
     "string": "text",
     "integer": "whole number",
+    "number": "number",
     "boolean": "`true` or `false`",
 }
 _PLURALS = {"object": "mappings", "string": "texts"}

@@ -2,8 +2,10 @@
 
 The init file or the template's metadata names the way, `bootstrap`: `cloud-init` by a NoCloud seed disk, `credentials`
 by systemd credentials in the firmware's tables, both without a change to its disk; `virt-sysprep` by such a change; or
-`none`. `prepare` is called once, when the environment is made;
-`additions` says, each time the machine is defined, what its definition needs; `after_boot` what is still to do by ssh.
+`none`. If neither does, a disk with something on it is prepared by virt-sysprep, as earlier releases did.
+
+`prepare` is called once, when the environment is made; `additions` says, each time the machine is defined, what its
+definition needs; `after_boot` what is still to do by ssh.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from ..errors import TemplateError
 from ..paths import Paths
 from ..topology import Domain
 
-__all__ = ["Additions", "SeedDisk", "additions", "after_boot", "prepare"]
+__all__ = ["Additions", "SeedDisk", "additions", "after_boot", "method", "prepare", "works_at_first_boot"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +61,7 @@ def after_boot(domain: Domain) -> tuple[list[str], bytes] | None:
     """A command, and its input, that the user who logs in must run once the machine answers."""
     passwords = {"root": domain.root_password, domain.ssh_user or "root": domain.ssh_password or domain.root_password}
     given = {user: password for user, password in passwords.items() if password is not None}
-    if not given or _name(domain) != "credentials":
+    if not given or method(domain) != "credentials":
         return None
     # Systemd sets passwords of users that it makes at its first boot, and root is there.
     from .passwords import hashed
@@ -76,12 +78,29 @@ exec sudo -n chpasswd -e
 """Without sudo other users can't, and then log in by key alone."""
 
 
-def _name(domain: Domain) -> str:
-    return domain.bootstrap or str(domain.image.get("bootstrap", "none"))
+def method(domain: Domain) -> str:
+    """The way of a machine by its name."""
+    said = domain.bootstrap or domain.image.get("bootstrap")
+    if said is False:
+        return "none"
+    if said not in (None, True):
+        return str(said)
+    first = domain.disks[0] if domain.disks else None
+    return "none" if first is None or first.type == "empty" or first.format == "iso" else "virt-sysprep"
+
+
+def works_at_first_boot(domain: Domain) -> bool:
+    """Whether the guest has something to do when it first boots, before which it may let nobody in."""
+    options = (option for disk in domain.disks for step in disk.build for one in step.values() for option in one)
+    if any(option.startswith("firstboot") for option in options):
+        return True
+    from . import sysprep
+
+    return method(domain) == "virt-sysprep" and sysprep.labels_at_first_boot(domain)
 
 
 def _method(domain: Domain) -> _Method:
-    name = _name(domain)
+    name = method(domain)
     if name == "cloud-init":
         from . import cloud_init
 

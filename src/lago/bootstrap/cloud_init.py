@@ -32,7 +32,7 @@ def _files(domain: Domain, public_key: str) -> dict[str, bytes]:
     network = _yaml(_network(domain))
     # Another content is another instance, for which cloud-init does its work again.
     instance = hashlib.sha256(f"{domain.name}\n{user_data}{network}".encode()).hexdigest()[:16]
-    meta_data = f"instance-id: {instance}\nlocal-hostname: {domain.name}\n"
+    meta_data = f"instance-id: {instance}\nlocal-hostname: {domain.host_name}\n"
     files = {"meta-data": meta_data, "user-data": user_data, "network-config": network}
     return {name: text.encode() for name, text in files.items()}
 
@@ -61,7 +61,9 @@ def _user_data(domain: Domain, key: str) -> dict[str, Any]:
         for path, one in domain.files.items()
     ]
     return {
-        "hostname": domain.name,
+        "hostname": domain.host_name,
+        # Otherwise cloud-init calls the guest by what is before the first dot.
+        **({"fqdn": domain.host_name, "prefer_fqdn_over_hostname": True} if "." in domain.host_name else {}),
         "preserve_hostname": False,
         # Otherwise cloud-init puts a command that refuses before root's keys.
         "disable_root": False,

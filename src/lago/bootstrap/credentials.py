@@ -28,10 +28,10 @@ def additions(domain: Domain, _paths: Paths, public_key: str) -> Additions:
     Raises:
         VMError: that is more than the tables hold.
     """
-    name = f"{domain.name}\n"
+    name = f"{domain.host_name}\n"
     lines = [
         f"f+~ /etc/hostname 0644 root root - {_base64(name)}",
-        f"w /proc/sys/kernel/hostname - - - - {domain.name}",
+        f"w /proc/sys/kernel/hostname - - - - {domain.host_name}",
         *_key("root", "/root", public_key),
     ]
     credentials = {}

@@ -30,10 +30,15 @@ def additions(_domain: Domain, _paths: Paths, _public_key: str) -> Additions:
     return Additions()
 
 
+def labels_at_first_boot(domain: Domain) -> bool:
+    """Whether SELinux lets nobody in by key before the first boot has labelled it."""
+    return _distro(domain) == "fc23"
+
+
 def _everywhere(domain: Domain, paths: Paths) -> Iterator[sysprep.Mod]:
     key = paths.ssh_id_rsa_pub()
-    yield sysprep.set_hostname(domain.name)
-    yield sysprep.add_ssh_key(key, with_restorecon_fix=_distro(domain) == "fc23")
+    yield sysprep.set_hostname(domain.host_name)
+    yield sysprep.add_ssh_key(key, with_restorecon_fix=labels_at_first_boot(domain))
     if password := domain.root_password or domain.ssh_password:
         yield sysprep.set_root_password(password)
     if domain.ssh_user not in (None, "root"):
@@ -53,7 +58,7 @@ def _by_distro(domain: Domain) -> Iterator[sysprep.Mod]:
     """What guests of some distributions need besides; others find their network by DHCP themselves."""
     distro = _distro(domain)
     if re.fullmatch(r"(el|fc)\d+", distro):
-        yield sysprep.set_iscsi_initiator_name(f"iqn.2014-07.org.lago:{domain.name}")
+        yield sysprep.set_iscsi_initiator_name(domain.iscsi_name)
     if distro in ("el6", "el7"):
         for nic in domain.nics:
             yield sysprep.config_net_interface_dhcp(nic.name, nic.mac)

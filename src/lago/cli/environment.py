@@ -77,11 +77,12 @@ def add_init_options(parser: argparse.ArgumentParser) -> None:
         help=f"where to make it ({DEFAULT_WORKDIR}), and the init file ({DEFAULT_INIT_FILE})",
     )
     parser.add_argument("--template-store", metavar="PATH", help="directory of template images")
-    repository = parser.add_mutually_exclusive_group()
-    repository.add_argument(
-        "--template-repo-path", metavar="PATH", help="repository of templates, a file or an address"
+    parser.add_argument("--template-repo-path", metavar="PATH", help="repository of templates, a file or an address")
+    parser.add_argument(
+        "--template-repo-name",
+        metavar="NAME",
+        help="repository of templates, by its name; with a path, that of the one there",
     )
-    repository.add_argument("--template-repo-name", metavar="NAME", help="repository of templates, by its name")
     parser.add_argument("--template-repos", metavar="PATH", help="directory in which repositories are found by name")
     parser.add_argument("--frozen", action="store_true", help="use the images of the lock file and no others")
     parser.add_argument(
@@ -138,9 +139,10 @@ def wanted_prefix(args: argparse.Namespace) -> Wanted:
     init_file = args.paths[-1] if args.paths else DEFAULT_INIT_FILE
     names = ("template_store", "template_repo_path", "template_repo_name", "template_repos")
     config.add_command_line({name: getattr(args, name) for name in names})
-    if args.template_repo_name and not args.template_repo_path:
-        # A path from elsewhere must not win over the name that is asked for here.
-        config.add_command_line({"template_repo_path": ""})
+    repository = ("template_repo_path", "template_repo_name")
+    if any(getattr(args, name) for name in repository):
+        # What is asked for here is not to be mixed with what the configuration says.
+        config.add_command_line({name: getattr(args, name) or "" for name in repository})
     name = DEFAULT_PREFIX if args.prefix_name == "current" else args.prefix_name
     return Wanted(Workdir(workdir_path), name, init_file, args.frozen, args.set_current)
 

@@ -113,5 +113,5 @@ def _ready(vm: VM, on_phase: Phase) -> None:
     from ..virt import checkpoint
 
     if vm.spec.ip:
-        vm.wait_for_ssh(config.get("ssh_tries"), on_phase, checkpoint.clock_command(), listens=True)
+        vm.wait_for_ssh(config.get("ssh_tries"), on_phase, checkpoint.clock_command, listens=True)
     on_phase(vm.name(), "up")

@@ -87,6 +87,8 @@ def take(
     try:
         with task("Save machines"):
             pause = _save(env, running, tops, memory, state, nvram, disk_only=disk_only)
+            if pause and not disk_only:
+                in_parallel(checkpoint.set_clock, running, what="set clocks")
         if compress:
             with task("Compress memory"):
                 in_parallel(partial(memories.pack, paths), memory.values(), what="compress memory")

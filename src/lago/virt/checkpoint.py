@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shlex
 import shutil
 import threading
 import time
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import libvirt
 
-from ..errors import HypervisorError, VMError
+from ..errors import HypervisorError, LagoError, VMError
 from ..log import LOG
 from ..utils import in_parallel
 from . import migration, ram
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _QEMU: Final = "{http://libvirt.org/schemas/domain/qemu/1.0}"
 _ARGUMENTS: Final = f"{_QEMU}commandline"
+_CLOCK_PATIENCE: Final = 30.0
 
 
 def check(vm: VM, *, memory: bool) -> None:
@@ -239,10 +241,36 @@ def pull(vm: VM, dev: str, base: str) -> None:
         connection.domainEventDeregisterAny(watch)
 
 
+# GNU's date is asked for by its path, since busybox's shell takes its own; that one knows whole seconds only.
+_SET_CLOCK: Final = """\
+exec >/dev/null 2>&1
+date=/bin/date
+test -x $date || date=date
+becomes() { $date -u -s "@$1" || sudo -n $date -u -s "@$1"; }
+becomes "$1" || $date -u -d @0.5 || { sleep "$2"; becomes "$3"; }
+exit 0
+"""
+
+
 def clock_command() -> str:
-    """Tells a guest what time it is, as far as it lets us."""
-    now = f"date -u -s @{time.time():.0f}"
-    return f"{{ {now} || sudo -n {now}; }} >/dev/null 2>&1 || true"
+    """Tell a guest what time it is now, as far as it lets us: a command for its shell, to be sent at once.
+
+    Its clock is then behind by as long as the command was on its way. Where it can be set to whole seconds only, that
+    waits for the next one.
+    """
+    now = time.time()
+    following = int(now) + 1
+    return shlex.join(["sh", "-c", _SET_CLOCK, "sh", f"{now:.3f}", f"{following - now:.3f}", str(following)])
+
+
+def set_clock(vm: VM) -> None:
+    """Tell a guest what time it is, if there is a connection to it; it stood still, and its clock with it."""
+    if not vm.guest.connected() or not vm.running():
+        return
+    try:
+        vm.guest.run(clock_command(), timeout=_CLOCK_PATIENCE)
+    except (LagoError, OSError) as error:
+        LOG.debug("the clock of %s: %s", vm.name(), error)
 
 
 def quiesce(vm: VM) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from .xml import DEFAULT_MTU, _add
 DNS_DOMAIN: Final = "lago.local"
 _DNSMASQ: Final = "http://libvirt.org/schemas/network/dnsmasq/1.0"
 _NO_ROUTER: Final = "dhcp-option=3"
+_DHCP_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]*")
+"""What libvirt and dnsmasq take for the name of a DHCP client; DNS has the others all the same."""
 
 ET.register_namespace("dnsmasq", _DNSMASQ)
 
@@ -84,7 +87,7 @@ def network_xml(
         # A machine's way out, and its name server, is its management net; other nets announce neither.
         _add(root, "dns", enable="no")
     with_address = [nic for nic in nics if nic.ip]
-    names = {address: name for name, address in reversed(list(net.mapping.items()))}
+    names = {address: name for name, address in reversed(list(net.mapping.items())) if _DHCP_NAME.fullmatch(name)}
     _ipv4(root, net, with_address, names)
     if net.ipv6:
         _ipv6(root, net, with_address, names)
@@ -111,7 +114,7 @@ def _ipv4(root: ET.Element, net: Net, nics: Iterable[Nic], names: Mapping[str, s
             subnet = str(net.gw).rpartition(".")[0]
             _add(dhcp, "range", start=f"{subnet}.{net.dhcp.start}", end=f"{subnet}.{net.dhcp.end}")
         for nic in nics:
-            _add(dhcp, "host", mac=nic.mac, name=names[str(nic.ip)], ip=str(nic.ip))
+            _add(dhcp, "host", mac=nic.mac, **_name(names, nic), ip=str(nic.ip))
 
 
 def _ipv6(root: ET.Element, net: Net, nics: Iterable[Nic], names: Mapping[str, str]) -> None:
@@ -121,7 +124,12 @@ def _ipv6(root: ET.Element, net: Net, nics: Iterable[Nic], names: Mapping[str, s
         dhcp = _add(ip, "dhcp")
         for nic in hosts:
             # The client's identifier that is made of its hardware address (RFC 8415, DUID-LL).
-            _add(dhcp, "host", id=f"0:3:0:1:{nic.mac}", name=names[str(nic.ip)], ip=str(nic.ip6))
+            _add(dhcp, "host", id=f"0:3:0:1:{nic.mac}", **_name(names, nic), ip=str(nic.ip6))
+
+
+def _name(names: Mapping[str, str], nic: Nic) -> dict[str, str]:
+    """The attribute that names a DHCP client, if it has a name for that."""
+    return {"name": names[str(nic.ip)]} if nic.ip in names else {}
 
 
 def _dns(root: ET.Element, records: Mapping[str, Iterable[str]], forwarders: Iterable[str]) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import re
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import libvirt
 
-from .. import config
+from .. import bootstrap, config
+from ..bootstrap import logins
 from ..errors import SSHError, VMNotReady
 from ..log import LOG
 
@@ -27,21 +29,28 @@ _HALTED_BY_IO = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR)
 _PANIC = "Kernel panic"
 _HALTED = "end Kernel panic"
 """What a kernel says after a panic unless it is about to reboot."""
+_REFUSED = "Permission denied"
+_REFUSED_FOR = 30.0
+"""Seconds after which a guest that lets nobody in is believed, times 5 when emulated."""
+_BUSY = re.compile("kex_exchange_identification|Connection (closed|reset)")
+"""What ssh says where a server has enough of us for a while."""
+_PREPARED = re.compile(r"Cloud-init v\. .* finished at|lago-init: ssh started")
+"""What is said on the console when all has been done by which somebody might be let in."""
 
 
 def wait_for_ssh(
-    vm: VM, timeout: float, on_phase: Phase, command: str, tries: int | None, *, listens: bool = False
+    vm: VM, timeout: float, on_phase: Phase, command: Callable[[], str], tries: int | None, *, listens: bool = False
 ) -> None:
     """Return when the machine has run a command over ssh.
 
     Args:
         timeout: seconds.
-        command: must succeed.
+        command: what it is told to do, asked for when it is sent; it must succeed.
         tries: how many logins may fail; None: any number.
         listens: it ran before, so ssh is tried without asking first whether anybody is there.
 
     Raises:
-        VMNotReady: it has not within `timeout`, or it ended; says how far it came.
+        VMNotReady: it has not within `timeout`, it ended, or it lets nobody in; says how far it came.
     """
     deadline = time.monotonic() + timeout
     ended = vm.env.ends.of(vm.libvirt_name())
@@ -51,6 +60,8 @@ def wait_for_ssh(
     if vm.libvirt_state() == _HALTED_BY_IO:
         raise explain(vm, None, None)
     each = (config.get("ssh_timeout") or math.inf) * vm.env.accel.time_factor
+    patience = _REFUSED_FOR * vm.env.accel.time_factor
+    refused_since: float | None = None
     failed = 0
     while not ended.is_set() and not cancelled.is_set() and (left := deadline - time.monotonic()) > 0:
         console = vm.console_text()
@@ -64,7 +75,7 @@ def wait_for_ssh(
             if not listens and not isinstance(last, SSHError):
                 vm.env.hypervisor.connect(vm.ip(), _SSH_PORT, min(1.0, left)).close()
             vm.guest.open(min(left, each), lambda: ended.is_set() or cancelled.is_set())
-            if vm.guest.run(command):
+            if vm.guest.run(command()):
                 raise SSHError("it logs us in, but does not run a command")
             return
         except SSHError as error:
@@ -74,6 +85,12 @@ def wait_for_ssh(
             failed += 1
             if tries is not None and failed >= tries:
                 break
+            if _refuses(error) and not _prepares_itself(vm, console):
+                refused_since = refused_since or time.monotonic()
+            elif not _BUSY.search(_last_words(error)):
+                refused_since = None
+            if refused_since is not None and time.monotonic() - refused_since >= patience:
+                break
             ended.wait(0.5)
         except OSError as error:
             last = error
@@ -81,6 +98,23 @@ def wait_for_ssh(
     if cancelled.is_set():
         raise VMNotReady(f"{vm.name()}: no longer waited for")
     raise explain(vm, timeout if time.monotonic() >= deadline else None, last)
+
+
+def _refuses(error: Exception | None) -> bool:
+    return isinstance(error, SSHError) and _REFUSED in _last_words(error)
+
+
+def _last_words(error: SSHError) -> str:
+    """What ssh said of the last try; its log has all of them."""
+    return error.details.rstrip().rpartition("\n")[2]
+
+
+def _prepares_itself(vm: VM, console: str) -> bool:
+    """Whether it may still be about to let us in: cloud-init, or a first boot, is at work there."""
+    if _PREPARED.search(console):
+        return False
+    seeded = bootstrap.method(vm.spec) == "cloud-init" or "cloud-init[" in console
+    return seeded or bootstrap.works_at_first_boot(vm.spec)
 
 
 def explain(vm: VM, timeout: float | None, last: Exception | None) -> VMNotReady:
@@ -93,11 +127,44 @@ def explain(vm: VM, timeout: float | None, last: Exception | None) -> VMNotReady
     what, details = _how_far(vm, console, last)
     tail = "\n".join(console.splitlines()[-_TAIL:])
     waited = f" within {timeout:g} s" if timeout is not None else ""
+    hint = f"its whole console log: {vm.console_log()}"
+    if _refuses(last) and details == getattr(last, "details", None):
+        what, remedy = f"{what}: {_refusal(vm)}", _WAYS[bootstrap.method(vm.spec)].remedy
+        details = "\n".join(dict.fromkeys(details.splitlines()))
+        hint = f"{remedy}, or write ssh-user and ssh-password as they are there into the init file; {hint}"
     return VMNotReady(
         f"{vm.name()} did not answer ssh{waited}: {what}",
         details="\n".join(part for part in (details, tail and f"console:\n{tail}") if part),
-        hint=f"its whole console log: {vm.console_log()}",
+        hint=hint,
     )
+
+
+class _Way(NamedTuple):
+    """How a guest was prepared, and what to do if it lets nobody in."""
+
+    done: str
+    remedy: str
+
+
+_WAYS = {
+    "none": _Way("it was not prepared (bootstrap: none)", "let it be prepared, by bootstrap: virt-sysprep"),
+    "virt-sysprep": _Way("its disk was prepared by virt-sysprep", "let sshd on its image take such logins"),
+    "cloud-init": _Way(
+        "it was given a seed disk for cloud-init",
+        "if there is no cloud-init on its image, write bootstrap: virt-sysprep",
+    ),
+    "credentials": _Way(
+        "it was given systemd credentials",
+        "if there is no systemd 252 or later on its image, write bootstrap: virt-sysprep",
+    ),
+}
+
+
+def _refusal(vm: VM) -> str:
+    """What a guest refuses that answers and lets nobody in; never a password itself."""
+    password = logins.password(vm.spec)
+    tried = f"the key of this environment{f' and {password.source}' if password else ''}"
+    return f"it refuses {tried}; {_WAYS[bootstrap.method(vm.spec)].done}"
 
 
 def _how_far(vm: VM, console: str, last: Exception | None) -> tuple[str, str]:

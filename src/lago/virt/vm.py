@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -53,7 +53,7 @@ class VM(Tester):
         self._agent: Any = None
 
     def name(self) -> str:
-        """Its name in the init file, and its host name."""
+        """Its name in the init file."""
         return self.spec.name
 
     def ip(self) -> str:
@@ -133,7 +133,7 @@ class VM(Tester):
 
     def iscsi_name(self) -> str:
         """Its name as an iSCSI initiator."""
-        return f"iqn.2014-07.org.lago:{self.name()}"
+        return self.spec.iscsi_name
 
     def save(self, path: str | None = None) -> None:
         """Write its description as JSON, to `path` or where the prefix has it."""
@@ -323,13 +323,14 @@ class VM(Tester):
         self,
         connect_retries: int | None = 50,
         on_phase: readiness.Phase = no_phase,
-        command: str = "true",
+        command: str | Callable[[], str] = "true",
         *,
         listens: bool = False,
     ) -> None:
         """Return when it runs commands over ssh; `command` is the first one.
 
         Args:
+            command: or what makes it when it is sent, for one that tells the time.
             connect_retries: how many logins may fail; None: any number.
             listens: it runs since long, it was only brought back.
 
@@ -338,7 +339,8 @@ class VM(Tester):
         """
         seconds = self.spec.boot_time_sec or config.get("boot_timeout")
         timeout = seconds * self.env.accel.time_factor
-        readiness.wait_for_ssh(self, timeout, on_phase, command, connect_retries, listens=listens)
+        first = command if callable(command) else lambda: command
+        readiness.wait_for_ssh(self, timeout, on_phase, first, connect_retries, listens=listens)
         if (rest := bootstrap.after_boot(self.spec)) is not None:
             words, data = rest
             if status := self.guest.run(words, data=data):

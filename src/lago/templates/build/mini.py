@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from .apt import open_package
 from .programs import run
 from .recipe import Recipe
@@ -14,6 +16,7 @@ RECIPE = Recipe(
     packages=(
         "bash",
         "busybox-static",
+        "coreutils",
         "dropbear-bin",
         "libc6",
         "libcrypt1",
@@ -65,7 +68,7 @@ def fill(tree: Tree, recipe: Recipe, packages: dict[str, str], busybox: str, wor
     """
     for name in recipe.packages:
         with open_package(packages[name], work) as archive:
-            tree.add_tar(archive, _wanted)
+            tree.add_tar(archive, partial(_wanted, name))
     for path in _DIRECTORIES:
         tree.directory(path)
     for path, permissions in {"root": 0o700, "root/.ssh": 0o700, "tmp": 0o1777, "var/tmp": 0o1777}.items():
@@ -77,7 +80,10 @@ def fill(tree: Tree, recipe: Recipe, packages: dict[str, str], busybox: str, wor
     recipe.add_files(tree)
 
 
-def _wanted(path: str) -> bool:
+def _wanted(name: str, path: str) -> bool:
+    if name == "coreutils":
+        # Busybox's sets the clock to whole seconds only.
+        return path == "usr/bin/date"
     if path.startswith(("usr/share/", "etc/", "usr/lib/x86_64-linux-gnu/gconv/", "usr/lib/systemd/", "usr/lib/udev/")):
         return False
     # Of the OpenSSH client, scp is what the other end of a copy needs.
