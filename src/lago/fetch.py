@@ -74,14 +74,14 @@ class Stream:
     def __iter__(self) -> Iterator[bytes]:
         began, shown = self._position, time.monotonic()
         since = shown
-        while True:
-            block = self._read()
-            if not block:
-                return
-            yield block
-            if time.monotonic() - shown > _EVERY:
-                shown = time.monotonic()
-                self._show((self._position - began) / (shown - since))
+        try:
+            while block := self._read():
+                yield block
+                if time.monotonic() - shown > _EVERY:
+                    shown = time.monotonic()
+                    self._show((self._position - began) / (shown - since))
+        finally:
+            self._answer.close()
 
     def _show(self, rate: float) -> None:
         whole = f" of {self.length >> 20} MiB, {self._position * 100 // self.length} %" if self.length else " MiB"

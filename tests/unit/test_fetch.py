@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,6 +41,19 @@ def test_a_file_is_fetched_whole(web: Web, tmp_path: Path) -> None:
     assert (tmp_path / "x").read_bytes() == DATA
     fetch((tmp_path / "x").as_uri(), str(tmp_path / "y"))
     assert (tmp_path / "y").read_bytes() == DATA
+
+
+def test_a_file_that_was_read_is_open_no_more(tmp_path: Path) -> None:
+    place = tmp_path / "x"
+    place.write_bytes(DATA)
+    stream = Stream(place.as_uri())
+    assert str(place) in _open_files()
+    assert b"".join(stream) == DATA
+    assert str(place) not in _open_files()
+
+
+def _open_files() -> set[str]:
+    return {os.path.realpath(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")}
 
 
 @pytest.mark.parametrize(
