@@ -15,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from lago import Prefix
 from lago.hypervisor import egress
+from lago.utils import run
 
 from .box import ONE, Box
 
@@ -115,6 +117,18 @@ def test_a_way_out_that_ends_at_once_is_told_with_its_words(prepared: Box, tmp_p
         assert "the way out of guests ended" in log.with_name("hypervisor.log").read_text()
     finally:
         prepared.lago("stop")
+
+
+def test_packets_are_forwarded_whether_or_not_libvirt_sees_to_it(prepared: Box) -> None:
+    env = Prefix(str(prepared.prefix)).virt_env
+    try:
+        # It has no net yet.
+        env.hypervisor.ensure([])
+        forwarding = env.hypervisor.command(["cat", "/proc/sys/net/ipv4/ip_forward"])
+        assert run(forwarding).out == b"1\n"
+    finally:
+        env.stop()
+        env.close()
 
 
 def test_without_egress_there_is_no_way_out(prepared: Box, port: int) -> None:

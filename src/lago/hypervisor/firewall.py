@@ -48,6 +48,7 @@ _RULES_6: Final = """\
 COMMIT
 """
 
+_FORWARDING: Final = "/proc/sys/net/ipv4/ip_forward"
 _BRIDGED_PACKETS: Final = (
     "/proc/sys/net/bridge/bridge-nf-call-iptables",
     "/proc/sys/net/bridge/bridge-nf-call-ip6tables",
@@ -55,7 +56,15 @@ _BRIDGED_PACKETS: Final = (
 
 
 def set_up() -> None:
-    """Install the rules. Raises RuntimeError if they can't be."""
+    """Install the rules and let packets pass from net to net by them.
+
+    Raises:
+        OSError: the kernel does not let them pass.
+        RuntimeError: the rules can't be installed.
+    """
+    # Newer libvirt does not for nets whose packets it does not filter.
+    with open(_FORWARDING, "w", encoding="ascii") as file:
+        file.write("1")
     for path in _BRIDGED_PACKETS:
         with contextlib.suppress(FileNotFoundError), open(path, "w", encoding="ascii") as file:
             file.write("0")
