@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -60,6 +63,32 @@ class History:
 _IDENTITY = {"NAME": "Ada Example", "EMAIL": "ada@example.org"}
 
 
+@dataclass(frozen=True)
+class Plain:
+    """Directories of a name that rpm and apt take for what it is, in place of pytest's."""
+
+    place: str
+
+    def mktemp(self, name: str) -> Path:
+        """A new one."""
+        return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.place))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tmp_path_factory() -> Iterator[Plain]:
+    """Where packages are made and used: rpm has macros, patterns and scripts in which a path is not quoted."""
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="lt-", dir="/tmp") as place:
+        patch.setenv("TMPDIR", place)
+        patch.setattr(tempfile, "tempdir", place)
+        yield Plain(place)
+
+
+@pytest.fixture
+def tmp_path(tmp_path_factory: Plain) -> Path:
+    """One for a test."""
+    return tmp_path_factory.mktemp("test")
+
+
 @pytest.fixture
 def history(tmp_path: Path) -> History:
     """An empty git repository."""
@@ -67,7 +96,7 @@ def history(tmp_path: Path) -> History:
 
 
 @pytest.fixture(scope="session")
-def lago_history(tmp_path_factory: pytest.TempPathFactory) -> History:
+def lago_history(tmp_path_factory: Plain) -> History:
     """The files of this repository as they are now, as release 2.0 and a commit after it."""
     made = History(tmp_path_factory.mktemp("lago") / "history")
     listed = ["git", "-C", str(REPOSITORY), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
@@ -85,7 +114,7 @@ def lago_history(tmp_path_factory: pytest.TempPathFactory) -> History:
 
 
 @pytest.fixture(scope="session")
-def packages(lago_history: History, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def packages(lago_history: History, tmp_path_factory: Plain) -> Path:
     """All packages of this repository, as version 2.0.1."""
     from releases import build
 
