@@ -137,7 +137,9 @@ def test_large_binary_data_passes_unchanged(three: Box) -> None:
 
 def test_the_end_of_a_name_is_enough(three: Box) -> None:
     assert three.lago("shell", "pp", "hostname").out == "app\n"
-    assert three.lago("shell", "b", "hostname").out == "web\n"
+    assert three.lago("shell", "eb", "hostname").out == "web\n"
+    done = three.lago("shell", "b", "hostname", code=2)
+    assert (done.out, done.err) == ("", "lago: b may be web or db\nhint: write the whole name\n")
 
 
 def test_an_unknown_machine_is_an_error_with_the_nearest_name(three: Box) -> None:
