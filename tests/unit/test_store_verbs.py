@@ -161,7 +161,7 @@ def test_a_fork_holds_what_its_origin_held(site: Site, lago: Lago, store: Templa
     assert {user.path.rpartition("/")[2] for user in store.users.of("r:a:1")} == {"default", "other"}
     lago("destroy", "--yes")
     assert store.prune(everything=True) == {}
-    lago("destroy", "--yes")
+    lago("-P", "other", "destroy", "--yes")
     assert list(store.prune(everything=True)) == ["r:a:1"]
 
 

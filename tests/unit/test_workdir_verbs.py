@@ -368,13 +368,13 @@ class TestLock:
         self, lago: Lago, workdir: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         workdir.parent.joinpath("LagoInitFile").write_text(EMPTY)
-        _, err = lago.both("-P", "third", "init", "--no-set-current")
+        _, err = lago.both("-P", "third", "init", "--keep-current")
         assert os.readlink(workdir / "current") == "default"
         assert "current" not in err
         _, err = lago.both("-P", "fourth", "init")
         assert os.readlink(workdir / "current") == "fourth"
         assert "@ fourth is the current environment now, and not default or other or third\n" in err
-        monkeypatch.setenv("LAGO__INIT__SET_CURRENT", "no")
+        monkeypatch.setenv("LAGO__INIT__KEEP_CURRENT", "yes")
         lago("-P", "fifth", "init")
         assert os.readlink(workdir / "current") == "fourth"
 

@@ -107,7 +107,7 @@ def test_an_address_that_names_a_socket_is_not_taken_from_the_environment(prepar
 
 
 def test_a_second_environment_gets_another_subnet_and_gives_it_back(prepared: Box, system: System) -> None:
-    prepared.lago("--libvirt_url", system.uri, "--prefix-name", "second", "init", "--no-set-current")
+    prepared.lago("--libvirt_url", system.uri, "--prefix-name", "second", "init", "--keep-current")
     assert "192.168.202.1" in prepared.lago("--prefix-name", "second", "-f", "flat", "status").out
     assert _leases(prepared) == {"201.lease", "202.lease"}
     prepared.lago("--prefix-name", "second", "destroy", "--yes")

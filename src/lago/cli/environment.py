@@ -86,12 +86,9 @@ def add_init_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--template-repos", metavar="PATH", help="directory in which repositories are found by name")
     parser.add_argument("--frozen", action="store_true", help="use the images of the lock file and no others")
     parser.add_argument(
-        "--set-current",
-        action="store_true",
-        default=None,
-        help="make it the workdir's current prefix, as a new one is unless --no-set-current says otherwise",
+        "--set-current", action="store_true", help="make it the workdir's current prefix, as new ones are"
     )
-    parser.add_argument("--no-set-current", action="store_false", dest="set_current", help=argparse.SUPPRESS)
+    parser.add_argument("--keep-current", action="store_true", help="leave the workdir's current prefix as it is")
 
 
 def the_prefix(args: argparse.Namespace) -> Prefix:
@@ -112,12 +109,12 @@ class Wanted(NamedTuple):
     name: str
     init_file: str
     frozen: bool
-    set_current: bool | None
+    keep_current: bool
 
     def make(self, *, bootstrap: bool = True, build: bool = True) -> Prefix:
         """Make it, and make it the current one unless that is not wanted; see `Prefix.create`."""
         made = self.workdir.add_prefix(self.name, self.init_file, frozen=self.frozen, bootstrap=bootstrap, build=build)
-        if self.set_current is not False:
+        if not self.keep_current:
             self.choose()
         return made
 
@@ -144,7 +141,7 @@ def wanted_prefix(args: argparse.Namespace) -> Wanted:
         # What is asked for here is not to be mixed with what the configuration says.
         config.add_command_line({name: getattr(args, name) or "" for name in repository})
     name = DEFAULT_PREFIX if args.prefix_name == "current" else args.prefix_name
-    return Wanted(Workdir(workdir_path), name, init_file, args.frozen, args.set_current)
+    return Wanted(Workdir(workdir_path), name, init_file, args.frozen, args.keep_current and not args.set_current)
 
 
 def _start(args: argparse.Namespace) -> None:

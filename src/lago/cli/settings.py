@@ -29,9 +29,9 @@ class Verbs(parsing.Verbs):
 
 
 def options_of(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    """Its options, without those that only print something or are hidden."""
+    """Its options, without those that only print something."""
     for action in parser._actions:
-        if action.option_strings and action.dest not in ("help", "version") and action.help != argparse.SUPPRESS:
+        if action.option_strings and action.dest not in ("help", "version") and action.dest != argparse.SUPPRESS:
             yield action
 
 
