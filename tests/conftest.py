@@ -102,7 +102,7 @@ def _place(item: pytest.Item) -> tuple[int, bool]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_report_to_serializable() -> Generator[None, Any, Any]:
-    """Let workers tell what tests said: bytes that are no UTF-8, which are surrogates as text, would end the session."""
+    """Let workers tell what tests said also where it is no UTF-8; surrogates in it would end the session."""
     return _sendable((yield))
 
 

@@ -278,7 +278,7 @@ def test_the_first_init_gets_its_image_into_an_empty_store(
         version(web, checksums="SUMS")
     monkeypatch.setenv("LAGO_TEMPLATE_REPO_PATH", f"{web.url}/repo.json")
     monkeypatch.setenv("LAGO_TEMPLATE_STORE", store.path)
-    (tmp_path / "LagoInitFile").write_text("domains: {vm0: {disks: [{template_name: t}]}}\n")
+    (tmp_path / "LagoInitFile").write_text("domains: {vm0: {bootstrap: none, disks: [{template_name: t}]}}\n")
     lago("init")
     (identity,) = store.list()
     assert Path(store.image(identity).path).read_bytes() == IMAGE

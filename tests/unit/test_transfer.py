@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import shlex
 import subprocess
 import sys
 import tarfile
@@ -71,7 +72,7 @@ def stream(path: Path, entries: list[Entry]) -> Path:
 def answering(names: list[bytes], path: Path) -> Guest:
     """A guest that tells these names, whatever it is asked for, and then sends a stream."""
     path.with_suffix(".names").write_bytes(b"".join(name + b"\0" for name in names))
-    return hostile(f"exec cat {path.with_suffix('.names')} {path}")
+    return hostile(shlex.join(["exec", "cat", str(path.with_suffix(".names")), str(path)]))
 
 
 def link(to: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -12,6 +13,7 @@ import struct
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -70,7 +72,7 @@ class Trap:
         self.wanted.mkdir(parents=True)
         self.wanted.joinpath("file").touch()
         script = place / "script"
-        script.write_text(f"#!/bin/sh\ntouch {place}/ran\n")
+        script.write_text(f"#!/bin/sh\ntouch {shlex.quote(str(place))}/ran\n")
         script.chmod(0o755)
         prefix = make_prefix(place / ".lago" / "default")
         place.joinpath(".lago", "current").symlink_to("default")
@@ -130,7 +132,7 @@ def run(victim: User | None, cwd: Path, *words: str) -> subprocess.CompletedProc
 def test_an_environment_of_somebody_else_is_refused_runs_nothing_and_removes_nothing(
     victim: User | None, trap: Trap, files: dict[str, object]
 ) -> None:
-    trap.say(**json.loads(json.dumps(files).replace("@", str(trap.place))))
+    trap.say(**json.loads(json.dumps(files).replace("@", json.dumps(str(trap.place))[1:-1])))
     for words in (["status"], ["stop"], ["destroy", "--yes"], ["start"], ["list"], ["set-current", "x"]):
         for cwd in (trap.place / "below", trap.place)[: 2 if words == ["status"] else 1]:
             done = run(victim, cwd, *words)
@@ -208,7 +210,7 @@ def test_what_everybody_can_write_is_refused_with_the_command_that_closes_it(pre
     path.chmod(before | 0o002)
     error = refused(prefix)
     assert "can be written by everybody, so it is not obeyed" in error.what
-    assert f"chmod go-w {os.path.normpath(path)}" in error.hint
+    assert f"chmod go-w {shlex.quote(os.path.normpath(path))}" in error.hint
     path.chmod(before)
     find_prefix(None, str(prefix), "current")
 
@@ -389,9 +391,9 @@ class TestOwnPrefixWithHostileFiles:
         self, prefix: Path, tmp_path: Path, verb: str, lago: Lago, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         script = tmp_path / "script"
-        script.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+        script.write_text(f"#!/bin/sh\ntouch {shlex.quote(str(tmp_path))}/ran\n")
         script.chmod(0o755)
-        url = f"qemu+ext:///system?command={script}"
+        url = f"qemu+ext:///system?command={quote(str(script))}"
         prefix.joinpath("metadata").write_text(json.dumps({"libvirt_url": url}))
         monkeypatch.chdir(prefix.parent.parent)
         _, err = lago.both(verb, *(["--yes"] if verb == "destroy" else []), code=2)
@@ -494,7 +496,7 @@ class TestRuntimeDirectory:
         run_base.joinpath(name).chmod(mode)
         with pytest.raises(HypervisorError, match="is open to others") as raised:
             Shared("qemu:///system", UUID).socket_dir()
-        assert raised.value.hint == f"chmod 700 {run_base / name}".rstrip("/")
+        assert raised.value.hint == f"chmod 700 {shlex.quote(str(run_base / name).rstrip('/'))}"
 
     @pytest.mark.parametrize("name", ["", UUID[:12]])
     def test_a_link_is_not_followed(self, run_base: Path, tmp_path: Path, name: str) -> None:
