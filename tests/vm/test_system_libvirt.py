@@ -53,7 +53,12 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         pytest.skip("only root can start a system libvirtd")
     place = tmp_path_factory.mktemp("s")
     path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-    argv = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", sys.executable, str(SCRIPT)]
+    # In /run there is what a libvirt of the host's has, and nothing of ours is added to it.
+    run = tmp_path_factory.mktemp("run")
+    (run / "libvirt" / "qemu").mkdir(parents=True)
+    there = 'mount --bind "$1" /run && shift && exec "$@"'
+    argv = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    argv += ["sh", "-c", there, "sh", str(run), sys.executable, str(SCRIPT)]
     with (place / "log").open("wb") as log:
         process = subprocess.Popen(
             [*argv, str(place)], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, "PATH": path}
@@ -70,6 +75,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     finally:
         process.kill()
         process.wait()
+    assert sorted(run.rglob("*")) == [run / "libvirt", run / "libvirt" / "qemu"]
 
 
 @pytest.fixture(scope="module")
