@@ -17,6 +17,7 @@ import pytest
 
 from lago import bootstrap, disks, templates
 from lago.paths import Paths
+from lago.ssh_option import quoted
 from lago.templates import TemplateStore
 from lago.templates.build import mirrors
 from lago.topology import Disk, Domain, TemplateImage
@@ -194,7 +195,12 @@ class Guest:
     def options(self) -> list[str]:
         """What ssh and scp need to know."""
         settings = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR", "ConnectTimeout=30"]
-        return ["-F", "/dev/null", "-i", str(self._key), *(word for s in settings for word in ("-o", s))]
+        return [
+            "-F",
+            "/dev/null",
+            f"-oIdentityFile={quoted(str(self._key))}",
+            *(word for s in settings for word in ("-o", s)),
+        ]
 
     def ssh(self, command: str) -> str:
         """Output of a command, asked for until the machine is up."""
@@ -261,7 +267,7 @@ def test_nobody_has_a_password(built: Path, tmp_path: Path) -> None:
         guest.ssh("true")
         argv = ["ssh", *guest.options(), "-i", "/dev/null", "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes"]
         done = subprocess.run(
-            ["ssh", *guest.options()[:2], *argv[5:], "-p", str(guest.port), "root@127.0.0.1", "true"],
+            ["ssh", *guest.options()[:2], *argv[4:], "-p", str(guest.port), "root@127.0.0.1", "true"],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
