@@ -30,8 +30,10 @@ domains:
   trusted: {tpm: true, vcpu: 1, memory: 128, disks: [{template_name: mini}], nics: [{net: lan}]}
 nets: {lan: {}}
 """
-COUNT = "i=0; while :; do i=$((i + 1)); echo $i >/root/count; echo $i; usleep 100000; done"
-"""Counts in a file, and tells everyone."""
+COUNT = (
+    "i=0; while :; do i=$((i + 1)); echo $i >/root/.count; mv /root/.count /root/count; echo $i; usleep 100000; done"
+)
+"""Counts in a file that is never empty, and tells everyone."""
 
 
 @pytest.fixture(scope="module")
