@@ -15,8 +15,8 @@ from pathlib import Path
 from common import MIB, compare, finish, options, report, say
 from common.environment import environment, fetch_template
 
-from lago import transfer
-from lago.ssh import Guest
+from lago.guest import transfer
+from lago.guest.ssh import Guest
 
 BUDGET = 1.2
 FILES = 2000

@@ -12,7 +12,9 @@ from itertools import pairwise
 
 from common import PYTHON, compare, finish, options, report, timed
 
-from lago import initfile, spec, topology
+from lago.initfile import document
+from lago.topology import resolve as resolving
+from lago.topology import spec
 
 SIZES = ((10, 1), (100, 5), (1000, 20))
 GROWTH_BUDGET = 1.2
@@ -37,11 +39,11 @@ def init_file(vms: int, nets: int) -> str:
 
 def resolve(text: str) -> None:
     """From text to topology."""
-    wanted = spec.parse(initfile.loads(text, "LagoInitFile"))
-    image = topology.TemplateImage(id="bench:mini:1", path="/store/mini", format="qcow2")
+    wanted = spec.parse(document.loads(text, "LagoInitFile"))
+    image = resolving.TemplateImage(id="bench:mini:1", path="/store/mini", format="qcow2")
     subnets = {name: f"10.0.{number}.1" for number, name in enumerate(wanted.nets)}
     images = dict.fromkeys(wanted.templates(), image)
-    topology.resolve(wanted, uuid="0" * 32, templates=images, subnets=subnets)
+    resolving.resolve(wanted, uuid="0" * 32, templates=images, subnets=subnets)
 
 
 def spent(text: str, times: int = 1) -> float:

@@ -14,10 +14,10 @@ from typing import Any
 import libvirt
 from common import LAGO, compare, finish, options, report, room, timed
 
-from lago import state
+from lago.environment.prefix import Prefix
 from lago.paths import Paths
-from lago.prefix import Prefix
-from lago.topology import Domain, Net, Nic, Topology, libvirt_domain_name
+from lago.topology import state
+from lago.topology.resolve import Domain, Net, Nic, Topology, libvirt_domain_name
 from lago.utils import json_text
 
 BUDGET = 2.0

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from lago.prefix import Prefix
+from lago.environment.prefix import Prefix
 
 from . import LAGO, room, say, timed, undisturbed
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import LagoError
 
 if TYPE_CHECKING:
-    from .prefix import Prefix
+    from .environment.prefix import Prefix
 
 __all__ = ["LagoError", "Prefix", "__version__"]
 
@@ -15,7 +15,7 @@ __all__ = ["LagoError", "Prefix", "__version__"]
 def __getattr__(name: str) -> Any:
     # Lazily: what the command line does not need at once it does not pay for.
     if name == "Prefix":
-        from .prefix import Prefix
+        from .environment.prefix import Prefix
 
         return Prefix
     if name == "__version__":

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from .constants import URL_SCHEMES
-from .fields import At, octets, quoted, remark
-from .names import MOST, host_name, usable
+from .initfile.values import At, octets, quoted, remark
+from .topology.names import MOST, host_name, usable
 
 
 @dataclass(frozen=True, slots=True)

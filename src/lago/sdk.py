@@ -22,12 +22,12 @@ from typing import IO, TYPE_CHECKING, Any, Self
 from . import config as settings
 from . import log
 from .constants import DEFAULT_INIT_FILE, DEFAULT_PREFIX, DEFAULT_WORKDIR
-from .prefix import Prefix
-from .workdir import Workdir, is_prefix
+from .environment.prefix import Prefix
+from .environment.workdir import Workdir, is_prefix
 
 if TYPE_CHECKING:
+    from .environment.snapshots.index import Snapshot
     from .paths import Paths
-    from .snapshots.book import Snapshot
     from .virt import VM
     from .virt.network import Network
 
@@ -263,7 +263,7 @@ class Env:
         return Env(made, None, self._logfile, self._loglevel, keep=keep)
 
     def ansible_inventory(self, keys: Iterable[str] | None = None) -> str:
-        """The text of an inventory for Ansible, with machines in groups by `keys`; see `lago.ansible`."""
+        """The text of an inventory for Ansible, with machines in groups by `keys`; see `lago.guest.ansible`."""
         return self._prefix.ansible_inventory(keys).ini()
 
     @contextlib.contextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from . import guestfs
+from .guestfs import programs
 
 Mod = tuple[str, ...]
 
@@ -96,4 +96,4 @@ def sysprep(disk: str, mods: Iterable[Mod], format: str | None = None) -> None:
     known = ["--format", format] if format else []
     argv = ["virt-sysprep", "--quiet", *known, "-a", disk, "--selinux-relabel", *arguments]
     hint = "bootstrap: none in the init file leaves a disk as it is that has no system on it, or none that is known"
-    guestfs.run_program(argv, failure=f"cannot prepare the disk {disk}", hint=hint)
+    programs.run_program(argv, failure=f"cannot prepare the disk {disk}", hint=hint)

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any, Self, TypeVar
 
 from . import config, log
-from ._channels import drain_ssh_channel, interactive_ssh_channel
-from ._locks import lock_file
-from ._run import CommandStatus, package_hint, run, run_command
 from ._threads import EggTimer, RollbackContext, VectorThread, func_vector, invoke_in_parallel
 from .errors import Errors
+from .host.channels import drain_ssh_channel, interactive_ssh_channel
+from .host.locks import lock_file
+from .host.programs import CommandStatus, package_hint, run, run_command
 from .log import LOG
 
 __all__ = [

@@ -6,7 +6,7 @@ import os
 import socket
 from typing import Any, Final
 
-from lago.collect import flat_names
+from lago.environment.collect import flat_names
 from lago.utils import no_phase
 from lago.virt import VM, VirtEnv
 

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 
 from lago.utils import beside, in_parallel, run
 
-from . import rpms
-from .replacing import replace_directory
-from .rpms import RepoError, Rpm
+from .packages import rpms
+from .packages.replace import replace_directory
+from .packages.rpms import RepoError, Rpm
 
 
 def merge(output_dir: str, input_dirs: Iterable[str]) -> list[Rpm]:

@@ -12,18 +12,18 @@ from lago import Prefix, log
 from lago.constants import DEPLOY_SCRIPTS, OVIRT_SCRIPTS
 from lago.errors import LagoError
 from lago.log import LOG, task
-from lago.topology import Topology
+from lago.topology.resolve import Topology
 from lago.utils import no_phase
 
-from . import rest, status
+from .engine import rest, status
 from .paths import OvirtPaths
 from .virt import EngineVM, OvirtVirtEnv, TestVM
 
 if TYPE_CHECKING:
-    from lago.snapshots.book import Snapshot
+    from lago.environment.snapshots.index import Snapshot
     from lago.virt.readiness import Phase
 
-    from .testrun import Ended
+    from .testing.run import Ended
 
 
 class OvirtPrefix(Prefix):
@@ -60,7 +60,7 @@ class OvirtPrefix(Prefix):
                 self.virt_env.close()
 
     def create_snapshots(self, name: str, restore: bool = True, **options: Any) -> Snapshot:
-        """Take a snapshot of machines while all is at rest; see `ovirtlago.rest` and `lago.Prefix.create_snapshots`.
+        """Take a snapshot of machines while the engine and its hosts are at rest; see `lago.Prefix.create_snapshots`.
 
         Args:
             restore: wake everything afterwards. If something fails it is woken in any case.
@@ -93,7 +93,7 @@ class OvirtPrefix(Prefix):
                 return
             rest.wake_services(env, engine)
             if align:
-                from . import cpu
+                from .engine import cpu
 
                 cpu.align(env, engine)
             rest.activate(engine)
@@ -132,7 +132,7 @@ class OvirtPrefix(Prefix):
         custom_sources: Sequence[str] = (),
         repo_name: str | None = None,
     ) -> dict[str, Any]:
-        """Make the repositories of packages in `internal_repo`; see `ovirtlago.reposetup`, which says what is returned.
+        """Make the repositories of packages in `internal_repo`.
 
         Args:
             rpm_repo: directory of copies of repositories; default: the setting `reposync_dir`.
@@ -146,7 +146,7 @@ class OvirtPrefix(Prefix):
         Raises:
             LagoError: as `reposetup.prepare` says. A repository that can't be made is as before.
         """
-        from . import reposetup
+        from .packages import setup
 
         directories = {
             "vdsm": vdsm_dir,
@@ -154,9 +154,9 @@ class OvirtPrefix(Prefix):
             "vdsm-jsonrpc-java": vdsm_jsonrpc_java_dir,
             "ioprocess": ioprocess_dir,
         }
-        wanted = reposetup.Wanted(
+        wanted = setup.Wanted(
             rpm_repo=rpm_repo or "",
-            config=reposetup.setting("reposync_config", "") if reposync_yum_config is None else reposync_yum_config,
+            config=setup.setting("reposync_config", "") if reposync_yum_config is None else reposync_yum_config,
             skip_sync=skip_sync,
             projects={name: directory for name, directory in directories.items() if directory},
             with_gwt=engine_build_gwt,
@@ -164,7 +164,7 @@ class OvirtPrefix(Prefix):
             name=repo_name or "",
         )
         with self.operation("Prepare repositories"):
-            made = reposetup.prepare(self.paths, self._distributions(), wanted)
+            made = setup.prepare(self.paths, self._distributions(), wanted)
             if made["revisions"]:
                 self.remember(ovirt_revisions=made["revisions"])
         return made
@@ -176,7 +176,7 @@ class OvirtPrefix(Prefix):
         return {role: [*dict.fromkeys(name for vm in vms if (name := vm.distro()))] for role, vms in machines.items()}
 
     def ovirt_status(self) -> dict[str, Any]:
-        """How the machines are, and what the engine says; see `ovirtlago.status`."""
+        """How the machines are, and what the engine says; see `ovirtlago.engine.status`."""
         try:
             return status.status(self.virt_env)
         finally:
@@ -192,8 +192,8 @@ class OvirtPrefix(Prefix):
         return self.test_results(path, junitxml_file).passed
 
     def test_results(self, path: str, junitxml_file: str | None = None) -> Ended:
-        """Run the tests of a file or directory, with packages served; see `ovirtlago.testrun`."""
-        from .testrun import run_tests
+        """Run the tests of a file or directory, with packages served; see `ovirtlago.testing.run`."""
+        from .testing.run import run_tests
 
         with self._serving():
             return run_tests(self, path, junitxml_file)

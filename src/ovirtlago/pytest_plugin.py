@@ -14,7 +14,7 @@ import pytest
 
 if TYPE_CHECKING:
     from .prefix import OvirtPrefix
-    from .sequences import Sequence
+    from .testing.sequences import Sequence
 
 _MARKERS: Final = (
     "engine_capability(name, ...): skip unless the engine has all of these ovirt-capabilities",
@@ -61,7 +61,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def _sequences(item: pytest.Item) -> Iterator[Sequence]:
     for node, _ in item.iter_markers_with_node("ovirt_sequence"):
-        from .sequences import Sequence
+        from .testing.sequences import Sequence
 
         # Functions that are marked themselves make a sequence with others that are, beside them.
         owner = item.parent if node is item and item.parent is not None else node
@@ -72,7 +72,8 @@ def _lacking(item: pytest.Item) -> str:
     checks = ("engine_capability", "lacking_of_engine"), ("host_capability", "lacking_of_hosts")
     for marker, check in checks:
         if wanted := [name for mark in item.iter_markers(marker) for name in mark.args]:
-            from . import capabilities, testlib
+            from . import testlib
+            from .testing import capabilities
 
             if reason := getattr(capabilities, check)(testlib.get_test_prefix(), wanted):
                 return str(reason)

@@ -16,11 +16,11 @@ from typing import Any, Final
 from urllib.parse import urljoin
 from xml.etree import ElementTree
 
-from lago.fetch import fetch
+from lago.host.fetch import fetch
 from lago.utils import in_parallel
 
-from . import repoconfig
-from .rpms import ARCHITECTURES, Evr, RepoError, createrepo, newest
+from .packages import config as repository_config
+from .packages.rpms import ARCHITECTURES, Evr, RepoError, createrepo, newest
 
 _REPO: Final = "{http://linux.duke.edu/metadata/repo}"
 _SHOWN: Final = 20
@@ -207,13 +207,13 @@ def verify_reposync(config: str, sync_dir: str, repo_whitelist: Collection[str] 
         FetchError: a repository can't be had.
         RepoError: names what is missing or damaged.
     """
-    known = repoconfig.read(config)
+    known = repository_config.read(config)
     if repo_whitelist is None:
         chosen = [repo for repo in known.values() if repo.enabled]
     else:
         chosen = [repo for name, repo in known.items() if name in repo_whitelist]
 
-    def verify(repo: repoconfig.Repository) -> None:
+    def verify(repo: repository_config.Repository) -> None:
         verify_repo(repo.url(), os.path.join(sync_dir, repo.name), repo.includes, repo.excludes)
 
     in_parallel(verify, chosen, what="copies of repositories")

@@ -19,9 +19,9 @@ import os
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
-from .capabilities import lacking_of_engine, lacking_of_hosts
 from .constants import LONG_TIMEOUT, SHORT_TIMEOUT
-from .polling import (
+from .testing.capabilities import lacking_of_engine, lacking_of_hosts
+from .testing.polling import (
     assert_equals_within,
     assert_equals_within_long,
     assert_equals_within_short,
@@ -29,7 +29,7 @@ from .polling import (
     assert_true_within_long,
     assert_true_within_short,
 )
-from .sequences import CONTINUE, test_sequence_gen
+from .testing.sequences import CONTINUE, test_sequence_gen
 
 if TYPE_CHECKING:
     from .prefix import OvirtPrefix
@@ -62,7 +62,7 @@ Function = Callable[..., Any]
 
 def get_test_prefix() -> OvirtPrefix:
     """The environment that is tested, the same object for all tests. Raises PrefixError if there is none."""
-    from lago.workdir import find_prefix
+    from lago.environment.workdir import find_prefix
 
     return _prefix(find_prefix(os.environ.get(PREFIX_VARIABLE), None, "current").paths.prefix())
 

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from lago import utils
+from lago.environment.prefix import Prefix
 from lago.errors import HypervisorError, LagoError
 from lago.hypervisor import Hypervisor
-from lago.prefix import Prefix
 from lago.utils import CommandStatus
 
 from .constants import LIBEXEC_DIR, REPO_SERVER_PORT
@@ -96,7 +96,15 @@ def _gateway(prefix: Prefix) -> str:
 
 @contextlib.contextmanager
 def _process(hypervisor: Hypervisor, address: str, root: str, log: str) -> Iterator[subprocess.Popen[bytes]]:
-    words = [sys.executable, "-I", "-m", "ovirtlago.server", address, str(REPO_SERVER_PORT), os.path.abspath(root)]
+    words = [
+        sys.executable,
+        "-I",
+        "-m",
+        "ovirtlago.packages.server",
+        address,
+        str(REPO_SERVER_PORT),
+        os.path.abspath(root),
+    ]
     argv = hypervisor.command(words)
     with open(log, "ab") as errors:
         process = subprocess.Popen(

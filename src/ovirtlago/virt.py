@@ -19,11 +19,11 @@ from lago.errors import VMError
 from lago.utils import near
 from lago.virt import VM, VirtEnv
 
-from .engine import EngineVM
+from .engine.machine import EngineVM
 from .machines import HostVM, NodeVM, TestVM
 
 if TYPE_CHECKING:
-    from lago.topology import Domain, Net
+    from lago.topology.resolve import Domain, Net
     from lago.virt.env import Home
 
 __all__ = ["EngineVM", "HostVM", "NodeVM", "OvirtVirtEnv", "TestVM"]

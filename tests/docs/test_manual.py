@@ -13,8 +13,8 @@ import pytest
 from docutils.nodes import make_id
 
 from lago import config
-from lago.fields import ListOf, MappingOf, Section
-from lago.sections import ENVIRONMENT
+from lago.initfile.keys import ENVIRONMENT
+from lago.initfile.values import ListOf, MappingOf, Section
 
 from ..users import REPOSITORY
 from .conftest import verbs

@@ -21,7 +21,7 @@ from pages.blocks import Block, commands, read
 from lago import config
 from lago.cli import build_parser
 from lago.errors import LagoError
-from lago.sections import DOMAIN
+from lago.initfile.keys import DOMAIN
 from lago.templates import TemplateRepository
 from lago.templates.build import RECIPES, recipe_file
 

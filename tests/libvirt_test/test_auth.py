@@ -10,7 +10,7 @@ import pytest
 
 from lago import config
 from lago.errors import HypervisorError
-from lago.virt.auth import connect
+from lago.virt.connection import connect
 
 
 @pytest.fixture

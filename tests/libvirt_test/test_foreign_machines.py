@@ -10,10 +10,10 @@ from typing import Any
 import libvirt
 import pytest
 
+from lago.guest.ssh import Guest
 from lago.hypervisor.shared import Shared
 from lago.paths import Paths
-from lago.ssh import Guest
-from lago.topology import Domain, Net, Nic, libvirt_domain_name
+from lago.topology.resolve import Domain, Net, Nic, libvirt_domain_name
 from lago.virt import VirtEnv
 
 UUID = "0123456789abcdef0123456789abcdef"

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from lago import brctl, state
+from lago import brctl
 from lago.errors import HostError, HypervisorError, LagoError, VMError
 from lago.hypervisor.shared import Shared
 from lago.paths import Paths
-from lago.topology import Disk, Domain, Net, TemplateImage, Topology
-from lago.virt import BridgeNetwork, IsolatedNetwork, NATNetwork, VirtEnv, needs, readiness
+from lago.topology import state
+from lago.topology.resolve import Disk, Domain, Net, TemplateImage, Topology
+from lago.virt import BridgeNetwork, IsolatedNetwork, NATNetwork, VirtEnv, preflight, readiness
 
 UUID = "fedcba9876543210" * 2
 
@@ -137,12 +138,12 @@ MACHINE = Domain(name="vm0", memory=64, vcpu=1, nics=(), disks=(), mgmt_net=None
 def test_what_the_host_lacks_is_told_with_its_package(
     more: dict[str, Any], message: str, hint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(needs, "_any", lambda _patterns: False)
-    monkeypatch.setattr(needs, "which", lambda _program: None)
+    monkeypatch.setattr(preflight, "_any", lambda _patterns: False)
+    monkeypatch.setattr(preflight, "which", lambda _program: None)
     hypervisor = Shared("qemu:///system", UUID)
-    needs.check(MACHINE, hypervisor)
+    preflight.check(MACHINE, hypervisor)
     with pytest.raises(HostError, match=message) as caught:
-        needs.check(replace(MACHINE, **more), hypervisor)
+        preflight.check(replace(MACHINE, **more), hypervisor)
     assert hint in caught.value.hint
 
 
@@ -153,15 +154,15 @@ def test_uefi_firmware_needs_a_kernel_that_is_its_program(tmp_path: Path, monkey
         name="root", type="template", dev="vda", format="qcow2", path="d", serial="1", size=None, template=template
     )
     machine = replace(MACHINE, disks=(disk,), firmware="uefi")
-    monkeypatch.setattr(needs, "_any", lambda _patterns: True)
+    monkeypatch.setattr(preflight, "_any", lambda _patterns: True)
     path.write_bytes(b"\x7fELF")
     with pytest.raises(VMError, match="vm0 has firmware: uefi, which can't start the kernel"):
-        needs.check(machine, Shared("qemu:///system", UUID))
-    needs.check(replace(machine, boot="disk"), Shared("qemu:///system", UUID))
-    needs.check(replace(machine, firmware="bios"), Shared("qemu:///system", UUID))
-    needs.check(machine, Shared("qemu+ssh://host/system", UUID))
+        preflight.check(machine, Shared("qemu:///system", UUID))
+    preflight.check(replace(machine, boot="disk"), Shared("qemu:///system", UUID))
+    preflight.check(replace(machine, firmware="bios"), Shared("qemu:///system", UUID))
+    preflight.check(machine, Shared("qemu+ssh://host/system", UUID))
     path.write_bytes(b"MZ")
-    needs.check(machine, Shared("qemu:///system", UUID))
+    preflight.check(machine, Shared("qemu:///system", UUID))
 
 
 def test_firmware_that_starts_nothing_is_understood() -> None:
@@ -173,14 +174,14 @@ def test_firmware_that_starts_nothing_is_understood() -> None:
 
 
 def test_shares_need_a_directory_and_virtiofsd_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lago.spec import Share
+    from lago.topology.spec import Share
 
     sharing = replace(MACHINE, shares=(Share(path=str(tmp_path / "x"), tag="x"),))
     with pytest.raises(VMError, match="its hypervisor is another"):
-        needs.check(sharing, Shared("qemu+ssh://host/system", UUID))
-    monkeypatch.setattr(needs, "_any", lambda _patterns: False)
+        preflight.check(sharing, Shared("qemu+ssh://host/system", UUID))
+    monkeypatch.setattr(preflight, "_any", lambda _patterns: False)
     with pytest.raises(HostError, match="virtiofsd"):
-        needs.check(sharing, Shared("qemu:///system", UUID))
-    monkeypatch.setattr(needs, "_any", lambda _patterns: True)
+        preflight.check(sharing, Shared("qemu:///system", UUID))
+    monkeypatch.setattr(preflight, "_any", lambda _patterns: True)
     with pytest.raises(VMError, match="is no directory"):
-        needs.check(sharing, Shared("qemu:///system", UUID))
+        preflight.check(sharing, Shared("qemu:///system", UUID))

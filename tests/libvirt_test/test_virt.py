@@ -11,12 +11,12 @@ from typing import Any
 import libvirt
 import pytest
 
-from lago import ssh
 from lago.errors import Errors, HypervisorError, LagoError, VMNotFound, VMNotRunning
+from lago.guest import ssh
 from lago.hypervisor import Hypervisor
 from lago.hypervisor.shared import Shared
 from lago.paths import Paths
-from lago.topology import Domain, Net, Nic
+from lago.topology.resolve import Domain, Net, Nic
 from lago.virt import VirtEnv
 from lago.virt.refusals import look_up
 
@@ -58,9 +58,9 @@ def network(name: str, octet: int) -> Net:
 @pytest.fixture(scope="module")
 def connection() -> Iterator[libvirt.virConnect]:
     """A connection that keeps the driver's objects alive."""
-    from lago.virt import events
+    from lago.virt import lifecycle
 
-    events.start_loop()
+    lifecycle.start_loop()
     opened = libvirt.open("test:///default")
     yield opened
     opened.close()

@@ -13,14 +13,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from lago import initfile, spec
-from lago import state as files
 from lago.hypervisor.accel import Accel
+from lago.initfile import document
 from lago.paths import Paths
-from lago.topology import resolve
+from lago.topology import spec
+from lago.topology import state as files
+from lago.topology.resolve import resolve
 from lago.virt import VM
-from ovirtlago.engine import EngineVM
-from ovirtlago.identity import Identity
+from ovirtlago.engine.identity import Identity
+from ovirtlago.engine.machine import EngineVM
 from ovirtlago.prefix import OvirtPrefix
 from ovirtlago.virt import OvirtVirtEnv
 
@@ -88,7 +89,7 @@ def prefix_of(path: Path, domains: str) -> OvirtPrefix:
     path.joinpath("logs").mkdir()
     file = path / "LagoInitFile"
     file.write_text(f"domains:\n{domains}nets: {{lan: {{}}}}\n")
-    topology = resolve(spec.parse(initfile.read(str(file))), uuid="6" * 32, templates={})
+    topology = resolve(spec.parse(document.read(str(file))), uuid="6" * 32, templates={})
     files.save(Paths(str(path)), topology)
     path.joinpath("uuid").write_text("6" * 32)
     path.joinpath("initialized").touch()

@@ -11,9 +11,9 @@ import pytest
 from ovirtsdk4 import types
 
 from lago.errors import HostError, HypervisorError
-from ovirtlago import login
+from ovirtlago.engine import login
+from ovirtlago.engine.identity import Identity
 from ovirtlago.errors import EngineError, EngineNotReady
-from ovirtlago.identity import Identity
 
 from . import pki
 from .loopback import FQDN, StandIn
@@ -207,7 +207,7 @@ def test_without_the_sdk_the_remedy_is_named(engine: StandIn, monkeypatch: pytes
         return real(name, *args, **more)  # type: ignore[arg-type]
 
     for name in list(sys.modules):
-        if name.startswith(("ovirtlago.login", "ovirtlago.connection")):
+        if name.startswith(("ovirtlago.engine.login", "ovirtlago.engine.connection")):
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(HostError, match="the Python package ovirtsdk4 is not installed") as caught:

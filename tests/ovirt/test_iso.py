@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lago.errors import LagoError
-from ovirtlago import iso
+from ovirtlago.engine import iso
 from ovirtlago.errors import EngineError
 
 from .loopback import StandIn

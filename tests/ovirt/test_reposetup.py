@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from lago.errors import CommandError, ConfigError, HostError, LagoError
-from ovirtlago import builds, repoverify
+from ovirtlago import repoverify
+from ovirtlago.packages import builds
+from ovirtlago.packages.rpms import RepoError
+from ovirtlago.packages.setup import Wanted, prepare
 from ovirtlago.paths import OvirtPaths
-from ovirtlago.reposetup import Wanted, prepare
-from ovirtlago.rpms import RepoError
 
 from ..unit.web import serving
 from .packages import Maker

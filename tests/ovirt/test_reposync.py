@@ -11,7 +11,7 @@ import pytest
 
 from lago.errors import CommandError, HostError, LockTimeout
 from lago.utils import lock_file
-from ovirtlago import reposync
+from ovirtlago.packages import sync as reposync
 
 from .packages import FOREIGN, MACHINE, Maker, alter
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from lago.errors import Errors, LagoError
-from ovirtlago import hosts, rest, storage, vms, waiting
+from ovirtlago.engine import hosts, rest, storage, vms, waiting
 from ovirtlago.errors import EngineError
 
 from .loopback import HOSTS, STORAGE, StandIn

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from ovirtlago.server import Server
+from ovirtlago.packages.server import Server
 
 from ..vm.box import wait_for
 
@@ -137,7 +137,7 @@ def test_several_are_served_at_once(client: http.client.HTTPConnection) -> None:
 
 @contextlib.contextmanager
 def program(root: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    argv = [sys.executable, "-I", "-m", "ovirtlago.server", "127.0.0.1", str(port), str(root)]
+    argv = [sys.executable, "-I", "-m", "ovirtlago.packages.server", "127.0.0.1", str(port), str(root)]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         try:
             yield process

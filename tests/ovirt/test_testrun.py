@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ovirtlago.prefix import OvirtPrefix
-from ovirtlago.testrun import report_path
+from ovirtlago.testing.run import report_path
 
 from ..unit.conftest import make_prefix
 from ..vm.box import wait_for

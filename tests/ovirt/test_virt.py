@@ -9,7 +9,8 @@ import pytest
 from lago import Prefix, plugins
 from lago.errors import LagoError, VMError
 from lago.virt import VM
-from ovirtlago import OvirtPrefix, cpu
+from ovirtlago import OvirtPrefix
+from ovirtlago.engine import cpu
 from ovirtlago.machines import machine_of
 from ovirtlago.paths import OvirtPaths
 from ovirtlago.virt import EngineVM, HostVM, NodeVM, OvirtVirtEnv, TestVM

@@ -79,15 +79,16 @@ ONE_EMPTY = "domains: {vm0: {disks: [{type: empty, size: 1G, format: qcow2}], ni
 
 def make_prefix(path: Path, text: str = ONE_EMPTY) -> Path:
     """A prefix of an init file, if not of one machine on one net, that was never started, without programs."""
-    from lago import initfile, spec, state
+    from lago.initfile import document
     from lago.paths import Paths
-    from lago.topology import resolve
+    from lago.topology import spec, state
+    from lago.topology.resolve import resolve
 
     path.mkdir(parents=True)
     path.joinpath("logs").mkdir()
     file = path / "LagoInitFile"
     file.write_text(text)
-    state.save(Paths(str(path)), resolve(spec.parse(initfile.read(str(file))), uuid="5" * 32, templates={}))
+    state.save(Paths(str(path)), resolve(spec.parse(document.read(str(file))), uuid="5" * 32, templates={}))
     path.joinpath("uuid").write_text("5" * 32)
     path.joinpath("initialized").touch()
     return path

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from lago import initfile, spec
 from lago.cli import main
-from lago.templates.build import own
+from lago.initfile import document
+from lago.templates import own
+from lago.topology import spec
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -25,7 +26,7 @@ def test_links_in_the_documentation_lead_somewhere() -> None:
 @pytest.mark.parametrize("path", sorted(REPOSITORY.glob("examples/*/LagoInitFile")), ids=lambda path: path.parent.name)
 def test_init_files_of_examples_are_sound_and_name_scripts_that_are_there(path: Path) -> None:
     assert main(["validate", str(path)]) == 0
-    for domain in spec.parse(initfile.read(str(path))).domains.values():
+    for domain in spec.parse(document.read(str(path))).domains.values():
         for script in domain.metadata.get("deploy-scripts", ()):
             assert Path(script.replace("$LAGO_INITFILE_PATH", str(path.parent))).is_file(), script
 

@@ -55,7 +55,7 @@ RANK = {module: rank for rank, line in enumerate(LAYERS.strip().splitlines()) fo
 
 
 def module_of(name: str) -> str:
-    """The room of a dotted name: `lago.virt.xml` -> `virt`."""
+    """The room of a dotted name: `lago.virt.domain_xml` -> `virt`."""
     first, _, rest = name.partition(".")
     return rest.split(".")[0] or first if first == "lago" else first
 

@@ -11,11 +11,11 @@ import pytest
 
 from lago import log
 from lago.cli import main, output, progress
-from lago.cli.outcome import Outcome
+from lago.cli.result import Outcome
+from lago.environment.prefix import Prefix
+from lago.environment.snapshots.index import Book, Snapshot
 from lago.errors import LagoError
-from lago.prefix import Prefix
 from lago.printable import printable
-from lago.snapshots.book import Book, Snapshot
 
 from .conftest import make_prefix
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from lago import config, log, sdk
+from lago.environment.workdir import Workdir
 from lago.errors import InitFileError, PrefixError, VMNotFound
 from lago.utils import in_parallel
-from lago.workdir import Workdir
 
 from .conftest import make_prefix
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from lago import customize, guestfs, sysprep
+from lago import sysprep
+from lago.guestfs import customize, programs
 
 
 def test_mods_that_are_options_of_virt_sysprep() -> None:
@@ -58,7 +59,7 @@ def test_mods_that_write_a_file() -> None:
 
 def test_sysprep_applies_all_mods_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[Any] = []
-    monkeypatch.setattr(guestfs, "run_program", lambda argv, **_: ran.append(argv))
+    monkeypatch.setattr(programs, "run_program", lambda argv, **_: ran.append(argv))
     sysprep.sysprep("/images/x", [sysprep.set_hostname("a"), ("--upload", "b:c")])
     program = ["virt-sysprep", "--quiet", "-a", "/images/x", "--selinux-relabel"]
     assert ran == [[*program, "--hostname", "a", "--upload", "b:c"]]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lago import Prefix
-from lago.ssh import Guest
+from lago.guest.ssh import Guest
 from lago.virt import VM, VirtEnv, checkpoint
 
 from .box import TWO, Box

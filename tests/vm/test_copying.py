@@ -11,7 +11,7 @@ import pytest
 
 from lago import Prefix
 from lago.errors import LagoError, VMError
-from lago.transfer import copy_from, copy_to, fetch
+from lago.guest.transfer import copy_from, copy_to, fetch
 from lago.virt import VM
 
 from .box import ONE, Box

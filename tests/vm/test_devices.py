@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lago.bootstrap import iso
-from lago.prefix import Prefix
+from lago.environment.prefix import Prefix
 from lago.virt import VM
 
 INIT_FILE = """

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lago.prefix import Prefix
+from lago.environment.prefix import Prefix
 
 from ..users import User
 from .box import Box

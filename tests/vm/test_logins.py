@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from lago import Prefix, disks, templates
+from lago import Prefix, templates
 from lago.bootstrap.passwords import hashed
+from lago.disks import qemu_img
 from lago.errors import Errors, VMNotReady
 from lago.templates.providers import EXTRAS
 from lago.utils import run
@@ -39,12 +40,12 @@ class Images:
     def add(self, name: str, password: str, metadata: Mapping[str, Any]) -> None:
         """Add the template `name`."""
         image, raw = self.place / name, self.place / "raw"
-        disks.convert(self._mini.path, "qcow2", str(raw), "raw")
+        qemu_img.convert(self._mini.path, "qcow2", str(raw), "raw")
         (self.place / "shadow").write_text(f"root:{hashed(password)}:19000:0:99999:7:::\n")
         words = ("write shadow /etc/shadow", "set_inode_field /etc/shadow mode 0100600")
         for word in ("rm /etc/shadow", *words):
             run(["debugfs", "-w", "-R", word, "raw"], env={"PATH": _PATH}, cwd=str(self.place))
-        disks.convert(str(raw), "raw", str(image), "qcow2")
+        qemu_img.convert(str(raw), "raw", str(image), "qcow2")
         raw.unlink()
         for extra in EXTRAS:
             if extra in self._mini.metadata:

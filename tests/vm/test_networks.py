@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from lago.environment.prefix import Prefix
 from lago.errors import SSHError, VMNotReady
-from lago.prefix import Prefix
 from lago.virt import VirtEnv
 
 INIT_FILE = """

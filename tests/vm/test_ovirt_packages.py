@@ -25,7 +25,7 @@ domains:
     nics: [{net: lan}]
 nets: {lan: {}}
 """
-SERVER = "ovirtlago.server"
+SERVER = "ovirtlago.packages.server"
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,10 @@ from pathlib import Path
 import libvirt
 import pytest
 
+from lago.environment.prefix import Prefix
+from lago.environment.snapshots.take import take
 from lago.errors import LagoError
-from lago.prefix import Prefix
-from lago.snapshots.take import take
-from lago.spec import Share
+from lago.topology.spec import Share
 from lago.virt import VM, checkpoint, migration
 
 from ..users import User

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lago.templates import default_store
-from lago.templates.build import own
+from lago.templates import default_store, own
 
 from ..users import REPOSITORY
 from .box import Box

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from lago import Prefix, guestfs, sysprep
+from lago import Prefix, sysprep
 from lago.bootstrap import sysprep as method
+from lago.guestfs import programs
 
 from .box import Box
 
@@ -89,8 +90,8 @@ def test_a_builder_that_fails_is_heard_and_nothing_is_left(box: Box, tmp_path: P
 
 
 def test_a_host_without_a_kernel_uses_that_of_the_template(mini: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guestfs, "_BOOT", "/nonexistent")
-    env = guestfs.environment()
+    monkeypatch.setattr(programs, "_BOOT", "/nonexistent")
+    env = programs.environment()
     modules = Path(env["SUPERMIN_MODULES"])
     assert modules.name == env["SUPERMIN_KERNEL_VERSION"]
     assert list(modules.rglob("virtio_scsi.ko*"))
@@ -101,8 +102,8 @@ def test_a_host_without_a_kernel_uses_that_of_the_template(mini: Path, monkeypat
 def test_that_kernel_is_lagos_own_whatever_repository_is_named(
     mini: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guestfs, "_BOOT", "/nonexistent")
+    monkeypatch.setattr(programs, "_BOOT", "/nonexistent")
     document = tmp_path / "repository.json"
     document.write_text('{"name": "others", "sources": {}, "templates": {}}')
     monkeypatch.setenv("LAGO_TEMPLATE_REPO_PATH", str(document))
-    assert Path(guestfs.environment()["SUPERMIN_KERNEL"]).name.startswith("lago:mini:")
+    assert Path(programs.environment()["SUPERMIN_KERNEL"]).name.startswith("lago:mini:")

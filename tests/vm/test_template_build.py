@@ -15,12 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from lago import bootstrap, disks, templates
+from lago import bootstrap, templates
+from lago.disks import qemu_img
+from lago.host.ssh_option import quoted
 from lago.paths import Paths
-from lago.ssh_option import quoted
 from lago.templates import TemplateStore
 from lago.templates.build import mirrors
-from lago.topology import Disk, Domain, TemplateImage
+from lago.topology.resolve import Disk, Domain, TemplateImage
 
 from ..users import User
 
@@ -162,7 +163,7 @@ class Guest:
             name="root", type="template", dev="vda", format="qcow2", path="images/r", serial="1", template=image
         )
         domain = Domain(name="guest1", memory=memory, vcpu=1, nics=(), disks=(disk,), mgmt_net=None)
-        disks.create(disk, str(place))
+        qemu_img.create(disk, str(place))
         paths, public = Paths(str(place)), self._key.with_suffix(".pub").read_text()
         bootstrap.prepare(domain, paths, public)
         self._additions = bootstrap.additions(domain, paths, public)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ..unit.test_ova import DISK, OVF
+from ..unit.disks.test_ova import DISK, OVF
 from .box import ONE, Box
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
-from lago.schema import schema
+from lago.initfile.schema import schema
 
 from .doctree import definitions, section
 

@@ -11,7 +11,7 @@ from ovirtsdk4 import types
 
 from lago.utils import in_parallel
 from ovirtlago import OvirtPrefix
-from ovirtlago.cpu import get_ovirt_cpu_family
+from ovirtlago.engine.cpu import get_ovirt_cpu_family
 from ovirtlago.virt import HostVM
 
 pytestmark = pytest.mark.ovirt_sequence

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from ..errors import TemplateError
 from ..paths import Paths
-from ..topology import Domain
+from ..topology.resolve import Domain
 
 __all__ = ["Additions", "SeedDisk", "additions", "after_boot", "method", "prepare", "works_at_first_boot"]
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..paths import Paths
-from ..topology import Domain
+from ..topology.resolve import Domain
 from ..utils import write_atomically
 from . import Additions, SeedDisk, iso
 

@@ -9,7 +9,7 @@ import base64
 
 from ..errors import VMError
 from ..paths import Paths
-from ..topology import Domain
+from ..topology.resolve import Domain
 from . import Additions
 
 _CREDENTIAL = "io.systemd.credential.binary:"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..paths import Paths
-from ..topology import Domain
+from ..topology.resolve import Domain
 from . import Additions
 
 

@@ -6,9 +6,10 @@ import os
 import re
 from collections.abc import Iterator
 
-from .. import guestfs, sysprep
+from .. import sysprep
+from ..guestfs import programs
 from ..paths import Paths
-from ..topology import Domain
+from ..topology.resolve import Domain
 from . import Additions
 
 
@@ -42,7 +43,7 @@ def _everywhere(domain: Domain, paths: Paths) -> Iterator[sysprep.Mod]:
     if password := domain.root_password or domain.ssh_password:
         yield sysprep.set_root_password(password)
     if domain.ssh_user not in (None, "root"):
-        yield ("--ssh-inject", f"{domain.ssh_user}:{guestfs.key_selector(key)}")
+        yield ("--ssh-inject", f"{domain.ssh_user}:{programs.key_selector(key)}")
         if domain.ssh_password:
             yield ("--password", f"{domain.ssh_user}:password:{domain.ssh_password}")
 

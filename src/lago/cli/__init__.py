@@ -19,14 +19,14 @@ from typing import Any, Final, NoReturn
 from .. import config, log
 from ..errors import LagoError
 from . import environment, output, refused, settings
-from .outcome import Outcome
 from .parser import Parser
+from .result import Outcome
 
 _FAMILIES: Final = {
     "environment": "init start deploy stop shutdown status list set-current cleanup destroy",
     "up": "up warm",
-    "describe": "validate schema new",
-    "guests": "shell nsexec",
+    "initfile": "validate schema new",
+    "shell": "shell nsexec",
     "console": "console logs",
     "copying": "copy-to-vm copy-from-vm",
     "artifacts": "collect export ansible_hosts ansible-hosts",

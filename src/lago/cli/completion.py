@@ -13,7 +13,7 @@ from ..constants import SNAPSHOT_VERBS
 from ..errors import LagoError
 
 if TYPE_CHECKING:
-    from ..prefix import Prefix
+    from ..environment.prefix import Prefix
 
 
 def complete() -> None:
@@ -76,7 +76,7 @@ def snapshot_verbs(**_: Any) -> list[str]:
 
 
 def _prefix(parsed_args: argparse.Namespace) -> Prefix:
-    from ..workdir import find_prefix
+    from ..environment.workdir import find_prefix
 
     prefix_path, workdir_path, name = (
         _setting(parsed_args, key) for key in ("prefix_path", "workdir_path", "prefix_name")
@@ -86,7 +86,7 @@ def _prefix(parsed_args: argparse.Namespace) -> Prefix:
 
 def prefixes(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
     """Names of the workdir's prefixes."""
-    from ..workdir import find_workdir
+    from ..environment.workdir import find_workdir
 
     with _quietly():
         return find_workdir(_setting(parsed_args, "workdir_path") or os.getcwd()).prefixes()

@@ -6,7 +6,7 @@ import argparse
 import time
 
 from .environment import Verbs
-from .outcome import Outcome
+from .result import Outcome
 
 
 def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:

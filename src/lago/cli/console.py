@@ -13,10 +13,10 @@ from ..errors import LagoError
 from ..printable import printable
 from .environment import Verbs, the_prefix
 from .machine import add_host, the_machine
-from .outcome import Outcome
+from .result import Outcome
 
 if TYPE_CHECKING:
-    from ..console_log import Follower
+    from ..guest.console_log import Follower
 
 
 def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -57,7 +57,7 @@ def _console(args: argparse.Namespace) -> None:
 
 
 def _logs(args: argparse.Namespace) -> Outcome:
-    from .. import console_log
+    from ..guest import console_log
 
     prefix = the_prefix(args)
     names = [prefix.domain(name).name for name in args.vm_names or prefix.topology.domains]

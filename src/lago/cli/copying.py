@@ -32,9 +32,9 @@ def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 
 def _to(args: argparse.Namespace) -> None:
-    from .. import transfer
-    from .guests import connected, find
+    from ..guest import transfer
     from .progress import counted
+    from .shell import connected, find
 
     prefix = the_prefix(args)
     guest = connected(prefix, find(prefix, args.host))
@@ -43,9 +43,9 @@ def _to(args: argparse.Namespace) -> None:
 
 
 def _from(args: argparse.Namespace) -> None:
-    from .. import transfer
-    from .guests import connected, find
+    from ..guest import transfer
     from .progress import counted
+    from .shell import connected, find
 
     prefix = the_prefix(args)
     guest = connected(prefix, find(prefix, args.host))

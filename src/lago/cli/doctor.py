@@ -6,10 +6,10 @@ import argparse
 from typing import TYPE_CHECKING, TextIO
 
 from . import output
-from .outcome import Outcome
+from .result import Outcome
 
 if TYPE_CHECKING:
-    from ..doctor import Check
+    from ..hypervisor.doctor import Check
 
 
 def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -24,7 +24,7 @@ def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser])
 
 def doctor(args: argparse.Namespace) -> Outcome:  # noqa: ARG001
     """Look at the host."""
-    from ..doctor import checks
+    from ..hypervisor.doctor import checks
 
     found = checks()
     failed = any(check.status == "fail" for check in found)

@@ -12,12 +12,12 @@ from .. import log
 from ..constants import DEFAULT_INIT_FILE, DEFAULT_PREFIX, DEFAULT_WORKDIR
 from ..errors import PrefixError
 from . import output
-from .outcome import Outcome
 from .parser import Parser
+from .result import Outcome
 
 if TYPE_CHECKING:
-    from ..prefix import Prefix
-    from ..workdir import Workdir
+    from ..environment.prefix import Prefix
+    from ..environment.workdir import Workdir
 
 Verbs = argparse._SubParsersAction  # the only name argparse has for it
 
@@ -93,7 +93,7 @@ def add_init_options(parser: argparse.ArgumentParser) -> None:
 
 def the_prefix(args: argparse.Namespace) -> Prefix:
     """The prefix that the command line means. Raises PrefixError."""
-    from ..workdir import find_prefix
+    from ..environment.workdir import find_prefix
 
     return find_prefix(args.prefix_path, args.workdir_path, args.prefix_name)
 
@@ -128,7 +128,7 @@ class Wanted(NamedTuple):
 def wanted_prefix(args: argparse.Namespace) -> Wanted:
     """What the arguments of `add_init_options` mean. Raises PrefixError."""
     from .. import config
-    from ..workdir import Workdir
+    from ..environment.workdir import Workdir
 
     if len(args.paths) > 2:
         raise PrefixError(f"init takes a workdir and an init file, not {len(args.paths)} paths", hint="lago init -h")
@@ -158,7 +158,7 @@ def _deploy(args: argparse.Namespace) -> None:
 
 def deploy(prefix: Prefix) -> None:
     """Run the deploy scripts of all machines, and show how far each is."""
-    from ..deploy import scripts
+    from ..environment.deploy import scripts
     from .progress import shown
 
     domains = prefix.topology.domains.items()
@@ -202,13 +202,13 @@ def _status_table(data: dict[str, Any], stream: TextIO) -> None:
 
 
 def _list(args: argparse.Namespace) -> list[str]:
-    from ..workdir import find_workdir
+    from ..environment.workdir import find_workdir
 
     return find_workdir(args.list_path or args.workdir_path or os.getcwd()).prefixes()
 
 
 def _set_current(args: argparse.Namespace) -> None:
-    from ..workdir import find_workdir
+    from ..environment.workdir import find_workdir
 
     find_workdir(args.workdir_path or os.getcwd()).set_current(args.current_name)
 
@@ -218,7 +218,7 @@ def _cleanup(args: argparse.Namespace) -> None:
 
 
 def _destroy(args: argparse.Namespace) -> Outcome:
-    from ..workdir import CURRENT, find_workdir, is_prefix
+    from ..environment.workdir import CURRENT, find_workdir, is_prefix
 
     if args.prefix_path or (not args.workdir_path and is_prefix(os.getcwd())):
         prefix = the_prefix(args)

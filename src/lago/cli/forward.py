@@ -9,11 +9,11 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from ..forward import Local
+from ..guest.forward import Local
 from . import output
 from .environment import Verbs
 from .machine import add_host, the_machine
-from .outcome import Outcome
+from .result import Outcome
 
 
 def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:

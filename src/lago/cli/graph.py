@@ -7,7 +7,7 @@ import sys
 
 from ..errors import LagoError
 from .environment import Verbs, the_prefix
-from .outcome import Outcome
+from .result import Outcome
 
 _TEXT = ("mermaid", "dot")
 _IMAGES = ("svg", "png")
@@ -32,19 +32,19 @@ def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 
 def _graph(args: argparse.Namespace) -> Outcome:
-    from .. import graph
     from ..utils import write_out
+    from . import pictures
 
     status = the_prefix(args).status()
     if args.format in _TEXT:
-        text = graph.mermaid(status) if args.format == "mermaid" else graph.dot(status)
+        text = pictures.mermaid(status) if args.format == "mermaid" else pictures.dot(status)
         if args.output is None:
             return Outcome(text)
         write_out(args.output, text + "\n")
         return Outcome(None)
     if args.output is None and sys.stdout.isatty():
         raise LagoError("an image is nothing for a terminal", hint=f"lago graph --format {args.format} --output FILE")
-    drawn = graph.image(status, args.format)
+    drawn = pictures.image(status, args.format)
     if args.output is None:
         sys.stdout.buffer.write(drawn)
         sys.stdout.buffer.flush()

@@ -11,7 +11,7 @@ from ..errors import ConfigError
 from ..plugins.output import OutFormatPlugin
 from ..printable import printable
 from ..utils import near
-from .outcome import Outcome
+from .result import Outcome
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -12,7 +12,7 @@ from .. import plugins
 from ..log import LOG
 from . import output
 from .environment import Verbs
-from .outcome import Outcome
+from .result import Outcome
 
 if TYPE_CHECKING:
     from ..plugins.cli import CLIPlugin

@@ -29,7 +29,7 @@ def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 
 def _vnc(args: argparse.Namespace) -> object:
-    from ..forward import LOOPBACK, Forward, Local
+    from ..guest.forward import LOOPBACK, Forward, Local
 
     with the_machine(args) as vm:
         hypervisor = vm.env.hypervisor

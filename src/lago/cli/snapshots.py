@@ -14,11 +14,11 @@ from ..printable import printable
 from ..utils import near
 from . import output
 from .environment import Verbs, the_prefix
-from .outcome import Outcome
+from .result import Outcome
 
 if TYPE_CHECKING:
-    from ..prefix import Prefix
-    from ..snapshots.book import Snapshot
+    from ..environment.prefix import Prefix
+    from ..environment.snapshots.index import Snapshot
 
 
 _OF_NEW_ONES: Final = ("disk_only", "description", "compress", "replace")
@@ -123,7 +123,7 @@ def _by_machine(prefix: Prefix) -> dict[str, Any]:
 
 
 def _tree(prefix: Prefix) -> dict[str, Any]:
-    from ..snapshots.book import size
+    from ..environment.snapshots.index import size
 
     return {
         one.name: {
@@ -175,7 +175,7 @@ def _revert(args: argparse.Namespace) -> None:
 def _fork(args: argparse.Namespace) -> None:
     import os
 
-    from ..workdir import Workdir
+    from ..environment.workdir import Workdir
     from .progress import shown
 
     prefix = the_prefix(args)

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from .environment import Verbs, the_prefix
-from .outcome import Outcome
+from .result import Outcome
 
 
 def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -23,7 +23,7 @@ def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 
 def _ssh_config(args: argparse.Namespace) -> Any:
-    from .. import ssh_config
+    from ..guest import ssh_config
     from ..utils import write_out
 
     prefix = the_prefix(args)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from ..errors import TemplateError
 from ..utils import near
 from . import output
-from .outcome import Outcome
+from .result import Outcome
 
 if TYPE_CHECKING:
     from ..templates import TemplateStore
@@ -160,7 +160,7 @@ def _fetch(args: argparse.Namespace) -> dict[str, Any]:
 
 def _import(args: argparse.Namespace) -> dict[str, Any]:
     from .. import templates
-    from ..templates.imported import import_image
+    from ..templates.local import import_image
 
     store = templates.default_store()
     identity = import_image(store, args.file, args.new_name, args.template_version, args.image_format)

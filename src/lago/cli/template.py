@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from . import store
-from .outcome import Outcome
+from .result import Outcome
 
 if TYPE_CHECKING:
     from ..templates import TemplateStore
@@ -66,7 +66,8 @@ def do_build(args: argparse.Namespace) -> object:
 
 def _own(args: argparse.Namespace, images: TemplateStore) -> str:
     from ..errors import TemplateError
-    from ..templates.build import own, recipe_file
+    from ..templates import own
+    from ..templates.build import recipe_file
 
     if args.template_version:
         raise TemplateError("the version of a template of your own is that of its recipe", hint="remove --version")
@@ -81,7 +82,7 @@ def _own(args: argparse.Namespace, images: TemplateStore) -> str:
 def do_update(args: argparse.Namespace) -> Outcome:
     """Make new versions; the exit code is 1 if none could be made, 2 if some could not."""
     from .. import templates
-    from ..template_update import update
+    from ..environment.template_update import update
 
     done = update(args.names, args.script, templates.default_store())
     failed = [name for name, one in done.items() if "error" in one]

@@ -19,12 +19,12 @@ def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 
 def _add(args: argparse.Namespace) -> dict[str, list[str]]:
-    from ..templates import clones
+    from ..templates import git
 
-    return {"added": [clones.add(args.url)]}
+    return {"added": [git.add(args.url)]}
 
 
 def _update(_args: argparse.Namespace) -> dict[str, list[str]]:
-    from ..templates import clones
+    from ..templates import git
 
-    return {"updated": clones.update()}
+    return {"updated": git.update()}

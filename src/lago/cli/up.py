@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from . import output
 from .environment import Verbs, Wanted, add_init_options, wanted_prefix
-from .outcome import Outcome
+from .result import Outcome
 
 if TYPE_CHECKING:
-    from ..prefix import Prefix
-    from ..warm import Warm
+    from ..environment.prefix import Prefix
+    from ..environment.warm import Warm
 
 
 def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -57,7 +57,7 @@ def _up(args: argparse.Namespace) -> None:
 
 def _meant(args: argparse.Namespace) -> Wanted:
     """The prefix that is named, or the current one, or else a new one. Raises PrefixError."""
-    from ..workdir import CURRENT
+    from ..environment.workdir import CURRENT
 
     wanted = wanted_prefix(args)
     there = wanted.workdir.prefixes()
@@ -72,7 +72,7 @@ def _first(prefix: Prefix, on_phase: Any) -> None:
 
 
 def _up_warm(wanted: Wanted, prefix: Prefix, on_phase: Any) -> None:
-    from .. import warm
+    from ..environment import warm
 
     name = warm.key(wanted.init_file, prefix)
     if (kept := warm.find(name)) is not None:
@@ -86,13 +86,13 @@ def _up_warm(wanted: Wanted, prefix: Prefix, on_phase: Any) -> None:
 
 
 def _list(_args: argparse.Namespace) -> Outcome:
-    from .. import warm
+    from ..environment import warm
 
     return _shown(warm.kept())
 
 
 def _prune(args: argparse.Namespace) -> Outcome:
-    from .. import warm
+    from ..environment import warm
 
     return _shown(warm.prune(everything=args.all))
 

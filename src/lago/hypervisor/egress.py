@@ -13,7 +13,7 @@ from ..errors import HostError
 from ..utils import package_hint
 from .checks import which
 from .firewall import DEVICE
-from .wire import NETNS_FILE
+from .protocol import NETNS_FILE
 
 HOST_ADDRESS: Final = "100.64.77.2"
 """The host's loopback, where `egress_host_loopback` allows it."""

@@ -16,7 +16,7 @@ DEVICE: Final = "tap0"
 """The way out."""
 
 ISOLATED: Final = "lagi-"
-"""How the devices of isolated nets begin, see `lago.topology.bridge_name`."""
+"""How the devices of isolated nets begin, see `lago.topology.resolve.bridge_name`."""
 
 _RULES: Final = f"""\
 *filter

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable
 from typing import Final
 
-from . import wire
+from . import protocol
 
 _MS_NOSUID: Final = 2
 _MS_NODEV: Final = 4
@@ -86,16 +86,16 @@ def own_run() -> None:
 
     The rest of what the host has there stays reachable.
     """
-    ours = os.path.basename(wire.OWN_DIR)
+    ours = os.path.basename(protocol.OWN_DIR)
     shadow("/run", without=(ours, "libvirt", "libvirtd.pid", "leaseshelper.pid", "xtables.lock"))
     os.mkdir("/run/libvirt")
-    os.mkdir(wire.OWN_DIR, 0o700)
+    os.mkdir(protocol.OWN_DIR, 0o700)
 
 
 def make_memory_dir() -> None:
     """Have a place for the memory of machines: like other memory, it is limited by what the host has."""
-    os.mkdir(wire.MEMORY_DIR, 0o700)
-    _mount("tmpfs", wire.MEMORY_DIR, "tmpfs", _MS_NOSUID | _MS_NODEV, "size=0,mode=0700")
+    os.mkdir(protocol.MEMORY_DIR, 0o700)
+    _mount("tmpfs", protocol.MEMORY_DIR, "tmpfs", _MS_NOSUID | _MS_NODEV, "size=0,mode=0700")
 
 
 def own_mounts() -> None:
@@ -133,7 +133,7 @@ def replace_file(path: str, text: str) -> None:
     target = os.path.realpath(path)
     if not os.path.exists(target):
         return
-    ours = os.path.join(wire.OWN_DIR, os.path.basename(path))
+    ours = os.path.join(protocol.OWN_DIR, os.path.basename(path))
     with open(ours, "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(text)
     bind(ours, target)

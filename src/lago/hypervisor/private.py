@@ -22,13 +22,14 @@ from collections.abc import Container, Sequence
 from functools import cached_property
 from typing import Any, Final
 
-from .. import config, trust
-from .._locks import holders, lock_file, locked_text
+from .. import config
 from ..errors import HypervisorError
+from ..host import trust
+from ..host.locks import holders, lock_file, locked_text
 from ..log import LOG
 from ..paths import Paths, check_place
 from ..utils import Closing, json_text, write_atomically
-from . import checks, egress, rundir, wire
+from . import checks, egress, protocol, rundir
 
 _START_TIMEOUT: Final = 90
 _KILL_TIMEOUT: Final = 10.0
@@ -45,7 +46,7 @@ class Private:
 
     shared = False
     local = True
-    memory_dir = wire.MEMORY_DIR
+    memory_dir = protocol.MEMORY_DIR
 
     def __init__(self, uuid: str, paths: Paths) -> None:
         self._uuid = uuid
@@ -62,13 +63,13 @@ class Private:
 
     @property
     def _socket(self) -> str:
-        return os.path.join(self._run_dir, wire.SOCKET_NAME)
+        return os.path.join(self._run_dir, protocol.SOCKET_NAME)
 
     @property
     def uri(self) -> str:
         from urllib.parse import quote
 
-        return f"qemu+unix:///system?socket={quote(os.path.join(self._run_dir, wire.LIBVIRT_SOCKET_NAME))}"
+        return f"qemu+unix:///system?socket={quote(os.path.join(self._run_dir, protocol.LIBVIRT_SOCKET_NAME))}"
 
     def socket_dir(self) -> str:
         return self._run_dir
@@ -76,8 +77,8 @@ class Private:
     def pid(self) -> int | None:
         """Process id of the supervisor, as the host sees it."""
         try:
-            with wire.connect(self._socket) as client:
-                pid, fd = wire.peer(client)
+            with protocol.connect(self._socket) as client:
+                pid, fd = protocol.peer(client)
         except OSError:
             return None
         os.close(fd)
@@ -88,7 +89,7 @@ class Private:
 
     def lost(self) -> frozenset[str] | None:
         with contextlib.suppress(PermissionError):
-            if locked_text(self._lock) == wire.READY.decode().strip() and not self.running():
+            if locked_text(self._lock) == protocol.READY.decode().strip() and not self.running():
                 for pid in self._supervisors():
                     return _machines(pid)
         return None
@@ -209,7 +210,7 @@ class Private:
 
     def _end_reached(self, grace: float) -> bool:
         try:
-            with wire.connect(self._socket) as client, _Process(wire.peer(client)[1]) as process:
+            with protocol.connect(self._socket) as client, _Process(protocol.peer(client)[1]) as process:
                 with contextlib.suppress(OSError):
                     client.sendall(json.dumps({"op": "stop", "grace": grace}).encode() + b"\n")
                 process.wait(grace + 30)
@@ -230,12 +231,12 @@ class Private:
 
     def kill(self, machine: str) -> None:
         with contextlib.suppress(OSError):
-            answer, _ = wire.call(self._socket, {"op": "kill", "machine": machine}, _KILL_TIMEOUT)
+            answer, _ = protocol.call(self._socket, {"op": "kill", "machine": machine}, _KILL_TIMEOUT)
             LOG.debug("%s: kill: %s", machine, answer)
 
     def connect(self, address: str, port: int, timeout: float) -> socket.socket:
         request = {"op": "connect", "address": address, "port": port, "timeout": timeout}
-        answer, guest = wire.call(self._socket, request, timeout + 5)
+        answer, guest = protocol.call(self._socket, request, timeout + 5)
         if guest is None:
             raise ConnectionError(answer.get("error", "no connection"))
         return guest

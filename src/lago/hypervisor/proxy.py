@@ -15,10 +15,10 @@ import sys
 import threading
 from typing import Final, NoReturn
 
-from .. import ssh_option, trust
 from ..errors import LagoError
+from ..host import ssh_option, trust
 from ..paths import Paths
-from .reach import reach
+from .dial import reach
 
 _TIMEOUT: Final = 60
 _MOST: Final = 1 << 16

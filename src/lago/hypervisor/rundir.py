@@ -13,9 +13,9 @@ import shutil
 import stat
 from typing import Final
 
-from .. import trust
 from ..errors import HypervisorError
-from . import wire
+from ..host import trust
+from . import protocol
 
 _DIGITS: Final = 12
 _FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -23,7 +23,7 @@ _FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 def place(uuid: str) -> str:
     """Where the sockets of the prefix `uuid` belong, whether they are there or not."""
-    return os.path.join(wire.runtime_base(), uuid[:_DIGITS])
+    return os.path.join(protocol.runtime_base(), uuid[:_DIGITS])
 
 
 def make(path: str) -> None:
@@ -76,7 +76,7 @@ def belongs(path: str, uuid: str) -> bool:
         outer, inner = os.lstat(base), os.lstat(path)
     except OSError:
         return False
-    if os.path.basename(base) not in wire.base_names(outer.st_uid) or inner.st_uid != outer.st_uid:
+    if os.path.basename(base) not in protocol.base_names(outer.st_uid) or inner.st_uid != outer.st_uid:
         return False
     return all(
         stat.S_ISDIR(one.st_mode) and not one.st_mode & 0o077 and trust.is_trusted(one.st_uid) for one in (outer, inner)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from . import rundir
-from .reach import reach
+from .dial import reach
 
 
 class Shared:

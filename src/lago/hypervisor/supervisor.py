@@ -18,8 +18,8 @@ import threading
 import time
 from typing import Any, Final, NoReturn
 
-from . import firewall, namespace, wire
-from .reach import reach
+from . import firewall, namespace, protocol
+from .dial import reach
 from .way_out import WayOut, become
 
 _SIGNALS: Final = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
@@ -37,12 +37,12 @@ cgroup_controllers = []
 security_driver = "none"
 namespaces = []
 stdio_handler = "file"
-memory_backing_dir = "{wire.MEMORY_DIR}"
+memory_backing_dir = "{protocol.MEMORY_DIR}"
 hugetlbfs_mount = []
 capability_filters = [ "cpu-unavailable-features" ]
 """
-_NOTIFY: Final = f"{wire.OWN_DIR}/notify"
-_SOCKETS: Final = f"{wire.OWN_DIR}/sockets"
+_NOTIFY: Final = f"{protocol.OWN_DIR}/notify"
+_SOCKETS: Final = f"{protocol.OWN_DIR}/sockets"
 _TPM_CA: Final = "/var/lib/swtpm-localca"
 _TPM_LOG: Final = "/var/log/swtpm/libvirt/qemu"
 
@@ -62,7 +62,7 @@ def main(settings: dict[str, Any], ready_fd: int, lock_fd: int) -> NoReturn:
     try:
         way_out = _set_up(settings)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listener.bind(os.path.join(settings["run_dir"], wire.SOCKET_NAME))
+        listener.bind(os.path.join(settings["run_dir"], protocol.SOCKET_NAME))
         listener.listen(64)
         libvirtd = _start_libvirtd()
         told = {"ok": True, "no_way_out": way_out.failure() if way_out else ""}
@@ -75,7 +75,7 @@ def main(settings: dict[str, Any], ready_fd: int, lock_fd: int) -> NoReturn:
         os.write(ready_fd, json.dumps({"error": text, "refused": refused}).encode())
         os._exit(1)
     os.ftruncate(lock_fd, 0)
-    os.pwrite(lock_fd, wire.READY, 0)
+    os.pwrite(lock_fd, protocol.READY, 0)
     try:
         os.write(ready_fd, json.dumps(told).encode())
     except BrokenPipeError:
@@ -167,21 +167,21 @@ def _serve(listener: socket.socket) -> None:
 def _handle(client: socket.socket) -> None:
     with client:
         try:
-            request = wire.receive(client)
+            request = protocol.receive(client)
             if request["op"] == "stop":
                 end(float(request["grace"]))
             if request["op"] == "kill":
                 _kill(request["machine"])
-                wire.answer(client, {"ok": True})
+                protocol.answer(client, {"ok": True})
                 return
             if request["op"] != "connect":
                 raise ValueError(f"unknown op {request['op']}")
             with reach(request["address"], request["port"], request["timeout"]) as guest:
                 guest.settimeout(None)
-                wire.answer(client, {"ok": True}, guest)
+                protocol.answer(client, {"ok": True}, guest)
         except (OSError, ValueError, KeyError) as error:
             with contextlib.suppress(OSError):
-                wire.answer(client, {"error": str(error)})
+                protocol.answer(client, {"error": str(error)})
 
 
 def _kill(machine: str) -> None:

@@ -14,7 +14,7 @@ import socket
 import time
 from typing import Final, NoReturn
 
-from . import namespace, wire
+from . import namespace, protocol
 
 _RTMGRP_IPV4_ROUTE: Final = 0x40
 """News of IPv4 routes, rtnetlink(7)."""
@@ -57,10 +57,10 @@ class WayOut:
         for fd in (1, 2):
             os.dup2(self._log, fd)
         # A file in mounts of its own: pasta gives up the right to look into /proc/1 and closes what it inherits.
-        directory, name = os.path.split(wire.NETNS_FILE)
+        directory, name = os.path.split(protocol.NETNS_FILE)
         namespace.shadow(directory, without=[name])
-        os.close(os.open(wire.NETNS_FILE, os.O_WRONLY | os.O_CREAT))
-        namespace.bind("/proc/1/ns/net", wire.NETNS_FILE)
+        os.close(os.open(protocol.NETNS_FILE, os.O_WRONLY | os.O_CREAT))
+        namespace.bind("/proc/1/ns/net", protocol.NETNS_FILE)
         become(self._argv, os.environ)
 
     def go(self) -> None:

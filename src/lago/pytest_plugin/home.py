@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Final
 
 from .. import config
+from ..environment.workdir import Workdir
 from ..errors import LagoError, LockTimeout
 from ..log import LOG
 from ..utils import lock_file
-from ..workdir import Workdir
 
 _LOCK: Final = ".lock"
 _PATIENCE: Final = 600

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from ..topology import Disk, Domain, Topology
-from .book import Book
+from ..environment.snapshots.index import Book
+from ..topology.resolve import Disk, Domain, Topology
 
 
 def with_tops(topology: Topology, book: Book) -> Topology:

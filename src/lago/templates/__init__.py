@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from .. import config
 from ..errors import TemplateError
-from .imported import imported
-from .providers import (
-    BuildProvider,
-    CloudImageProvider,
-    FileSystemTemplateProvider,
-    HttpTemplateProvider,
-    Provider,
-)
+from .local import imported
+from .providers import BuildProvider, CloudImageProvider, FileSystemTemplateProvider, HttpTemplateProvider, Provider
 from .repository import CATALOGUE, EMBEDDED, Template, TemplateRepository, TemplateVersion, find_repo_by_name
 from .store import TemplateStore
 

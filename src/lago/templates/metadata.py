@@ -24,8 +24,8 @@ _FLAGS: Final = ("guest-agent",)
 @functools.cache
 def _texts() -> Mapping[str, str]:
     """The keys that are text, each with the pattern of what it may be."""
-    from ..fields import Text
-    from ..sections import DOMAIN
+    from ..initfile.keys import DOMAIN
+    from ..initfile.values import Text
 
     user = DOMAIN.fields["ssh-user"].reader
     assert isinstance(user, Text)

@@ -10,11 +10,11 @@ from functools import cache
 from typing import Any, Final, Protocol
 
 from ..errors import FetchError, TemplateError
-from ..fetch import Stream, read_text
+from ..host.fetch import Stream, read_text
 from ..utils import sha256
 from . import checksums
 from .checksums import Checksum
-from .receive import copy_image, fetch_image
+from .download import copy_image, fetch_image
 
 EXTRAS: Final = ("kernel", "kernel-efi", "initrd")
 """Files that may lie beside an image, as `<image>.kernel` and so on, for machines that boot without a boot loader.

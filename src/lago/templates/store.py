@@ -15,15 +15,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from .. import disks
+from ..disks import qemu_img
 from ..errors import DiskError, FetchError, HostError, LockTimeout, TemplateError
 from ..log import task
-from ..topology import TemplateImage
+from ..topology.resolve import TemplateImage
 from ..utils import json_text, lock_file, near, sha256, sync
 from .metadata import checked
 from .providers import EXTRAS
+from .references import Users
 from .repository import TemplateVersion, base_of
-from .users import Users
 
 _OTHERS: Final = (".hash", ".metadata", *(f".{extra}" for extra in EXTRAS))
 _NO_IMAGES: Final = (*_OTHERS, ".lock", ".users", ".tmp")
@@ -127,7 +127,7 @@ class TemplateStore:
         """An image by its identity. Raises TemplateError if it is not there."""
         path, metadata = self._there(identity), self._metadata(identity)
         # An earlier release did not always record it.
-        format = metadata.pop("format", None) or disks.seen_format(path)
+        format = metadata.pop("format", None) or qemu_img.seen_format(path)
         metadata.update({extra: f"{path}.{extra}" for extra in EXTRAS if os.path.exists(f"{path}.{extra}")})
         return TemplateImage(id=identity, path=path, format=format, metadata=metadata)
 
@@ -146,7 +146,7 @@ class TemplateStore:
         """
         # If one is not there, whoever starts a machine hears of it.
         with contextlib.suppress(DiskError):
-            for one in disks.chain(path, format):
+            for one in qemu_img.chain(path, format):
                 if self._is_image(found := os.path.realpath(one)):
                     return os.path.basename(found)
         return None
@@ -328,7 +328,7 @@ def _remove(path: str) -> None:
 def _accepted(path: str, said: str | None, name: str) -> str:
     """The format of an image. Raises TemplateError if it is not the one that was said, or can't be used."""
     try:
-        format = disks.accept(path, f"the image of {name}")
+        format = qemu_img.accept(path, f"the image of {name}")
     except DiskError as error:
         raise TemplateError(error.what, details=error.details, hint=error.hint) from None
     if said not in (None, format):

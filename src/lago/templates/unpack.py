@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from ..errors import TemplateError
-from ..fetch import BLOCK
+from ..host.fetch import BLOCK
 
 Unpack = Callable[[Iterator[bytes], str], Iterator[bytes]]
 """Makes of packed blocks, and the name of where they come from, those that are in them. Raises TemplateError."""

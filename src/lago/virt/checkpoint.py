@@ -19,7 +19,8 @@ import libvirt
 from ..errors import HypervisorError, LagoError, VMError
 from ..log import LOG
 from ..utils import in_parallel
-from . import migration, ram
+from . import memory as ram
+from . import migration
 from .refusals import refusals
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import libvirt
 
-from .. import console_log
 from ..errors import HypervisorError, VMError, VMNotReady, VMNotRunning
+from ..guest import console_log
 from .refusals import refusals
 
 if TYPE_CHECKING:

@@ -11,16 +11,18 @@ from typing import Any, Protocol
 
 import libvirt
 
-from .. import config, ssh, state
+from .. import config
 from ..errors import LagoError, VMNotFound
+from ..guest import ssh
 from ..hypervisor import Hypervisor, accel, egress
 from ..log import LOG, task
 from ..paths import Paths
-from ..topology import Domain, Net, Topology, libvirt_domain_name
+from ..topology import state
+from ..topology.resolve import Domain, Net, Topology, libvirt_domain_name
 from ..utils import in_parallel, near, no_phase
-from . import kinds, network
-from .auth import connect
-from .events import Ends, start_loop
+from . import factory, network
+from .connection import connect
+from .lifecycle import Ends, start_loop
 from .network import Network
 from .readiness import Phase
 from .refusals import refusals
@@ -70,7 +72,7 @@ class VirtEnv:
         self.paths = prefix.paths
         self.uuid = prefix.libvirt_uuid
         self.hypervisor: Hypervisor = prefix.hypervisor
-        self._vms = {name: kinds.make(self, spec, self.vm_class(spec)) for name, spec in vm_specs.items()}
+        self._vms = {name: factory.make(self, spec, self.vm_class(spec)) for name, spec in vm_specs.items()}
         self._nets = {name: network.make(self, spec) for name, spec in net_specs.items()}
         self._connection: tuple[libvirt.virConnect, Ends] | None = None
         self._lock = threading.Lock()
@@ -83,7 +85,7 @@ class VirtEnv:
 
     def vm_class(self, spec: Domain) -> type[VM]:
         """The class of a machine, the one that its `vm-type` names. Raises LagoError if it is not there."""
-        return kinds.kind_of(spec)
+        return factory.kind_of(spec)
 
     def prefixed_name(self, unprefixed_name: str) -> str:
         """What libvirt calls a machine."""

@@ -7,8 +7,11 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from .. import config, disks, offline, transfer
+from .. import config
+from ..disks import qemu_img
 from ..errors import ExtractPathError, HypervisorError, LagoError, SSHError, VMError
+from ..guest import transfer
+from ..guestfs import extract as offline
 from ..log import LOG, task
 from . import checkpoint
 
@@ -103,7 +106,7 @@ def _still(vm: VM) -> Iterator[list[tuple[str, str]]]:
         paused = checkpoint.pause(vm)
         try:
             for dev, copy in copies.items():
-                disks.copy(live[dev], copy)
+                qemu_img.copy(live[dev], copy)
         finally:
             if paused:
                 checkpoint.resume(vm)

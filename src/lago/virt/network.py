@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import libvirt
 
-from .. import state
 from ..errors import HypervisorError, LagoError
-from ..topology import Net, bridge_name, libvirt_net_name
-from . import netxml, xml
+from ..topology import state
+from ..topology.resolve import Net, bridge_name, libvirt_net_name
+from . import domain_xml, network_xml
 from .refusals import create, look_up, refusals
 
 if TYPE_CHECKING:
@@ -114,13 +114,13 @@ class Network:
     def _xml(self) -> str:
         env = self._env
         nics = [nic for vm in env.get_vms().values() for nic in vm.nics() if nic.net == self.name()]
-        way = netxml.Way(
+        way = network_xml.Way(
             filtered=env.hypervisor.shared, forwarders=tuple(env.forwarders), own_bridge=self._has_own_bridge()
         )
-        return netxml.network_xml(
+        return network_xml.network_xml(
             self.spec,
             name=self.libvirt_name(),
-            uuid=xml.object_uuid(env.uuid, self.libvirt_name()),
+            uuid=domain_xml.object_uuid(env.uuid, self.libvirt_name()),
             bridge=self.bridge_name(),
             nics=nics,
             records=self._records() if self.is_management() else {},

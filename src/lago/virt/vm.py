@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import libvirt
 
-from .. import bootstrap, config, services, ssh, state, transfer
+from .. import bootstrap, config, services
 from ..errors import ExtractPathNoPathError, SSHError, VMError, VMNotReady, VMNotRunning
-from ..forward import Forward, Local
+from ..guest import ssh, transfer
+from ..guest.forward import Forward, Local
 from ..log import task
 from ..plugins import machines
-from ..topology import Disk, Domain, Nic, libvirt_domain_name
+from ..topology import state
+from ..topology.resolve import Disk, Domain, Nic, libvirt_domain_name
 from ..utils import CommandStatus, no_phase
-from . import console, cpu, needs, power, ram, readiness, screen, xml
+from . import console, cpu, domain_xml, memory, power, preflight, readiness, screen
 from .refusals import create, look_up, refusals, unless_gone
 from .tester import Tester
 
@@ -196,7 +198,7 @@ class VM(Tester):
             found = self._find()
             if found is not None and found.isActive():
                 return
-            needs.check(self.spec, self.env.hypervisor)
+            preflight.check(self.spec, self.env.hypervisor)
             with contextlib.suppress(FileNotFoundError):
                 os.rename(self.console_log(), f"{self.console_log()}.old")
             defined = self.env.libvirt_con.defineXML(self._xml())
@@ -212,21 +214,21 @@ class VM(Tester):
     def _xml(self) -> str:
         paths = self.env.paths
         additions = bootstrap.additions(self.spec, paths, self._public_key())
-        files = xml.DomainFiles(
+        files = domain_xml.DomainFiles(
             disks=tuple(os.path.join(paths.prefix(), disk.path) for disk in self.spec.disks),
             seeds=tuple(disk.path for disk in additions.disks),
             console_log=self.console_log(),
             oem_strings=additions.oem_strings,
             nvram=paths.nvram(self.name()),
-            memory_files=ram.in_files(self),
+            memory_files=memory.in_files(self),
         )
         nets = self.env.get_nets()
         kvm = self.env.accel.kind == "kvm"
         here = kvm and self.env.hypervisor.local
-        return xml.domain_xml(
+        return domain_xml.domain_xml(
             self.spec,
             name=self.libvirt_name(),
-            uuid=xml.object_uuid(self.env.uuid, self.libvirt_name()),
+            uuid=domain_xml.object_uuid(self.env.uuid, self.libvirt_name()),
             files=files,
             kvm=kvm,
             nets={name: net.libvirt_name() for name, net in nets.items()},
@@ -290,8 +292,8 @@ class VM(Tester):
             return
         with refusals(f"the TPM of {self.name()} can't be removed"):
             # Libvirt removes it with the machine, of which it must know.
-            uuid = xml.object_uuid(self.env.uuid, self.libvirt_name())
-            known = self.env.libvirt_con.defineXML(xml.tpm_owner_xml(name=self.libvirt_name(), uuid=uuid))
+            uuid = domain_xml.object_uuid(self.env.uuid, self.libvirt_name())
+            known = self.env.libvirt_con.defineXML(domain_xml.tpm_owner_xml(name=self.libvirt_name(), uuid=uuid))
             known.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_TPM)
 
     def console_log(self) -> str:
@@ -392,13 +394,13 @@ class VM(Tester):
         return not self.ssh(["true"], show_output=False, propagate_fail=False, tries=tries)
 
     def copy_to(self, local_path: str | Sequence[str], remote_path: str) -> None:
-        """Copy files and trees to it; see `lago.transfer.copy_to`."""
+        """Copy files and trees to it; see `lago.guest.transfer.copy_to`."""
         self.connect()
         with task(f"Copy to {self.name()}:{remote_path}"):
             transfer.copy_to(self.guest, local_path, remote_path)
 
     def copy_from(self, remote_path: str, local_path: str) -> None:
-        """Copy a file or a tree from it; see `lago.transfer.copy_from`."""
+        """Copy a file or a tree from it; see `lago.guest.transfer.copy_from`."""
         self.connect()
         with task(f"Copy from {self.name()}:{remote_path}"):
             transfer.copy_from(self.guest, remote_path, local_path)
@@ -455,7 +457,7 @@ class VM(Tester):
 
     @contextlib.contextmanager
     def forward(self, port: int, local: Local = _ANY_PORT) -> Iterator[tuple[str, int]]:
-        """One of its TCP ports on the loopback address of this host; host and port there. See `lago.forward`."""
+        """One of its TCP ports on the loopback address of this host; host and port there. See `lago.guest.forward`."""
         with Forward(lambda: self.env.connect(self.name(), port), local, f"{self.name()} port {port}") as forward:
             yield forward.address
 

@@ -40,7 +40,7 @@ class Ovirt(CLIPlugin):
 
 def the_prefix(args: argparse.Namespace) -> OvirtPrefix:
     """The prefix that the command line means. Raises PrefixError."""
-    from lago.workdir import find_prefix
+    from lago.environment.workdir import find_prefix
 
     from ..prefix import OvirtPrefix
 

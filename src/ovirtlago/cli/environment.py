@@ -53,7 +53,7 @@ def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 
 def _seconds(text: str) -> float:
-    from .. import waiting
+    from ..engine import waiting
 
     try:
         return waiting.seconds(text)
@@ -64,7 +64,7 @@ def _seconds(text: str) -> float:
 def _start(args: argparse.Namespace) -> dict[str, Any] | None:
     from lago.cli.progress import shown
 
-    from .. import rest, status
+    from ..engine import rest, status
 
     prefix = the_prefix(args)
     with shown(list(prefix.topology.domains), sys.stderr) as on_phase:
@@ -75,7 +75,7 @@ def _start(args: argparse.Namespace) -> dict[str, Any] | None:
         if rest.working_engine(prefix.virt_env) is None:
             return None
         if args.with_vms:
-            from .. import vms
+            from ..engine import vms
 
             vms.start(engine, timeout=args.vms_timeout)
         return {"Engine": status.access(engine)}
@@ -108,28 +108,28 @@ def _engine_setup(args: argparse.Namespace) -> None:
 
 
 def _start_hosts(args: argparse.Namespace) -> list[str]:
-    from .. import hosts
+    from ..engine import hosts
 
     with the_prefix(args).engine("Activate hosts") as engine:
         return hosts.activate(engine, args.host_names)
 
 
 def _stop_hosts(args: argparse.Namespace) -> list[str]:
-    from .. import hosts
+    from ..engine import hosts
 
     with the_prefix(args).engine("Deactivate hosts") as engine:
         return hosts.deactivate(engine, args.host_names)
 
 
 def _start_vms(args: argparse.Namespace) -> list[str]:
-    from .. import vms
+    from ..engine import vms
 
     with the_prefix(args).engine("Start virtual machines") as engine:
         return vms.start(engine, args.ovirt_vm_names)
 
 
 def _stop_vms(args: argparse.Namespace) -> list[str]:
-    from .. import vms
+    from ..engine import vms
 
     with the_prefix(args).engine("Stop virtual machines") as engine:
         return vms.stop(engine, args.ovirt_vm_names)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from lago.environment.workdir import find_prefix
 from lago.plugins.cli import CLIPlugin, cli_plugin, cli_plugin_add_argument
-from lago.workdir import find_prefix
 
 
 @cli_plugin(help="greet somebody")

@@ -7,7 +7,7 @@ import errno
 import os
 from typing import Any
 
-from ... import disks
+from ...disks import qemu_img
 from ...errors import HostError, TemplateError
 from ...log import task
 from . import debian12, ext4, kernel, mini, variants
@@ -79,7 +79,7 @@ def _build(recipe: Recipe, image: str, work: str) -> dict[str, Any]:
     with task("Pack image"):
         raw = os.path.join(work, "image.raw")
         ext4.pack(tree, raw, size=recipe.size, label=recipe.name, work=work)
-        disks.convert(raw, "raw", image, "qcow2")
+        qemu_img.convert(raw, "raw", image, "qcow2")
         with contextlib.suppress(FileNotFoundError):
             os.unlink(raw)
     return {

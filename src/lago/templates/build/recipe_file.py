@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from ... import initfile
 from ...errors import InitFileError, TemplateError
-from ...fields import At, Choice, Faults, Field, Free, ListOf, MappingOf, Names, Section, Size, Text
+from ...initfile import document as documents
+from ...initfile.values import At, Choice, Faults, Field, Free, ListOf, MappingOf, Names, Section, Size, Text
 from ...readers import Path
 from .recipe import Command, File, Recipe
 from .tree import usr_merged
@@ -64,7 +64,7 @@ def read(path: str, name: str, recipes: Mapping[str, Recipe]) -> Recipe:
         TemplateError: all faults of the file, each with its line.
     """
     try:
-        document = initfile.read(path, _EXAMPLE)
+        document = documents.read(path, _EXAMPLE)
     except InitFileError as error:
         raise TemplateError(error.what, hint=error.hint) from None
     faults = Faults(document)

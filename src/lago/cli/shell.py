@@ -1,0 +1,113 @@
+"""The verbs that reach into an environment: shell, nsexec."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from ..errors import LagoError, VMNotFound
+from .environment import Verbs, the_prefix
+from .result import Outcome
+
+if TYPE_CHECKING:
+    from ..environment.prefix import Prefix
+    from ..guest.ssh import Guest
+
+
+def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    """Add the verbs to the command line."""
+    shell = verbs.add_parser(
+        "shell",
+        help="a shell, a command or a script on a machine",
+        usage="lago shell HOST [[-c] COMMAND... | SCRIPT | -]",
+        description="Without more, an interactive shell (or the script on standard input). A single word that is a "
+        "local file is run as a bash script, - is a script on standard input, anything else is a command.",
+        prefix_chars="\0",
+        add_help=False,
+    )
+    shell.add_argument("host", metavar="HOST", action=_HostOrHelp, help="the machine, or an end that only its name has")
+    shell.add_argument("args", nargs=argparse.REMAINDER, metavar="COMMAND", help="what to run there")
+    shell.set_defaults(run=_shell)
+    nsexec = verbs.add_parser(
+        "nsexec",
+        help="run a program of this host inside the environment's network",
+        usage="lago nsexec -- CMD [ARG...]",
+    )
+    nsexec.add_argument("command", nargs=argparse.REMAINDER, metavar="CMD", help="what to run, with its arguments")
+    nsexec.set_defaults(run=_nsexec)
+
+
+class _HostOrHelp(argparse.Action):
+    """No word after the host is for us, so nothing but the place of `--help` tells that it is."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, value: Any, _option: str | None = None
+    ) -> None:
+        if value in ("-h", "--help"):
+            parser.print_help()
+            parser.exit()
+        setattr(namespace, self.dest, value)
+
+
+def find(prefix: Prefix, host: str) -> str:
+    """The machine called `host`, or else the only one whose name ends so. Raises VMNotFound."""
+    names = prefix.topology.domains
+    ends_so = [host] if host in names else [name for name in names if host and name.endswith(host)]
+    if len(ends_so) > 1:
+        raise VMNotFound(f"{host} may be {' or '.join(ends_so)}", hint="write the whole name")
+    return prefix.domain(ends_so[0] if ends_so else host).name
+
+
+def _shell(args: argparse.Namespace) -> Outcome:
+    prefix = the_prefix(args)
+    name = find(prefix, args.host)
+    words = args.args[1:] if args.args[:1] == ["-c"] else args.args
+    guest = connected(prefix, name)
+    if len(words) == 1 and words == args.args and (words[0] == "-" or os.path.isfile(words[0])):
+        return Outcome(None, _script(prefix, name, words[0]))
+    # Words are joined into a line for the guest's shell, as ssh joins them.
+    line = " ".join(words) or "bash"
+    if sys.stdin.isatty() and (not words or sys.stdout.isatty()):
+        return _become(guest.terminal_argv(line))
+    return Outcome(None, guest.feed(line, sys.stdin.fileno()))
+
+
+def connected(prefix: Prefix, name: str) -> Guest:
+    """How to log in to a machine, to which there is a connection. Raises VMNotRunning, VMNotReady."""
+    guest = prefix.guest(name)
+    if not guest.connected():
+        env = prefix.virt_env
+        try:
+            env.get_vm(name).connect()
+        finally:
+            env.close()
+    return guest
+
+
+def _script(prefix: Prefix, name: str, path: str) -> int:
+    guest = prefix.guest(name)
+    if path == "-":
+        return guest.feed("bash -s", sys.stdin.fileno())
+    with open(path, "rb") as script:
+        return guest.feed("bash -s", script)
+
+
+def _become(argv: list[str]) -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execvp(argv[0], argv)  # noqa: S606 - an argument list
+
+
+def _nsexec(args: argparse.Namespace) -> NoReturn:
+    command = args.command[1:] if args.command[:1] == ["--"] else args.command
+    if not command:
+        raise LagoError("nsexec needs a program to run", hint="lago nsexec -- CMD [ARG...]")
+    hypervisor = the_prefix(args).hypervisor
+    if hypervisor.shared:
+        raise LagoError(
+            "this environment has no network namespace of its own, its networks are the host's",
+            hint="run the program as it is",
+        )
+    _become(hypervisor.command(command))

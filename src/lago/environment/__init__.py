@@ -1,0 +1,1 @@
+"""An environment on disk, and what can be done with it."""

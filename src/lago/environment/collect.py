@@ -1,0 +1,122 @@
+"""Artifacts of machines, and their logs, in a directory for each: `<output>/<vm>/<path with _ in place of />`."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import posixpath
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ExtractPathNoPathError
+from ..guest import unpacking
+from ..log import LOG
+from ..paths import Paths
+from ..utils import in_parallel
+from .snapshots.index import Book
+
+if TYPE_CHECKING:
+    from ..virt import VM, VirtEnv
+
+
+def collect(env: VirtEnv, output: str, *, ignore_nopath: bool) -> dict[str, Any]:
+    """Copy the `artifacts` of all machines to `output`, side by side, with console logs and those of QEMU and Lago.
+
+    What is at `output` already is renamed to `<output>.<date>_<time>`. Whatever fails, what was had is there.
+
+    Args:
+        ignore_nopath: leave out what is not there on a machine.
+
+    Returns:
+        By machine the files and directories that are there now, and the paths that are missing.
+
+    Raises:
+        LagoError: `output` can't be made.
+        ExtractPathError: files of a machine can't be had.
+        ExtractPathNoPathError: something is not there on a machine, and that is not to be ignored.
+    """
+    output = os.path.abspath(output)
+    here = functools.partial(unpacking.on_this_host, f"artifacts can't be collected to {output}")
+    found: dict[str, Any] = {}
+    with contextlib.ExitStack() as stack:
+        with here():
+            os.makedirs(os.path.dirname(output), exist_ok=True)
+            place = os.path.join(stack.enter_context(unpacking.stage(os.path.dirname(output))), "output")
+            os.mkdir(place)
+            _copy_logs({"lago.log": env.paths.logs("lago.log")}, place)
+
+        def one(vm: VM) -> None:
+            directory = os.path.join(place, vm.name())
+            console = vm.console_log()
+            logs = {"console.log": console, "console.log.old": f"{console}.old", "qemu.log": vm.qemu_log()}
+            with here():
+                os.mkdir(directory)
+                _copy_logs(logs, directory)
+            names = flat_names(vm.artifacts())
+            missing = vm.extract(((path, os.path.join(directory, name)) for path, name in names.items()))
+            found[vm.name()] = {
+                "files": [os.path.join(output, vm.name(), name) for name in sorted(os.listdir(directory))],
+                "missing": missing,
+            }
+            for path in missing:
+                LOG.info("%s: %s is not there", vm.name(), path)
+
+        try:
+            with _recoverable(env.paths):
+                in_parallel(one, env.get_vms().values(), what="collect", cancel=env.cancelled.set)
+        finally:
+            with here():
+                _publish(place, output)
+    lost = [f"{name}: {path}" for name, one_ in sorted(found.items()) for path in one_["missing"]]
+    if lost and not ignore_nopath:
+        raise ExtractPathNoPathError(
+            "some artifacts are not there", details="\n".join(lost), hint=f"all others are in {output}"
+        )
+    return found
+
+
+@contextlib.contextmanager
+def _recoverable(paths: Paths) -> Iterator[None]:
+    """If we are killed, machines that stand still go on, and copies of their disks go, with the next verb."""
+
+    def busy(is_busy: bool) -> None:
+        book = Book.load(paths)
+        book.busy = is_busy
+        book.save(paths)
+
+    busy(True)
+    try:
+        yield
+    finally:
+        busy(False)
+
+
+def flat_names(paths: Iterable[str]) -> dict[str, str]:
+    """By path on a guest the name that its copy gets; each once."""
+    names: dict[str, str] = {}
+    for path in paths:
+        name = posixpath.normpath(path).replace("/", "_")
+        if name in (".", ".."):
+            name = f"_{name}"
+        while name in names.values():
+            name += "_"
+        names[path] = name
+    return names
+
+
+def _copy_logs(logs: Mapping[str, str | None], directory: str) -> None:
+    for name, path in logs.items():
+        if path and os.path.exists(path):
+            shutil.copyfile(path, os.path.join(directory, name))
+
+
+def _publish(place: str, output: str) -> None:
+    if os.path.lexists(output):
+        former = f"{output}.{time.strftime('%Y-%m-%d_%H:%M:%S')}"
+        while os.path.lexists(former):
+            former += "_"
+        os.rename(output, former)
+    os.rename(place, output)

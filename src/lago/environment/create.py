@@ -1,0 +1,117 @@
+"""Filling a new prefix: what an init file leaves open is decided, disks are made and prepared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from .. import bootstrap, config
+from ..disks import qemu_img
+from ..guestfs import customize
+from ..log import LOG, task
+from ..paths import Paths
+from ..plugins import machines
+from ..templates import backing
+from ..templates.choose import Chooser
+from ..topology import resolve, state
+from ..topology.resolve import Disk, Domain, TemplateImage, Topology
+from ..topology.spec import EnvSpec
+from ..utils import in_parallel
+from . import appliances, deploy
+
+
+def populate(
+    paths: Paths,
+    uuid: str,
+    wanted: EnvSpec,
+    variables: Mapping[str, str],
+    chosen: Chooser,
+    *,
+    subnets: Mapping[str, str] | None,
+    bootstrapped: bool,
+    built: bool,
+) -> None:
+    """Make the disks of an environment, and describe it in the prefix.
+
+    Args:
+        uuid: of the prefix.
+        variables: what may stand in paths of the init file.
+        chosen: where images come from.
+        subnets: by net, where they were leased.
+        bootstrapped: tell machines their names and keys; otherwise `bootstrap` is none for all.
+        built: do what `build` of disks says.
+
+    Raises:
+        InitFileError: all faults of the init file.
+        LagoError: an image can't be had, a disk not be made.
+    """
+    with task("Fetch images"):
+        names = wanted.templates()
+        images = dict(zip(names, in_parallel(lambda n: chosen.get(*n), names, what="fetch images"), strict=True))
+        wanted = appliances.unpacked(wanted, paths, variables)
+        plain = {path: backing.image(resolve.expand(path, variables), chosen) for path in wanted.layered()}
+    resolved = _resolve(wanted, uuid, images, subnets, plain, variables)
+    if not bootstrapped:
+        domains = {name: replace(one, bootstrap="none") for name, one in resolved.domains.items()}
+        resolved = replace(resolved, domains=domains)
+    resolved = _with_root_passwords(resolved)
+    resolved = deploy.gather(resolved, paths, variables)
+    all_disks = [disk for domain in resolved.domains.values() for disk in domain.disks]
+    with task("Create disks"):
+        in_parallel(lambda disk: qemu_img.create(disk, paths.prefix()), all_disks, what="create disks")
+    with open(paths.ssh_id_rsa_pub(), encoding="utf-8") as file:
+        key = file.read().strip()
+    with task("Bootstrap VMs"):
+        machines_ = resolved.domains.values()
+        in_parallel(lambda domain: bootstrap.prepare(domain, paths, key), machines_, what="bootstrap VMs")
+    if built:
+        _build([disk for disk in all_disks if disk.build], paths, variables)
+    state.save(paths, resolved)
+
+
+def _resolve(
+    wanted: EnvSpec,
+    uuid: str,
+    images: Mapping[tuple[str, str | None], TemplateImage],
+    subnets: Mapping[str, str] | None,
+    plain: Mapping[str, TemplateImage],
+    variables: Mapping[str, str],
+) -> Topology:
+    resolved = resolve.resolve(
+        wanted,
+        uuid=uuid,
+        templates=images,
+        subnets=subnets,
+        layered=plain,
+        variables=variables,
+        defaults={
+            "root_password": config.get("default_root_password", None),
+            "vm_type": config.get("default_vm_type"),
+            "vm_provider": config.get("default_vm_provider"),
+        },
+    )
+    for domain in resolved.domains.values():
+        if domain.memory < (least := int(domain.image.get("minimum-memory", 0))):
+            LOG.warning("%s has %d MiB of memory, its template needs %d", domain.name, domain.memory, least)
+        machines.kind(domain.vm_type, domain.name)
+        machines.provider(domain.vm_provider, domain.name)
+    return resolved
+
+
+def _with_root_passwords(resolved: Topology) -> Topology:
+    """Give machines that virt-sysprep prepares the usual root password, if they and their templates have none."""
+
+    def one(domain: Domain) -> Domain:
+        known = domain.root_password or domain.ssh_password or domain.image.get("root-password")
+        if known or bootstrap.method(domain) != "virt-sysprep":
+            return domain
+        return replace(domain, root_password=config.get("default_root_password"))
+
+    return replace(resolved, domains={name: one(domain) for name, domain in resolved.domains.items()})
+
+
+def _build(todo: Iterable[Disk], paths: Paths, variables: Mapping[str, str]) -> None:
+    if todo := list(todo):
+        directory = variables[resolve.INITFILE_VARIABLE]
+        with task("Build disks"):
+            in_parallel(lambda disk: customize.build(disk, paths, directory), todo, what="build disks")

@@ -1,0 +1,111 @@
+"""Deploy scripts: `deploy-scripts` in the metadata of a machine, run on it by `lago deploy`.
+
+`ovirt-scripts` are the same for `lago ovirt deploy`. When an environment is made its scripts are copied into it, so
+that it can be moved, and deployed again, as it was.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from ..constants import DEPLOY_SCRIPTS, OVIRT_SCRIPTS
+from ..errors import LagoError, VMError
+from ..log import LOG, task
+from ..paths import Paths
+from ..topology.resolve import Domain, Topology, expand
+from ..topology.state import PREFIX_VARIABLE
+from ..utils import in_parallel
+
+if TYPE_CHECKING:
+    from ..virt import VM, VirtEnv
+
+KEYS: Final = (DEPLOY_SCRIPTS, OVIRT_SCRIPTS)
+_SHOWN: Final = 20
+"""Lines of a script's last words in an error."""
+
+
+def gather(topology: Topology, paths: Paths, variables: Mapping[str, str]) -> Topology:
+    """Copy all scripts into the prefix; the topology with the places where they are now.
+
+    Args:
+        variables: what may stand in paths as `$NAME`.
+
+    Raises:
+        LagoError: a script is not there.
+    """
+    domains = {name: _gathered(domain, paths, variables) for name, domain in topology.domains.items()}
+    return replace(topology, domains=domains)
+
+
+def _gathered(domain: Domain, paths: Paths, variables: Mapping[str, str]) -> Domain:
+    stored = {
+        key: [_stored(expand(script, variables), domain, paths) for script in domain.metadata[key]]
+        for key in KEYS
+        if domain.metadata.get(key)
+    }
+    return replace(domain, metadata={**domain.metadata, **stored})
+
+
+def _stored(source: str, domain: Domain, paths: Paths) -> str:
+    if not os.path.isfile(source):
+        raise LagoError(
+            f"the deploy script {source} of {domain.name} is not there",
+            hint="correct the path; what is relative begins where the init file is",
+        )
+    # Its whole path, as scripts of one name may come from several places.
+    name = source.replace(os.sep, "_")
+    os.makedirs(paths.scripts(), 0o755, exist_ok=True)
+    shutil.copyfile(source, paths.scripts(name))
+    return f"{PREFIX_VARIABLE}/{os.path.relpath(paths.scripts(name), paths.prefix())}"
+
+
+def scripts(domain: Domain, paths: Paths, keys: Iterable[str]) -> list[str]:
+    """The scripts of a machine, in order; `keys` of its metadata list them."""
+    found = [script for key in keys for script in domain.metadata.get(key) or ()]
+    return [script.replace(PREFIX_VARIABLE, paths.prefix(), 1) for script in found]
+
+
+def run(env: VirtEnv, on_phase: Callable[[str, str], None], keys: Iterable[str]) -> None:
+    """Run the scripts of all machines, side by side, those of one machine in order.
+
+    Args:
+        keys: of the metadata of machines, each a list of scripts.
+
+    Raises:
+        VMNotRunning, VMNotReady: a machine with scripts is down or does not answer.
+        VMError: a script failed.
+    """
+    todo = [(vm, found) for vm in env.get_vms().values() if (found := scripts(vm.spec, env.paths, keys))]
+    in_parallel(lambda one: _deploy(*one, on_phase), todo, what="deploy", cancel=env.cancelled.set)
+
+
+def _deploy(vm: VM, paths: Iterable[str], on_phase: Callable[[str, str], None]) -> None:
+    try:
+        vm.connect()
+        for path in paths:
+            on_phase(vm.name(), os.path.basename(path).rpartition("_")[2])
+            _run(vm, path)
+    except BaseException:
+        on_phase(vm.name(), "failed")
+        raise
+    on_phase(vm.name(), "up")
+
+
+def _run(vm: VM, path: str) -> None:
+    with open(path, "rb") as file, task(f"Run {os.path.basename(path)} on {vm.name()}"):
+        status = vm.guest.run(["bash", "-s"], data=file.read())
+    out, err = (text.decode(errors="replace") for text in (status.out, status.err))
+    LOG.debug("%s: %s printed:\n%s", vm.name(), path, out)
+    if not status:
+        LOG.debug("%s: %s complained:\n%s", vm.name(), path, err)
+        return
+    LOG.error("%s: %s:\n%s", vm.name(), path, err)
+    raise VMError(
+        f"{vm.name()}: the deploy script {path} ended with status {status.code}",
+        details="\n".join((err or out).rstrip().splitlines()[-_SHOWN:]),
+        hint="its whole output is in the prefix's lago.log; deploying again runs all scripts again",
+    )

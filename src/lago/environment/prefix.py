@@ -1,0 +1,643 @@
+"""A prefix: one environment on disk, and what can be done with it.
+
+The stages stand in `Prefix.create`: read, parse, fetch, resolve, materialise, save. A prefix comes into being by a
+rename and ends by one, so that at any instant it is there as a whole or not at all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, ClassVar, Final
+
+from .. import config, log
+from ..bootstrap import logins
+from ..constants import DEFAULT_INIT_FILE, DEPLOY_SCRIPTS
+from ..errors import InitFileError, LagoError, PrefixError, VMNotFound
+from ..guest.ssh import Guest
+from ..host import trust
+from ..hypervisor import Hypervisor, libvirt_url, open_hypervisor
+from ..log import LOG, task
+from ..paths import Paths, check_place
+from ..snapshots.tops import with_tops
+from ..topology import state
+from ..topology.resolve import Domain, Topology, libvirt_domain_name
+from ..utils import json_text, lock_file, near, no_errand, no_phase, run, synced_together, write_atomically
+from . import claims
+from .snapshots.index import Book, Snapshot, size
+
+if TYPE_CHECKING:
+    from ..guest.ansible import Inventory
+    from ..templates.lockfile import LockFile
+    from ..templates.repository import TemplateRepository
+    from ..templates.store import TemplateStore
+    from ..topology.spec import EnvSpec
+    from ..virt import VirtEnv
+    from ..virt.readiness import Phase
+
+LOST: Final = "running, its sockets are gone"
+"""State of a machine that can't be reached any more, as `status` says it."""
+
+UNFINISHED: Final = ".lago-unfinished-"
+"""Directories with this prefix beside a prefix are what an interrupted `create` or `destroy` left."""
+
+
+def _unfinished_beside(path: str) -> str:
+    """A new empty directory that is swept if we are interrupted."""
+    made = os.path.join(os.path.dirname(path), UNFINISHED + os.urandom(4).hex())
+    os.mkdir(made, 0o755)
+    return made
+
+
+def _variables(path: str, init_file: str) -> dict[str, str]:
+    """What may stand in paths of an init file as `$NAME`, for a prefix that will be at `path`."""
+    return {
+        **os.environ,
+        "LAGO_PREFIX_PATH": path,
+        "LAGO_WORKDIR_PATH": os.path.dirname(path),
+        "LAGO_INITFILE_PATH": os.path.dirname(os.path.abspath(init_file)),
+    }
+
+
+def _wanted(init_file: str | Mapping[str, Any]) -> tuple[EnvSpec, str]:
+    """What an init file wants, and the path that relative ones in it are relative to. Raises InitFileError."""
+    from ..initfile import document
+    from ..topology import spec
+
+    if isinstance(init_file, str):
+        return spec.parse(document.read(init_file)), init_file
+    try:
+        text = json.dumps(init_file)
+    except (TypeError, ValueError) as error:
+        raise InitFileError(
+            [f"the configuration: {error}"], hint="it is made of mappings, lists, text, numbers and truth values"
+        ) from None
+    return spec.parse(document.loads(text, "the configuration")), DEFAULT_INIT_FILE
+
+
+def _taken(path: str) -> PrefixError:
+    return PrefixError(f"{path} exists already", hint=f"choose another name, or lago -p {path} destroy")
+
+
+class Prefix:
+    """The environment in the directory `prefix`; nothing is read before it is needed."""
+
+    SCRIPTS: ClassVar[Sequence[str]] = (DEPLOY_SCRIPTS,)
+    """Keys of the metadata of machines that list the scripts of `deploy`."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = os.path.abspath(prefix)
+        #: Where its files are.
+        self.paths = Paths(self._prefix)
+
+    @classmethod
+    def create(
+        cls,
+        path: str,
+        init_file: str | Mapping[str, Any],
+        template_repo: TemplateRepository | None = None,
+        template_store: TemplateStore | None = None,
+        *,
+        frozen: bool = False,
+        bootstrap: bool = True,
+        build: bool = True,
+    ) -> Prefix:
+        """A new prefix at `path` from an init file; images that are not in the store are fetched or built.
+
+        Args:
+            init_file: its path, or what it would say; relative paths then begin at the working directory.
+            template_repo: where templates come from, in place of the one of the configuration.
+            template_store: where their images are kept, in place of the one of the configuration.
+            frozen: use the images of the lock file `<init_file>.lock` only, which is else brought up to date.
+            bootstrap: tell machines their names and keys, as the init file says; otherwise `bootstrap` is none for all.
+            build: do what `build` of disks says.
+
+        Raises:
+            PrefixError: there is something at `path`, or it can't be used (see `lago.paths.check_place`).
+            InitFileError: all faults of the init file.
+            LagoError: an image can't be had, a disk not be made.
+        """
+        from ..templates.lockfile import LockFile
+
+        path = os.path.abspath(path)
+        check_place(path)
+        if os.path.lexists(path):
+            raise _taken(path)
+        wanted, place = _wanted(init_file)
+        lock = LockFile(init_file, frozen=frozen) if isinstance(init_file, str) else None
+        os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
+        staging = _unfinished_beside(path)
+        try:
+            prefix = cls(staging)
+            with lock_file(prefix.paths.lock(), what=staging, timeout=0):
+                with synced_together(staging):
+                    prefix.initialize()
+                    with log.to_file(prefix.paths.logs("lago.log")), task("Initialize and populate prefix"):
+                        variables = _variables(path, place)
+                        prefix._populate(
+                            wanted,
+                            variables,
+                            template_repo,
+                            template_store,
+                            lock,
+                            bootstrapped=bootstrap,
+                            built=build,
+                        )
+                try:
+                    os.rename(staging, path)
+                except OSError as error:
+                    raise PrefixError(f"{path}: {error.strerror}", hint="choose another name") from None
+        except BaseException:
+            Prefix(staging).release()
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+        if lock is not None:
+            lock.save()
+        made = cls(path)
+        made._hold_leases()
+        return made
+
+    def initialize(self) -> None:
+        """Make the directory with the uuid, the ssh keys and the marker; `virt_conf` fills it.
+
+        If something fails nothing is left.
+
+        Raises:
+            PrefixError: there is something already.
+        """
+        check_place(self._prefix)
+        new = not os.path.isdir(self._prefix)
+        if not new and set(os.listdir(self._prefix)) - {os.path.basename(self.paths.lock())}:
+            raise _taken(self._prefix)
+        try:
+            for directory in (self.paths.images(), self.paths.logs(), self.paths.virt()):
+                os.makedirs(directory, 0o755)
+            write_atomically(self.paths.uuid(), os.urandom(16).hex())
+            self._save_metadata({"libvirt_url": config.get("libvirt_url")})
+            run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lago", "-f", self.paths.ssh_id_rsa()])
+            write_atomically(self.paths.prefix_lagofile(), "")
+        except BaseException:
+            if new:
+                shutil.rmtree(self._prefix, ignore_errors=True)
+            raise
+
+    def virt_conf(
+        self,
+        conf: Mapping[str, Any],
+        template_repo: TemplateRepository | None = None,
+        template_store: TemplateStore | None = None,
+    ) -> None:
+        """Fill an initialised prefix: decide everything that is left open, lease subnets, make the disks.
+
+        Args:
+            conf: what an init file would say; relative paths begin at the working directory.
+            template_repo: where templates come from, in place of the one of the configuration.
+            template_store: where their images are kept, in place of the one of the configuration.
+
+        Raises:
+            InitFileError: all faults of `conf`.
+            LagoError: an image can't be had, a disk not be made.
+        """
+        wanted, place = _wanted(conf)
+        with log.to_file(self.paths.logs("lago.log")), task("Populate prefix"):
+            self._populate(wanted, _variables(self._prefix, place), template_repo, template_store)
+
+    def _populate(
+        self,
+        wanted: EnvSpec,
+        variables: Mapping[str, str],
+        repository: TemplateRepository | None = None,
+        store: TemplateStore | None = None,
+        lock: LockFile | None = None,
+        *,
+        bootstrapped: bool = True,
+        built: bool = True,
+    ) -> None:
+        from .. import templates
+        from ..templates.choose import Chooser
+        from .create import populate
+
+        home = variables["LAGO_PREFIX_PATH"]
+        store = store or templates.default_store()
+        check_place(store.path, "choose another store with --template-store")
+        self._save_metadata({**self.metadata, "template_store": store.path})
+        chosen = Chooser(
+            repository or templates.default_repository(),
+            store,
+            lock,
+            hold=lambda identity: store.users.hold(self.paths.uuid(), [identity], home),
+        )
+        subnets = self._lease(wanted) if self.hypervisor.shared else None
+        populate(
+            self.paths,
+            self.uuid,
+            wanted,
+            variables,
+            chosen,
+            subnets=subnets,
+            bootstrapped=bootstrapped,
+            built=built,
+        )
+        self._hold_images(home)
+
+    def _lease(self, wanted: EnvSpec) -> dict[str, str]:
+        nothing = self.virt_env_of(Topology(domains={}, nets={}))
+        try:
+            return claims.lease(wanted, self.paths, nothing.busy_subnets())
+        finally:
+            nothing.close()
+
+    def _hold_images(self, home: str, uuid_path: str | None = None) -> None:
+        if root := self.metadata.get("template_store"):
+            claims.hold_images(root, self.topology, self.paths, home, uuid_path)
+
+    def _hold_leases(self) -> None:
+        if self.hypervisor.shared:
+            claims.hold_leases(self.topology, self.paths)
+
+    def _hold_leases_and_images(self) -> None:
+        """Say again where we are, in case the prefix was moved."""
+        self._hold_leases()
+        root = self.metadata.get("template_store")
+        if root and claims.held_elsewhere(root, self.uuid, self._prefix):
+            self._hold_images(self._prefix)
+
+    def release(self) -> None:
+        """Give back what others could use: subnets, and images."""
+        if os.path.exists(self.paths.uuid()):
+            claims.release(self.paths, self.metadata, self.uuid)
+
+    def check_trusted(self) -> None:
+        """Raise PrefixError if something in it that is obeyed is not ours; see `lago.host.trust`."""
+        if os.path.isdir(self._prefix):
+            trust.check_prefix(self.paths)
+
+    @cached_property
+    def uuid(self) -> str:
+        """The 32 hex digits that tell this prefix from all others."""
+        try:
+            return trust.read_uuid(self.paths.uuid())
+        except FileNotFoundError:
+            raise PrefixError(f"{self._prefix} is not a prefix: it has no uuid", hint="lago init") from None
+
+    @property
+    def libvirt_uuid(self) -> str:
+        """What the names of machines and networks at libvirt are made of; a fork has that of its origin."""
+        return trust.checked_uuid(self.metadata.get("libvirt_uuid", self.uuid), self.paths.metadata())
+
+    @cached_property
+    def metadata(self) -> Mapping[str, Any]:
+        """Facts about the prefix that last."""
+        try:
+            data: dict[str, Any] = json.loads(trust.read(self.paths.metadata()))
+            return data
+        except FileNotFoundError:
+            return {}
+
+    def save(self) -> None:
+        """Write the environment to disk, with what was changed in `virt_env`."""
+        self._save_metadata(self.metadata)
+        self.virt_env.save()
+
+    def remember(self, **facts: Any) -> None:
+        """Add to `metadata`, which lasts. Call it inside an `operation`."""
+        self._save_metadata({**self.metadata, **facts})
+
+    def _save_metadata(self, data: Mapping[str, Any]) -> None:
+        write_atomically(self.paths.metadata(), json_text(data))
+        self.__dict__.pop("metadata", None)
+
+    @cached_property
+    def hypervisor(self) -> Hypervisor:
+        """Where this prefix's libvirt lives."""
+        return open_hypervisor(libvirt_url(self.metadata, self.paths.metadata()), self.uuid, self.paths)
+
+    @cached_property
+    def topology(self) -> Topology:
+        """The resolved environment."""
+        return with_tops(state.load(self.paths), Book.load(self.paths))
+
+    @cached_property
+    def virt_env(self) -> VirtEnv:
+        """Its machines and networks."""
+        from ..virt import VirtEnv
+
+        return VirtEnv.from_prefix(self)
+
+    def virt_env_of(self, topology: Topology) -> VirtEnv:
+        """`topology` as machines and networks of this prefix."""
+        from ..virt import VirtEnv
+
+        return VirtEnv(self, topology.domains, topology.nets)
+
+    def domain(self, name: str) -> Domain:
+        """The description of a machine. Raises VMNotFound."""
+        if name not in self.topology.domains:
+            raise VMNotFound(f"there is no machine {name}", hint=near(name, self.topology.domains))
+        return self.topology.domains[name]
+
+    def guest(self, name: str) -> Guest:
+        """How to log in to a machine. Raises VMNotFound."""
+        domain = self.domain(name)
+        number = list(self.topology.domains).index(name)
+        password = logins.password(domain)
+        return Guest(
+            name=name,
+            user=logins.user(domain),
+            password=password.text if password else None,
+            address=domain.ip or "",
+            key=self.paths.ssh_id_rsa(),
+            control=os.path.join(self.hypervisor.socket_dir(), f"ssh-{number}"),
+            wrap=self.hypervisor.command,
+        )
+
+    @contextlib.contextmanager
+    def operation(self, name: str) -> Iterator[None]:
+        """Hold the prefix's lock and write to its log while something changes it."""
+        self.check_trusted()
+        with lock_file(self.paths.lock(), what=f"the environment {self._prefix}", timeout=config.get("lock_timeout")):
+            if not os.path.exists(self.paths.prefix_lagofile()):
+                raise PrefixError(f"{self._prefix} is gone", hint="somebody else destroyed it meanwhile")
+            with log.to_file(self.paths.logs("lago.log")), task(name):
+                self._recover()
+                yield
+
+    def _recover(self) -> None:
+        """Put right what an operation on snapshots left when it was killed."""
+        if Book.load(self.paths).busy:
+            from .snapshots.recover import recover
+
+            recover(self.virt_env)
+            self.virt_env.close()
+
+    @contextlib.contextmanager
+    def _machines(self, name: str) -> Iterator[VirtEnv]:
+        """The machines and networks, for an operation; their connection to libvirt ends with it."""
+        with self.operation(name):
+            try:
+                yield self.virt_env
+            finally:
+                self.virt_env.close()
+
+    @contextlib.contextmanager
+    def _changing(self, name: str) -> Iterator[VirtEnv]:
+        """The same, for an operation that may change what disks are made of."""
+        with self._machines(name) as env:
+            try:
+                yield env
+            finally:
+                self.__dict__.pop("topology", None)
+                for vm in env.get_vms().values():
+                    vm.spec = self.topology.domains[vm.name()]
+
+    def snapshots(self) -> Mapping[str, Snapshot]:
+        """The snapshots by name, oldest first."""
+        return Book.load(self.paths).snapshots
+
+    def create_snapshots(
+        self,
+        name: str,
+        *,
+        vms: Iterable[str] = (),
+        disk_only: bool = False,
+        description: str = "",
+        replace: bool = False,
+        compress: bool = False,
+    ) -> Snapshot:
+        """Take a snapshot of machines (all, if none is named) at one instant; see `lago.environment.snapshots.take`."""
+        from .snapshots.take import take
+
+        with self._changing("Create snapshot") as env:
+            return take(
+                env,
+                name,
+                env.select(vms),
+                disk_only=disk_only,
+                description=description,
+                replace=replace,
+                compress=compress,
+            )
+
+    def revert_snapshots(self, name: str, *, vms: Iterable[str] = (), on_phase: Phase = no_phase) -> None:
+        """Go back to a snapshot with all of its machines, or some; see `lago.environment.snapshots.revert`."""
+        self._revert(name, vms, on_phase)
+
+    def _revert(self, name: str, vms: Iterable[str], on_phase: Phase, beside: Callable[[], None] = no_errand) -> None:
+        from .snapshots.revert import revert
+
+        with self._changing("Revert snapshot") as env:
+            revert(env, name, [vm.name() for vm in env.select(vms)], on_phase, beside)
+
+    def delete_snapshot(self, name: str) -> None:
+        """Remove a snapshot; all others stay valid. Raises LagoError if there is none of that name."""
+        from .snapshots.remove import remove
+
+        with self._changing("Delete snapshot") as env:
+            remove(env, name)
+
+    def fork(self, path: str, snapshot: str | None = None, on_phase: Phase = no_phase, *, start: bool = True) -> Prefix:
+        """A new prefix at `path` whose machines go on from an instant of ours, with the same names and addresses.
+
+        Args:
+            snapshot: which instant; without it now.
+            start: let them go on at once; otherwise they do when somebody reverts to the snapshot.
+
+        Raises:
+            PrefixError: there is something at `path`.
+            LagoError: there is no such snapshot, or libvirt is shared with others, where names would clash.
+        """
+        if self.hypervisor.shared:
+            raise LagoError(
+                "an environment on a shared libvirt can't be forked: its names and addresses are taken there",
+                hint="make it with libvirt_url = private, the default",
+            )
+        path = os.path.abspath(path)
+        check_place(path)
+        if os.path.lexists(path):
+            raise _taken(path)
+        staging = _unfinished_beside(path)
+        try:
+            with self._changing("Fork"), lock_file(Paths(staging).lock(), what=staging, timeout=0):
+                name = self._fork(Prefix(staging), snapshot)
+                self._hold_images(path, Paths(staging).uuid())
+                os.rename(staging, path)
+        except BaseException:
+            Prefix(staging).release()
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+        made = Prefix(path)
+        # The disk writes while the machines of the copy wake up.
+        settle = no_errand if snapshot else partial(made._settle, name)
+        if start:
+            made._revert(name, (), on_phase, settle)
+        else:
+            settle()
+        return made
+
+    def _settle(self, name: str) -> None:
+        from .snapshots.take import settle
+
+        settle(self.paths, Book.load(self.paths).get(name))
+
+    def _fork(self, made: Prefix, snapshot: str | None) -> str:
+        from .snapshots.fork import fork
+        from .snapshots.remove import remove
+        from .snapshots.take import take
+
+        env = self.virt_env
+        name = snapshot or f"origin-{os.urandom(4).hex()}"
+        if snapshot is None:
+            take(env, name, env.select(()), settled=False)
+        try:
+            fork(self.paths, name, made.paths)
+        finally:
+            if snapshot is None:
+                remove(env, name)
+        write_atomically(made.paths.uuid(), os.urandom(16).hex())
+        made._save_metadata({**self.metadata, "libvirt_uuid": self.libvirt_uuid})
+        write_atomically(made.paths.prefix_lagofile(), "")
+        return name
+
+    def start(self, names: Iterable[str] = (), on_phase: Phase = no_phase) -> None:
+        """Start machines (all, if none is named) and wait until they answer ssh; see `VirtEnv.start`."""
+        # It may have been moved.
+        check_place(self._prefix)
+        with self._machines("Start Prefix") as env:
+            self._hold_leases_and_images()
+            env.start(names, on_phase)
+
+    def deploy(self, on_phase: Phase = no_phase) -> None:
+        """Run the deploy scripts of all machines; see `lago.environment.deploy.run`."""
+        from . import deploy
+
+        with self._machines("Deploy environment") as env:
+            deploy.run(env, on_phase, self.SCRIPTS)
+
+    def stop(self, names: Iterable[str] = ()) -> None:
+        """Stop machines (all, if none is named) as by pulling the plug."""
+        with self._machines("Stop prefix") as env:
+            env.stop(names)
+
+    def collect_artifacts(self, output_dir: str, ignore_nopath: bool = True) -> dict[str, Any]:
+        """Copy the artifacts and logs of all machines to a directory; see `lago.environment.collect`."""
+        from .collect import collect
+
+        with self._machines("Collect artifacts") as env:
+            return collect(env, output_dir, ignore_nopath=ignore_nopath)
+
+    def export_vms(
+        self,
+        vms_names: Iterable[str] | None = None,
+        standalone: bool = False,
+        export_dir: str = ".",
+        compress: bool = False,
+        init_file_name: str = DEFAULT_INIT_FILE,
+        out_format: str = "yaml",
+        collect_only: bool = False,
+        with_threads: bool = True,
+    ) -> dict[str, Any]:
+        """Write machines (all, if none is named) that are down into a directory, to be made again elsewhere.
+
+        Args:
+            collect_only: write nothing; the files that their disks are now, by machine.
+
+        Returns:
+            The files by machine, and `init-file`; see `lago.environment.export`.
+        """
+        from . import export
+
+        wanted = export.selected(vm.spec for vm in self.virt_env.select(vms_names or ()))
+        if collect_only:
+            return export.sources(wanted, self.paths.prefix())
+        with self._machines("Export") as env:
+            return export.export(
+                env,
+                wanted,
+                os.path.abspath(export_dir),
+                standalone=standalone,
+                compress=compress,
+                init_file_name=init_file_name,
+                out_format=out_format,
+                threads=with_threads,
+            )
+
+    def ansible_inventory(self, keys: Iterable[str] | None = None) -> Inventory:
+        """The machines as an inventory for Ansible, in groups by `keys`; see `lago.guest.ansible`."""
+        from ..guest import ansible
+
+        wanted = ansible.KEYS if keys is None else keys
+        return ansible.inventory(self.topology.domains, self.guest, self.paths, self.hypervisor, wanted)
+
+    def shutdown(
+        self, vm_names: Iterable[str] | None = None, reboot: bool = False, on_phase: Phase = no_phase
+    ) -> dict[str, str]:
+        """Power machines off (all that run, if none is named), or boot them again; see `VirtEnv.shutdown`."""
+        with self._machines("Reboot prefix" if reboot else "Shutdown prefix") as env:
+            return env.shutdown(vm_names or (), reboot=reboot, on_phase=on_phase)
+
+    def cleanup(self) -> None:
+        """Stop everything and let the prefix be no prefix any more; its files stay until it is destroyed."""
+        with self.operation("Cleanup prefix"):
+            with task("Stop prefix"):
+                self._stop_whatever_runs()
+            for marker in (self.paths.prefix_lagofile(), self.paths.old_lagofile()):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(marker)
+
+    def destroy(self) -> None:
+        """Stop everything and remove the prefix, however far it got."""
+        with self.operation("Destroy prefix"):
+            with task("Stop prefix"):
+                self._stop_whatever_runs()
+            self.release()
+            doomed = _unfinished_beside(self._prefix)
+            os.rename(self._prefix, doomed)
+            shutil.rmtree(doomed)
+
+    def _stop_whatever_runs(self) -> None:
+        if not self.hypervisor.shared:
+            self.hypervisor.end(0)
+            return
+        try:
+            self.virt_env.discard()
+        finally:
+            self.virt_env.close()
+            self.hypervisor.end(0)
+
+    def status(self) -> dict[str, Any]:
+        """What `lago status` shows; nothing is started for it."""
+        topology = self.topology
+        states, nets_are = dict.fromkeys(topology.domains, "down"), dict.fromkeys(topology.nets, "down")
+        if self.hypervisor.running():
+            env = self.virt_env
+            states = env.states()
+            nets_are |= dict.fromkeys(env.nets_up(), "up")
+            env.close()
+        elif (lost := self.hypervisor.lost()) is not None:
+            LOG.warning("%s runs, but its sockets are gone, so it can't be reached: lago stop ends it", self._prefix)
+            names = {name: libvirt_domain_name(self.libvirt_uuid, name) for name in topology.domains}
+            states |= {name: LOST for name, at_libvirt in names.items() if at_libvirt in lost}
+            nets_are = dict.fromkeys(topology.nets, "unknown")
+        nets = {
+            net.name: {"gateway": net.gw, "management": net.management, "status": nets_are[net.name]}
+            for net in topology.nets.values()
+        }
+        snapshots = self.snapshots()
+        vms = {}
+        for vm in topology.domains.values():
+            vms[vm.name] = {
+                "NICs": {nic.name: {"ip": nic.ip or "N/A", "network": nic.net} for nic in vm.nics},
+                "distro": vm.distro or vm.image.get("distro"),
+                "metadata": dict(vm.metadata),
+                "root password": vm.root_password or vm.image.get("root-password"),
+                "snapshots": ", ".join(one.name for one in snapshots.values() if vm.name in one.vms),
+                "status": states[vm.name],
+            }
+        data = {"Base directory": self._prefix, "Networks": nets, "UUID": self.uuid, "VMs": vms}
+        if snapshots:
+            data["Snapshots"] = {one.name: {"bytes on disk": size(self.paths, one)} for one in snapshots.values()}
+        return {"Prefix": data}

@@ -1,0 +1,65 @@
+"""Forks: copies of an environment that go on from one of its snapshots, on their own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+from ...disks import qemu_img
+from .index import Book
+
+if TYPE_CHECKING:
+    from ...paths import Paths
+
+_COPIED = ("id_rsa", "id_rsa.pub", "scripts")
+
+
+def fork(source: Paths, name: str, dest: Paths) -> None:
+    """Fill the directory of a new prefix with what it needs to go back to a snapshot of another.
+
+    Images and memory are shared with it as long as nobody changes them, and stay when it is destroyed.
+
+    Args:
+        source: the other prefix, whose lock is held.
+        name: of its snapshot.
+
+    Raises:
+        LagoError: there is no such snapshot.
+    """
+    book = Book.load(source)
+    snapshot = book.get(name)
+    forked = Book()
+    forked.snapshots = {name: snapshot._replace(parent=None)}
+    forked.current = name
+    forked.tops = {vm: dict(saved.disks) for vm, saved in snapshot.vms.items()}
+    forked.layers = book.layers
+    needed = forked.needed(())
+    forked.layers = {path: layer for path, layer in book.layers.items() if path in needed}
+    forked._serial = book._serial
+    for directory in (dest.images(), dest.logs(), dest.snapshots()):
+        os.makedirs(directory, 0o755, exist_ok=True)
+    for entry in _COPIED:
+        path = os.path.join(source.prefix(), entry)
+        if os.path.isdir(path):
+            shutil.copytree(path, os.path.join(dest.prefix(), entry))
+        elif os.path.exists(path):
+            shutil.copy2(path, os.path.join(dest.prefix(), entry))
+    os.makedirs(dest.virt(), 0o755, exist_ok=True)
+    for entry in os.listdir(source.virt()):
+        if entry == "env" or entry.startswith(("net-", "vm-")):
+            shutil.copy2(source.virt(entry), dest.virt(entry))
+    seeds = {f"images/{entry}" for entry in os.listdir(source.images()) if entry.endswith((".iso", ".fd"))}
+    for path in needed | seeds:
+        if not os.path.isabs(path):
+            _share(os.path.join(source.prefix(), path), os.path.join(dest.prefix(), path))
+    forked.save(dest)
+
+
+def _share(source: str, dest: str) -> None:
+    """Let a file be in two places; a copy where the file system can't."""
+    with contextlib.suppress(OSError):
+        os.link(source, dest)
+        return
+    qemu_img.copy(source, dest)

@@ -1,0 +1,172 @@
+"""The book of a prefix: its snapshots, and of which files the disks of its machines are made.
+
+The disk of a machine is a chain of images: at its end the one that the machine writes to, its *top*; before it layers
+that no longer change, each holding what was written between two snapshots. A snapshot names the layer that was the top
+of each disk. All of this is one file, `virt/snapshots`, which is replaced as a whole, so that at any instant either
+all of a change is there or nothing of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from ...errors import LagoError, PrefixError
+from ...host import trust
+from ...paths import Paths
+from ...utils import json_text, near, write_atomically
+
+
+class Saved(NamedTuple):
+    """A machine in a snapshot.
+
+    Attributes:
+        disks: the layer of each of its disks, by the disk's name.
+        memory: the file with its memory, if it ran and that was taken.
+        state: the file with its description and what its devices hold, if the one with memory does not have that.
+        nvram: the file with what its firmware keeps, if it has such.
+    """
+
+    disks: dict[str, str]
+    memory: str | None = None
+    nvram: str | None = None
+    state: str | None = None
+
+    def files(self) -> list[str]:
+        """All files."""
+        return [path for path in (*self.disks.values(), self.memory, self.nvram, self.state) if path]
+
+
+class Snapshot(NamedTuple):
+    """A snapshot of all machines at one instant.
+
+    Attributes:
+        created: seconds since 1970.
+        parent: the snapshot that the machines came from when it was taken.
+        pause: seconds for which machines stood still.
+    """
+
+    name: str
+    created: float
+    vms: dict[str, Saved]
+    parent: str | None = None
+    description: str = ""
+    pause: float = 0.0
+
+
+class Layer(NamedTuple):
+    """An image that lies over `backing`, an image of the format `format`."""
+
+    backing: str
+    format: str
+
+
+class Book:
+    """What the file says. Paths are relative to the prefix, or absolute for images that are not its own.
+
+    Attributes:
+        snapshots: by name, oldest first.
+        current: the snapshot that the machines come from.
+        tops: the top of each disk by machine and disk; those that are not here are as the machine's description says.
+        layers: the images that lie over others of ours.
+        busy: whether machines are made to stand still just now, or were when Lago was killed.
+    """
+
+    def __init__(self) -> None:
+        self.snapshots: dict[str, Snapshot] = {}
+        self.current: str | None = None
+        self.tops: dict[str, dict[str, str]] = {}
+        self.layers: dict[str, Layer] = {}
+        self.busy = False
+        self._serial = 0
+
+    @classmethod
+    def load(cls, paths: Paths) -> Book:
+        """The book of a prefix; an empty one if it has none. Raises PrefixError if it is damaged."""
+        book = cls()
+        try:
+            raw = json.loads(trust.read(paths.snapshot_book()))
+            book.snapshots = {one["name"]: _snapshot(one) for one in raw["snapshots"]}
+            book.current, book.busy, book._serial = raw["current"], raw["busy"], raw["serial"]
+            book.tops = {vm: dict(disks) for vm, disks in raw["tops"].items()}
+            book.layers = {path: Layer(*layer) for path, layer in raw["layers"].items()}
+        except FileNotFoundError:
+            return cls()
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise PrefixError(
+                f"{paths.snapshot_book()} is damaged", details=str(error), hint="restore the file, or lago destroy"
+            ) from None
+        return book
+
+    def save(self, paths: Paths) -> None:
+        """Write it, as a whole."""
+        data = {
+            "snapshots": [
+                {**one._asdict(), "vms": {vm: saved._asdict() for vm, saved in one.vms.items()}}
+                for one in self.snapshots.values()
+            ],
+            "current": self.current,
+            "tops": self.tops,
+            "layers": self.layers,
+            "busy": self.busy,
+            "serial": self._serial,
+        }
+        write_atomically(paths.snapshot_book(), json_text(data))
+
+    def get(self, name: str) -> Snapshot:
+        """A snapshot. Raises LagoError."""
+        if name not in self.snapshots:
+            raise LagoError(f"there is no snapshot {name}", hint=near(name, self.snapshots))
+        return self.snapshots[name]
+
+    def number(self) -> int:
+        """A number that no file of this prefix has in its name yet."""
+        self._serial += 1
+        return self._serial
+
+    def remove(self, name: str) -> None:
+        """Forget a snapshot; those that came from it come from its parent now. Raises LagoError."""
+        gone = self.get(name)
+        del self.snapshots[name]
+        for child in self.snapshots.values():
+            if child.parent == name:
+                self.snapshots[child.name] = child._replace(parent=gone.parent)
+        if self.current == name:
+            self.current = gone.parent
+
+    def chain(self, path: str) -> list[str]:
+        """An image and those under it, as far as they are ours."""
+        found = [path]
+        while found[-1] in self.layers:
+            found.append(self.layers[found[-1]].backing)
+        return found
+
+    def needed(self, tops: Iterable[str]) -> set[str]:
+        """The images that disks and snapshots are made of, and the files with memory.
+
+        Args:
+            tops: what the machines write to.
+        """
+        saved = [vm for one in self.snapshots.values() for vm in one.vms.values()]
+        roots = [*tops, *(path for vm in saved for path in vm.files())]
+        return {path for root in roots for path in self.chain(root)}
+
+
+def _snapshot(raw: Mapping[str, Any]) -> Snapshot:
+    vms = {vm: Saved(**saved) for vm, saved in raw["vms"].items()}
+    return Snapshot(**{**raw, "vms": vms})
+
+
+def size(paths: Paths, snapshot: Snapshot) -> int:
+    """Bytes on disk of the files with memory of a snapshot, and of the layers that it froze."""
+    files = {path for vm in snapshot.vms.values() for path in vm.files()}
+    total = 0
+    for path in files:
+        if not os.path.isabs(path):
+            try:
+                total += os.stat(os.path.join(paths.prefix(), path)).st_blocks * 512
+            except FileNotFoundError:
+                continue
+    return total

@@ -1,0 +1,180 @@
+"""Layers of disks in a prefix: new tops, and the removal of what nothing needs any more."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
+
+from ...disks import qemu_img
+from ...paths import Paths
+from ...snapshots.tops import domain_with_tops, format_of
+from ...topology.resolve import Disk, Domain
+from ...utils import in_parallel
+from .index import Book, Layer
+
+
+class NewTop(NamedTuple):
+    """An image that is to become the top of a disk; both paths as in the book."""
+
+    vm: str
+    disk: Disk
+    path: str
+    backing: str
+
+
+def full(paths: Paths, path: str) -> str:
+    """A path of the book on this host."""
+    return os.path.join(paths.prefix(), path)
+
+
+def in_book(paths: Paths, path: str) -> str:
+    """A path on this host as the book has it."""
+    return os.path.relpath(path, paths.prefix()) if path.startswith(f"{paths.prefix()}/") else path
+
+
+def plan(book: Book, domains: Iterable[Domain], below: Mapping[tuple[str, str], str]) -> list[NewTop]:
+    """New tops for all disks.
+
+    Args:
+        below: what each lies over, by machine and disk; those that are not there lie over the top that there is.
+    """
+    number = book.number()
+    return [
+        NewTop(
+            vm=domain.name,
+            disk=disk,
+            path=f"images/{domain.name}_{disk.name}.{number}.qcow2",
+            backing=below.get((domain.name, disk.name), disk.path),
+        )
+        for domain in domains
+        for disk in domain.writable()
+    ]
+
+
+def build(paths: Paths, book: Book, tops: Iterable[NewTop]) -> dict[str, Layer]:
+    """Make the images; what each lies over.
+
+    Until somebody writes to it an image reads as what it lies over, so it does no harm if nothing else happens.
+    """
+    tops = list(tops)
+
+    def one(top: NewTop) -> Layer:
+        format = format_of(book, top.backing, top.disk)
+        size = qemu_img.size_of(full(paths, top.backing), format)
+        qemu_img.create_layer(full(paths, top.path), _named(paths, top.backing), format, size)
+        return Layer(top.backing, format)
+
+    try:
+        return dict(zip([top.path for top in tops], in_parallel(one, tops, what="create disk layers"), strict=True))
+    except BaseException:
+        drop(paths, [top.path for top in tops])
+        raise
+
+
+def _named(paths: Paths, path: str) -> str:
+    """What an image calls one that it lies over: relative to itself, so that a moved prefix and forks find it."""
+    return path if os.path.isabs(path) else os.path.relpath(full(paths, path), paths.images())
+
+
+def enter(book: Book, tops: Iterable[NewTop], layers: Mapping[str, Layer]) -> None:
+    """Let images that were built be the tops."""
+    for top in tops:
+        book.layers[top.path] = layers[top.path]
+        book.tops.setdefault(top.vm, {})[top.disk.name] = top.path
+
+
+def drop(paths: Paths, files: Iterable[str]) -> None:
+    """Remove files that nobody uses."""
+    for file in files:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(full(paths, file))
+
+
+def collect(paths: Paths, book: Book, domains: Iterable[Domain], in_use: Iterable[str] = ()) -> None:
+    """Remove the files that no machine and no snapshot needs, and forget them.
+
+    Args:
+        domains: all machines.
+        in_use: images that machines run on, whatever the book says.
+    """
+    domains = list(domains)
+    needed = book.needed([*tops_of(book, domains), *in_use])
+    for path in [path for path in book.layers if path not in needed]:
+        del book.layers[path]
+    candidates = [f"images/{name}" for name in os.listdir(paths.images()) if _is_layer(name, domains)]
+    if os.path.isdir(paths.snapshots()):
+        candidates += [os.path.relpath(paths.snapshots(name), paths.prefix()) for name in os.listdir(paths.snapshots())]
+    # First, to have room for the book on a full disk; what it says is needed stays.
+    drop(paths, [path for path in candidates if path not in needed])
+    book.save(paths)
+
+
+def tops_of(book: Book, domains: Iterable[Domain]) -> set[str]:
+    """The images that disks are written to."""
+    return {disk.path for domain in domains for disk in domain_with_tops(domain, book).disks}
+
+
+def _is_layer(name: str, domains: Iterable[Domain]) -> bool:
+    """Whether a file in the directory of images is one of a disk, be it its first or a later layer, or half of one."""
+    stems = [f"{domain.name}_{disk.name}." for domain in domains for disk in domain.writable()]
+    if name.startswith("."):
+        # What `utils.beside` named, and a killed Lago left.
+        return name.startswith(tuple(f".{stem}" for stem in stems))
+    return any(name.startswith(stem) and name.endswith((".qcow2", ".raw")) for stem in stems)
+
+
+_LONG: Final = 8
+"""Layers that a disk may have which nobody needs but those over them, as long as another prefix shares some."""
+
+
+class Merge(NamedTuple):
+    """Layers that only the image over them needs, and what that lies over when they are gone."""
+
+    path: str
+    lower: tuple[str, ...]
+    below: Layer
+
+
+def merges(paths: Paths, book: Book, tops: Iterable[str]) -> list[Merge]:
+    """What can be merged so that chains of disks stay short.
+
+    A file that another prefix shares, as forks do, is left as it is. To merge it into another would free nothing, and
+    might copy much, so that is only done when there are many.
+    """
+    frozen = {path for one in book.snapshots.values() for vm in one.vms.values() for path in vm.disks.values()}
+    kept = frozen | set(tops)
+    backings = [layer.backing for layer in book.layers.values()]
+    found = []
+    for path, layer in book.layers.items():
+        lower: list[str] = []
+        while layer.backing in book.layers and layer.backing not in kept and backings.count(layer.backing) == 1:
+            lower.append(layer.backing)
+            layer = book.layers[layer.backing]
+        shared = [at for at, one in enumerate(lower) if _shared(paths, one)]
+        if shared and len(lower) < _LONG:
+            lower = lower[: shared[0]]
+            layer = book.layers[[path, *lower][-1]]
+        if lower and path in kept and not _shared(paths, path):
+            found.append(Merge(path, tuple(lower), layer))
+    return found
+
+
+def _shared(paths: Paths, path: str) -> bool:
+    return os.stat(full(paths, path)).st_nlink > 1
+
+
+def merge(paths: Paths, book: Book, one: Merge) -> None:
+    """Merge layers of a disk that nobody uses now."""
+    qemu_img.rebase(full(paths, one.path), _named(paths, one.below.backing), one.below.format)
+    merged(paths, book, one)
+
+
+def merged(paths: Paths, book: Book, one: Merge) -> None:
+    """Enter in the book that layers were merged, and remove them."""
+    book.layers[one.path] = one.below
+    for path in one.lower:
+        del book.layers[path]
+    book.save(paths)
+    drop(paths, one.lower)

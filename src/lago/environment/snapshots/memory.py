@@ -1,0 +1,48 @@
+"""Files with the memory of machines, packed or not."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Final
+
+from ...paths import Paths
+from ...utils import beside, run
+from .layers import full
+
+_PACKED: Final = ".zst"
+
+
+def packed(path: str) -> str:
+    """The name of a file in the book when it is packed."""
+    return f"{path}{_PACKED}"
+
+
+def pack(paths: Paths, path: str) -> None:
+    """Pack a file. Raises CommandError, and leaves it as it is."""
+    source, dest = full(paths, path), full(paths, packed(path))
+    try:
+        # Of 65 MiB level 1 makes 19 in 0.3 s, level 3 makes 17 in 0.4 s, level 9 16 in 2.3 s.
+        run(["zstd", "-q", "-f", "-1", "-T0", source, "-o", dest], hint="is the disk full?")
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(dest)
+        raise
+    os.unlink(source)
+
+
+@contextlib.contextmanager
+def unpacked(paths: Paths, path: str) -> Iterator[str]:
+    """A file on this host with the content of one of the book, as long as the context lasts."""
+    found = full(paths, path)
+    if not path.endswith(_PACKED):
+        yield found
+        return
+    temporary = beside(found)
+    try:
+        run(["zstd", "-q", "-d", "-f", "--sparse", found, "-o", temporary], hint="is the disk full?")
+        yield temporary
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)

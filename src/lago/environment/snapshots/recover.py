@@ -1,0 +1,35 @@
+"""What is to do when an operation on snapshots was killed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import libvirt
+
+from ...log import LOG
+from ...virt import checkpoint, memory, migration
+from . import layers
+from .index import Book
+from .remove import live_layers
+
+if TYPE_CHECKING:
+    from ...virt import VirtEnv
+
+
+def recover(env: VirtEnv) -> None:
+    """Let machines go on that stand still because Lago was killed meanwhile, and remove files that it left."""
+    book = Book.load(env.paths)
+    if not book.busy:
+        return
+    vms = list(env.get_vms().values())
+    for vm in vms:
+        if vm.libvirt_state()[0] != libvirt.VIR_DOMAIN_PAUSED:
+            continue
+        if memory.in_files(vm) and migration.waits(vm.domain()):
+            LOG.warning("%s was being brought back when Lago was killed, and is down", vm.name())
+            vm.stop()
+        else:
+            LOG.warning("%s stood still since Lago was killed, and goes on", vm.name())
+            checkpoint.resume(vm)
+    book.busy = False
+    layers.collect(env.paths, book, [vm.spec for vm in vms], live_layers(env))

@@ -1,0 +1,118 @@
+"""Going back to a snapshot: machines that ran then run again from that instant, without a boot."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from ... import config
+from ...errors import LagoError
+from ...log import task
+from ...snapshots.tops import domain_with_tops
+from ...utils import in_parallel, meanwhile, no_errand
+from . import layers as disk_layers
+from . import memory as saved_memory
+from .index import Book, Snapshot
+from .remove import tidy
+
+if TYPE_CHECKING:
+    from ...virt import VM, VirtEnv
+    from ...virt.readiness import Phase
+
+
+def revert(
+    env: VirtEnv, name: str, names: Iterable[str], on_phase: Phase, beside: Callable[[], None] = no_errand
+) -> None:
+    """Go back with those machines of the snapshot that are named; what they did since is lost.
+
+    Returns when all that run answer ssh.
+
+    Args:
+        beside: done while they are waited for.
+
+    Raises:
+        LagoError: there is no such snapshot, or files of it are missing.
+        HypervisorError: libvirt refuses; the disks are those of the snapshot then, and its machines down.
+        VMNotReady: a machine does not answer.
+    """
+    from ...virt import checkpoint
+
+    paths, book = env.paths, Book.load(env.paths)
+    snapshot = book.get(name)
+    _check(env, snapshot)
+    vms = [env.get_vm(vm) for vm in names if vm in snapshot.vms]
+    running = [vm for vm in vms if snapshot.vms[vm.name()].memory]
+    below = {(vm, disk): path for vm, saved in snapshot.vms.items() for disk, path in saved.disks.items()}
+    with task("Prepare disks"):
+        tops = disk_layers.plan(book, [vm.spec for vm in vms], below)
+        layers = disk_layers.build(paths, book, tops)
+    try:
+        if running:
+            env.ensure()
+        with task("Stop machines"):
+            ending = [vm for vm in vms if env.live and vm.alive()]
+            in_parallel(_end, ending, what="stop VMs")
+    except BaseException:
+        disk_layers.drop(paths, [top.path for top in tops])
+        raise
+    disk_layers.enter(book, tops, layers)
+    # Machines stand still when they are brought back; who finds us killed lets them go on.
+    book.current, book.busy = name, bool(running)
+    book.save(paths)
+    for vm in vms:
+        vm.spec = domain_with_tops(vm.spec, book)
+    for vm in vms:
+        if nvram := snapshot.vms[vm.name()].nvram:
+            shutil.copyfile(disk_layers.full(paths, nvram), paths.nvram(vm.name()))
+    with task("Bring machines back"):
+        nets = {nic.net for vm in running for nic in vm.nics()}
+        in_parallel(lambda net: env.get_net(net).start(), nets, what="start nets")
+        in_parallel(lambda vm: _restore(vm, snapshot, on_phase), running, what="bring VMs back")
+        # All are there before any goes on, so that none talks to one that is not.
+        in_parallel(checkpoint.resume, running, what="go on")
+    book.busy = False
+    book.save(paths)
+    with task("Wait for ssh"), meanwhile(beside):
+        in_parallel(lambda vm: _ready(vm, on_phase), running, what="wait for ssh", cancel=env.cancelled.set)
+    tidy(env, book)
+    if env.live:
+        env.end_if_idle()
+
+
+def _check(env: VirtEnv, snapshot: Snapshot) -> None:
+    files = [path for vm in snapshot.vms.values() for path in vm.files()]
+    missing = [path for path in files if not os.path.exists(disk_layers.full(env.paths, path))]
+    if missing:
+        raise LagoError(
+            f"files of the snapshot {snapshot.name} are missing: {', '.join(missing)}",
+            hint=f"restore them, or lago snapshot delete {snapshot.name}",
+        )
+
+
+def _end(vm: VM) -> None:
+    # What it holds of its disks is not wanted any more, and libvirt looks for its end only every 0.2 s.
+    vm.env.hypervisor.kill(vm.libvirt_name())
+    vm.stop()
+
+
+def _restore(vm: VM, snapshot: Snapshot, on_phase: Phase) -> None:
+    from ...virt import checkpoint
+
+    on_phase(vm.name(), "coming back")
+    tops = {disk.dev: disk_layers.full(vm.env.paths, disk.path) for disk in vm.spec.writable()}
+    paths, saved = vm.env.paths, snapshot.vms[vm.name()]
+    with saved_memory.unpacked(paths, str(saved.memory)) as memory:
+        if saved.state:
+            checkpoint.restore_apart(vm, memory, disk_layers.full(paths, saved.state), tops)
+        else:
+            checkpoint.restore(vm, memory, tops)
+
+
+def _ready(vm: VM, on_phase: Phase) -> None:
+    from ...virt import checkpoint
+
+    if vm.spec.ip:
+        vm.wait_for_ssh(config.get("ssh_tries"), on_phase, checkpoint.clock_command, listens=True)
+    on_phase(vm.name(), "up")

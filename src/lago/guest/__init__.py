@@ -1,0 +1,1 @@
+"""How a guest is reached: ssh, files, ports, its console log."""

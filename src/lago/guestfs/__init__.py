@@ -1,0 +1,1 @@
+"""Programs of libguestfs: how they are run, and what they are told."""

@@ -1,0 +1,1 @@
+"""What this host offers: programs, files, locks, threads, and the network. No word of machines here."""

@@ -1,0 +1,236 @@
+"""Stage 1: the text of an init file, YAML or JSON, to plain data that remembers where everything stands.
+
+Mistakes of the text as a whole (it is not there, not YAML, no mapping) are raised. Mistakes at one place of it, such as
+a key that is there twice, are `Document.faults`: `parse` reports them together with those that it finds.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..errors import InitFileError
+
+if TYPE_CHECKING:
+    from .nodes import Node
+
+KeyPath = tuple[str | int, ...]
+"""Keys and list indexes from the top of the file to a value."""
+
+MAX_NODES = 200_000
+MAX_DEPTH = 64
+
+_EXAMPLE = "an init file names machines and networks, such as: {domains: {vm0: {nics: [{net: lab}]}}, nets: {lab: {}}}"
+
+
+class Position(NamedTuple):
+    """Where something begins; both numbers count from 1."""
+
+    line: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One mistake in an init file."""
+
+    position: Position
+    path: KeyPath
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """Plain data and where its parts stand.
+
+    Attributes:
+        name: the file as the user named it.
+        data: mappings with text keys, lists, text, numbers, booleans and None.
+        values: where each value begins.
+        keys: where each key begins.
+        sources: how a value that is no text was written, such as `1.10`.
+        only_anchors: top-level keys whose content is used again, by anchor, under other keys.
+        faults: mistakes found while reading.
+    """
+
+    name: str
+    data: dict[str, Any]
+    values: Mapping[KeyPath, Position]
+    keys: Mapping[KeyPath, Position]
+    sources: Mapping[KeyPath, str] = field(default_factory=dict)
+    only_anchors: frozenset[str] = frozenset()
+    faults: tuple[Fault, ...] = ()
+
+    def position(self, path: KeyPath, *, of_key: bool = False) -> Position:
+        """Where the value (or its key) at `path` begins; the nearest place above if there is nothing at `path`."""
+        if of_key and path in self.keys:
+            return self.keys[path]
+        while path not in self.values:
+            path = path[:-1]
+        return self.values[path]
+
+    def line(self, fault: Fault) -> str:
+        """`file:line:column: path: message`."""
+        where = f"{self.name}:{fault.position.line}:{fault.position.column}: "
+        return f"{where}{path_text(fault.path)}: {fault.message}" if fault.path else f"{where}{fault.message}"
+
+
+def path_text(path: KeyPath) -> str:
+    """A path as people write it: `domains.vm0.nics[1].ip`."""
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += ("." if text else "") + (part if re.fullmatch(r"[\w-]+", part) else json.dumps(part))
+    return text
+
+
+def read(path: str, example: str = _EXAMPLE) -> Document:
+    """The init file at `path`, or another file in YAML of which `example` tells how one looks.
+
+    Raises:
+        InitFileError: there is no such file, or it isn't an init file at all.
+    """
+    try:
+        with open(path, "rb") as file:
+            raw = file.read()
+    except FileNotFoundError:
+        new = ", or let lago new write one to start from" if example == _EXAMPLE else f"; {example}"
+        raise InitFileError([f"{path}: there is no such file"], hint=f"name one that is{new}") from None
+    except IsADirectoryError:
+        raise InitFileError(
+            [f"{path}: this is a directory, not an init file"], hint="name the file inside it, often LagoInitFile"
+        ) from None
+    except OSError as error:
+        raise InitFileError([f"{path}: it can't be read: {error.strerror}"]) from None
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        before = raw[: error.start]
+        line = before.count(b"\n") + 1
+        column = len(before[before.rfind(b"\n") + 1 :].decode()) + 1
+        raise InitFileError(
+            [f"{path}:{line}:{column}: the file is not UTF-8 text (byte 0x{raw[error.start]:02x})"],
+            hint="save it as UTF-8",
+        ) from None
+    return loads(text, path, example)
+
+
+def loads(text: str, name: str, example: str = _EXAMPLE) -> Document:
+    """The init file with content `text`; `name` is what messages call it.
+
+    Raises:
+        InitFileError: the text isn't an init file at all.
+    """
+    # Imported here: most commands never read an init file, and yaml is slow to import.
+    from .nodes import SyntaxFault, compose
+
+    try:
+        root = compose(text.removeprefix("\ufeff"), MAX_NODES, MAX_DEPTH)
+        if root is None:
+            raise SyntaxFault(1, 1, "the file is empty", example)
+        if root.kind is not dict:
+            found = "a list" if root.kind is list else f"only {json.dumps(root.text[:40], ensure_ascii=False)}"
+            raise SyntaxFault(root.line, root.column, f"expected a mapping, found {found}", example)
+        return _Reader().document(root, name)
+    except SyntaxFault as fault:
+        where = f"{name}:{fault.line}:{fault.column}"
+        raise InitFileError([f"{where}: {fault.message}"], hint=fault.hint) from None
+
+
+class _Reader:
+    """Expands anchors and merge keys, and notes positions."""
+
+    def __init__(self) -> None:
+        self.values: dict[KeyPath, Position] = {}
+        self.keys: dict[KeyPath, Position] = {}
+        self.sources: dict[KeyPath, str] = {}
+        self.faults: list[Fault] = []
+        self.only_anchors: set[str] = set()
+        self._count = 0
+        self._first_use: dict[int, str] = {}
+        self._checked: set[int] = set()
+
+    def document(self, root: Node, name: str) -> Document:
+        data = self._value(root, (), Position(root.line, root.column))
+        return Document(
+            name=name,
+            data=data,
+            values=self.values,
+            keys=self.keys,
+            sources=self.sources,
+            only_anchors=frozenset(self.only_anchors),
+            faults=tuple(self.faults),
+        )
+
+    def _value(self, node: Node, path: KeyPath, position: Position) -> Any:
+        self._visit(node, path)
+        self.values[path] = position
+        if node.kind is list:
+            return [self._value(n, (*path, i), Position(n.line, n.column)) for i, n in enumerate(node.items)]
+        if node.kind is dict:
+            return self._mapping(node, path)
+        if "\0" in node.text:
+            self.faults.append(Fault(position=position, path=path, message="a NUL character can't be in an init file"))
+        value = node.scalar
+        if not isinstance(value, str):
+            self.sources[path] = node.text
+        return value
+
+    def _visit(self, node: Node, path: KeyPath) -> None:
+        self._count += 1
+        if self._count > MAX_NODES or len(path) > MAX_DEPTH:
+            from .nodes import SyntaxFault
+
+            size = (
+                f"holds more than {MAX_NODES} values" if self._count > MAX_NODES else f"is over {MAX_DEPTH} levels deep"
+            )
+            raise SyntaxFault(node.line, node.column, f"the file {size} once its anchors are expanded")
+        if node.anchor and path:
+            top = str(path[0])
+            first = self._first_use.setdefault(id(node), top)
+            if first != top:
+                self.only_anchors.add(first)
+
+    def _mapping(self, node: Node, path: KeyPath) -> dict[str, Any]:
+        data = {}
+        for key, value in self._pairs(node, path).values():
+            below = (*path, key.text)
+            begin = Position(key.line, key.column)
+            self.keys[below] = begin
+            nothing = value.kind is str and value.plain and not value.text
+            data[key.text] = self._value(value, below, begin if nothing else Position(value.line, value.column))
+        return data
+
+    def _pairs(self, node: Node, path: KeyPath, depth: int = 0) -> dict[str, tuple[Node, Node]]:
+        """The entries of a mapping with those it merges; its own win, then those merged first."""
+        merged: dict[str, tuple[Node, Node]] = {}
+        own: dict[str, tuple[Node, Node]] = {}
+        for key, value in node.pairs:
+            if key.kind is not str:
+                self._fault(key, path, f"a key must be text, found a {'list' if key.kind is list else 'mapping'}")
+            elif key.plain and key.text == "<<":
+                for source in value.items if value.kind is list else [value]:
+                    self._visit(source, path or ("<<",))
+                    if source.kind is not dict or depth > 20:
+                        self._fault(source, (*path, "<<"), "expected a mapping, or a list of mappings, to merge")
+                        continue
+                    for name, pair in self._pairs(source, path, depth + 1).items():
+                        self._visit(pair[0], path)
+                        merged.setdefault(name, pair)
+            elif key.text in own:
+                line = own[key.text][0].line
+                self._fault(key, (*path, key.text), f"this key is there already, on line {line}; remove one of them")
+            else:
+                own[key.text] = (key, value)
+        return {**merged, **own}
+
+    def _fault(self, node: Node, path: KeyPath, message: str) -> None:
+        # A mapping behind an anchor is seen once per use, and wrong once.
+        if id(node) not in self._checked:
+            self._checked.add(id(node))
+            self.faults.append(Fault(position=Position(node.line, node.column), path=path, message=message))

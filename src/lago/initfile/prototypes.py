@@ -1,0 +1,104 @@
+"""Machines based on prototypes: `based-on` in an init file, before anything is read."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from .document import Document, KeyPath
+from .values import At, Faults, did_you_mean, quoted
+
+KEY: Final = "based-on"
+
+
+def expand(document: Document, faults: Faults, data: dict[str, Any]) -> tuple[Document, dict[str, Any]]:
+    """The document, and its `data`, with every machine as if it had been written out.
+
+    Where both have a mapping the two are merged, else what the machine says holds. Values keep their places in the
+    file, so that what is wrong in a prototype is told there. Unknown prototypes and circles are reported.
+    """
+    domains, prototypes = data.get("domains"), data.get("prototypes", {})
+    if not isinstance(domains, dict) or not isinstance(prototypes, dict):
+        return document, data
+    work = _Expansion(document, faults, prototypes)
+    expanded = {name: work.expanded(("domains", name), body) for name, body in domains.items()}
+    for name in prototypes:
+        work.prototype(name)
+    return work.document, {**data, "domains": expanded}
+
+
+class _Expansion:
+    def __init__(self, document: Document, faults: Faults, prototypes: Mapping[str, Any]) -> None:
+        self._prototypes = prototypes
+        self._faults = faults
+        self._ready: dict[str, dict[str, Any]] = {}
+        self._chain: list[str] = []
+        self.values = dict(document.values)
+        self.keys = dict(document.keys)
+        self.sources = dict(document.sources)
+        self.document = Document(
+            name=document.name,
+            data=document.data,
+            values=self.values,
+            keys=self.keys,
+            sources=self.sources,
+            only_anchors=document.only_anchors,
+            faults=document.faults,
+        )
+
+    def prototype(self, name: str) -> Any:
+        """A prototype with what it is based on itself; its path stays `prototypes.<name>`."""
+        if name not in self._ready:
+            self._chain.append(name)
+            self._ready[name] = self.expanded(("prototypes", name), self._prototypes[name])
+            self._chain.pop()
+        return self._ready[name]
+
+    def expanded(self, path: KeyPath, body: Any) -> Any:
+        if not isinstance(body, dict) or not isinstance(base := body.get(KEY), str):
+            return body
+        at = At(self.document, self._faults, (*path, KEY), base)
+        if base in self._chain:
+            circle = [*self._chain[self._chain.index(base) :], base]
+            at.fault(f"prototypes can't be based on each other in a circle: {' -> '.join(circle)}")
+            return body
+        if base not in self._prototypes:
+            if self._prototypes:
+                at.fault(f"unknown prototype {quoted(base)}{did_you_mean(base, self._prototypes)}")
+            else:
+                at.fault(f"unknown prototype {quoted(base)}, the file has none: add prototypes: {{{base}: {{}}}}")
+            return body
+        below = self.prototype(base)
+        return self._merged(path, body, ("prototypes", base), below) if isinstance(below, dict) else body
+
+    def _merged(self, path: KeyPath, own: dict[str, Any], base_path: KeyPath, base: dict[str, Any]) -> dict[str, Any]:
+        merged = dict(own)
+        for key, value in base.items():
+            here, there = (*path, key), (*base_path, key)
+            if key not in own:
+                if key != KEY:
+                    self.keys[here] = self.keys.get(there, self.values[there])
+                    for below in _paths(value):
+                        self._copy((*here, *below), (*there, *below))
+                    # Machines share no values, or a change to one would be a change to all.
+                    merged[key] = copy.deepcopy(value)
+            elif isinstance(value, dict) and isinstance(own[key], dict):
+                merged[key] = self._merged(here, own[key], there, value)
+        return merged
+
+    def _copy(self, here: KeyPath, there: KeyPath) -> None:
+        self.values[here] = self.values[there]
+        if there in self.keys:
+            self.keys[here] = self.keys[there]
+        if there in self.sources:
+            self.sources[here] = self.sources[there]
+
+
+def _paths(value: Any) -> Iterator[KeyPath]:
+    """The paths of a value and of all that is in it."""
+    yield ()
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, below in entries:
+        for path in _paths(below):
+            yield (key, *path)

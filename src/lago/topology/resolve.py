@@ -1,0 +1,382 @@
+"""Stage 3: every name, address and path decided. Pure: same input, same Topology."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Final, Literal
+
+from ..errors import LagoError
+from .addressing import addresses, gateways, ipv6_of_mac, ipv6_prefixes, mac_of_address, mac_of_name
+from .names import host_name, machine_names, nic_names
+from .spec import DhcpRange, DiskSpec, DomainSpec, EnvSpec, Machine, Share
+
+INITFILE_VARIABLE: Final = "LAGO_INITFILE_PATH"
+"""The variable that is the directory of the init file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TemplateImage:
+    """An image in the store that disks are overlays of.
+
+    Attributes:
+        id: `<repository>:<template>:<version>`.
+        path: absolute path of the image.
+        format: what qemu-img calls it, `qcow2` or `raw`.
+        metadata: what the repository says about it, such as `distro`, `kernel`, `kernel-efi`, `initrd` (absolute
+            paths), `cmdline`, `bootstrap`, `root-password`.
+    """
+
+    id: str
+    path: str
+    format: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nic:
+    """A network interface, `eth<index>` in the guest; without addresses if it is on a bridge net."""
+
+    index: int
+    net: str
+    mac: str
+    ip: str | None
+    ip6: str | None = None
+
+    @property
+    def name(self) -> str:
+        return f"eth{self.index}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disk:
+    """A disk image.
+
+    Attributes:
+        path: relative to the prefix, or absolute if it is not the prefix's own.
+        serial: its 1-based position.
+        size: in bytes.
+        source: the image that it is a copy of; an absolute path, or an address.
+        metadata: what the init file says about it.
+        build: what is done to it when it is made, as values by option by builder.
+    """
+
+    name: str
+    type: Literal["template", "empty", "file"]
+    dev: str
+    format: Literal["qcow2", "raw", "iso"]
+    path: str
+    serial: str
+    size: int | None = None
+    template: TemplateImage | None = None
+    source: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    build: tuple[Mapping[str, Mapping[str, Sequence[str]]], ...] = ()
+    skip_export: bool = False
+
+    @property
+    def image_format(self) -> str:
+        """What qemu-img calls the format of the image: a CD is raw."""
+        return "raw" if self.format == "iso" else self.format
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Domain(Machine):
+    """A virtual machine; `mgmt_net` is the management net it touches."""
+
+    nics: tuple[Nic, ...]
+    disks: tuple[Disk, ...]
+    mgmt_net: str | None
+
+    @property
+    def host_name(self) -> str:
+        """What its guest is to call itself."""
+        return host_name(self.name)
+
+    @property
+    def iscsi_name(self) -> str:
+        """Its name as an iSCSI initiator (RFC 3722 has small letters only)."""
+        return f"iqn.2014-07.org.lago:{self.host_name.lower()}"
+
+    def writable(self) -> list[Disk]:
+        """Its disks that change."""
+        return [disk for disk in self.disks if disk.format != "iso"]
+
+    @property
+    def image(self) -> Mapping[str, Any]:
+        """What is known of the image that the machine boots from: its template's metadata, then the init file's."""
+        if not self.disks:
+            return {}
+        disk = self.disks[0]
+        return {**disk.metadata, **disk.template.metadata} if disk.template else disk.metadata
+
+    @property
+    def template(self) -> TemplateImage | None:
+        """The image that the machine boots from, if its first disk comes from a template."""
+        return self.disks[0].template if self.disks else None
+
+    @property
+    def ip(self) -> str | None:
+        """Address on the management net."""
+        return next((nic.ip for nic in self.nics if nic.net == self.mgmt_net and nic.ip), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Net:
+    """A network.
+
+    Attributes:
+        gw: its gateway, in a /24; none on a bridge net, which has no addresses.
+        ipv6: the first half of its IPv6 addresses, such as `fd8f:1391:3a82:200`, if it has them.
+        mapping: address by name, of nics on it.
+        dns_records: address by name, from the init file.
+    """
+
+    name: str
+    type: Literal["nat", "isolated", "bridge"]
+    management: bool
+    gw: str | None
+    dhcp: DhcpRange | None
+    mapping: Mapping[str, str]
+    ipv6: str | None = None
+    mtu: int = 1500
+    dns_domain_name: str | None = None
+    dns_records: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topology:
+    """A whole environment with everything decided, in the order of the init file."""
+
+    domains: Mapping[str, Domain]
+    nets: Mapping[str, Net]
+
+
+def _digits(sha: str, text: str) -> str:
+    # Imported here: it is slow, and most commands need no names.
+    import hashlib
+
+    return hashlib.new(sha, text.encode(), usedforsecurity=False).hexdigest()[:10]
+
+
+def libvirt_domain_name(uuid: str, vm: str) -> str:
+    """What libvirt calls a machine of the prefix `uuid`."""
+    return f"{uuid[:8]}-{vm}"
+
+
+def libvirt_net_name(uuid: str, net: str) -> str:
+    """What libvirt calls a network of the prefix `uuid`; at most 15 characters."""
+    short = net if len(net) <= 10 else _digits("sha1", net)
+    return f"{uuid[:4]}-{short}"
+
+
+def bridge_name(uuid: str, net: str, *, isolated: bool = False) -> str:
+    """The bridge device of a network; 15 characters, which is all that Linux allows, other for every prefix and net.
+
+    Those of isolated nets begin otherwise, for packet filter rules.
+    """
+    return f"{'lagi' if isolated else 'lago'}-{_digits('sha256', f'{uuid}/{net}')}"
+
+
+_CARRIED = tuple(one.name for one in fields(Machine))
+
+
+def resolve(
+    spec: EnvSpec,
+    *,
+    uuid: str,
+    templates: Mapping[tuple[str, str | None], TemplateImage],
+    subnets: Mapping[str, str] | None = None,
+    layered: Mapping[str, TemplateImage] | None = None,
+    variables: Mapping[str, str] | None = None,
+    defaults: Mapping[str, str | None] | None = None,
+) -> Topology:
+    """Decide everything that the init file leaves open.
+
+    A net is where `subnets` says, else at its `gw`, else where its first full static address is, else in the first free
+    192.168.N.0/24 from 200 on; a bridge net is nowhere. Static addresses are kept; on a net that `subnets` moved they
+    keep their last octet. Other nics get the smallest octet that is neither the gateway's, nor static, nor in the dhcp
+    range. The mapping of a net holds, per nic on it, `<vm>-eth<index>`, `<vm>-<net>` (the first one there),
+    `<vm>-<net>-<n>`, and `<vm>` for the first nic on the management net; all of them also with the host name in place
+    of the machine's, where that is another.
+
+    Args:
+        uuid: of the prefix.
+        templates: the image for every `(name, version)` in `spec.templates()`.
+        subnets: gateways by net, for nets that lease their subnet.
+        layered: the image for every path in `spec.layered()`.
+        variables: what may stand in paths as `$NAME`.
+        defaults: attributes of machines (`root_password`, `vm_type`, ...) that neither the init file nor, for the root
+            password, the template has.
+
+    Raises:
+        LagoError: there are not enough subnets or addresses, two nets get the same name, a variable is not there, or
+            a template has no kernel to boot from.
+    """
+    _check_names(uuid, spec)
+    gws = gateways(spec, subnets or {})
+    ips, prefixes = addresses(spec, gws), ipv6_prefixes(spec, gws)
+    images = _Images(templates, layered or {}, variables or {})
+    domains = {name: _domain(body, spec, uuid, ips, prefixes, images) for name, body in spec.domains.items()}
+    mappings = _mappings(domains)
+    records = _records(spec, mappings)
+    nets = {
+        name: Net(
+            name=name,
+            type=net.type,
+            management=net.management,
+            gw=gws.get(name),
+            dhcp=net.dhcp,
+            mapping=mappings.get(name, {}),
+            ipv6=prefixes.get(name),
+            mtu=net.mtu,
+            dns_domain_name=net.dns_domain_name,
+            dns_records=records[name],
+        )
+        for name, net in spec.nets.items()
+    }
+    if defaults:
+        domains = {name: _with_defaults(domain, defaults) for name, domain in domains.items()}
+    return Topology(domains=domains, nets=nets)
+
+
+def _with_defaults(domain: Domain, defaults: Mapping[str, Any]) -> Domain:
+    missing = {key: value for key, value in defaults.items() if getattr(domain, key) is None}
+    if domain.image.get("root-password"):
+        missing.pop("root_password", None)
+    return replace(domain, **missing)
+
+
+def _check_names(uuid: str, spec: EnvSpec) -> None:
+    for name_of in (libvirt_net_name, bridge_name):
+        owners: dict[str, str] = {}
+        for net in spec.nets:
+            name = name_of(uuid, net)
+            other = owners.setdefault(name, net)
+            if other != net:
+                raise LagoError(f"the nets {other} and {net} would both be called {name}", hint="rename one of them")
+
+
+def _domain(
+    spec: DomainSpec,
+    env: EnvSpec,
+    uuid: str,
+    addresses: Mapping[tuple[str, int], str],
+    prefixes: Mapping[str, str],
+    images: _Images,
+) -> Domain:
+    nics = []
+    for index, nic in enumerate(spec.nics):
+        ip = addresses.get((spec.name, index))
+        mac = mac_of_address(ip) if ip else mac_of_name(f"{uuid}/{spec.name}/{index}")
+        ip6 = ipv6_of_mac(prefixes[nic.net], mac) if nic.net in prefixes else None
+        nics.append(Nic(index=index, net=nic.net, mac=mac, ip=ip, ip6=ip6))
+    carried = {name: getattr(spec, name) for name in _CARRIED}
+    carried["shares"] = tuple(Share(path=images.absolute(share.path), tag=share.tag) for share in spec.shares)
+    domain = Domain(
+        **carried,
+        nics=tuple(nics),
+        disks=tuple(images.disk(spec.name, disk, n) for n, disk in enumerate(spec.disks, 1)),
+        mgmt_net=next((nic.net for nic in spec.nics if env.nets[nic.net].management), None),
+    )
+    if domain.boot == "kernel" and "kernel" not in domain.image:
+        raise LagoError(
+            f"{domain.name} shall boot from the kernel of its template, which has none", hint="remove boot: kernel"
+        )
+    return domain
+
+
+class _Images:
+    """Makes disks of their specs."""
+
+    def __init__(
+        self,
+        templates: Mapping[tuple[str, str | None], TemplateImage],
+        layered: Mapping[str, TemplateImage],
+        variables: Mapping[str, str],
+    ) -> None:
+        self._templates = templates
+        self._layered = layered
+        self._variables = variables
+
+    def disk(self, vm: str, spec: DiskSpec, position: int) -> Disk:
+        path = f"images/{vm}_{spec.name}.{spec.format}"
+        source = template = None
+        if spec.url:
+            source = filled_in(spec.url, self._variables)
+        elif spec.type == "file" and spec.path:
+            source = self.absolute(spec.path)
+            if not spec.make_a_copy:
+                path, source = source, None
+        elif spec.type == "template":
+            template = (
+                self._layered[spec.path]
+                if spec.path
+                else self._templates[str(spec.template_name), spec.template_version]
+            )
+        return Disk(
+            name=spec.name,
+            type=spec.type,
+            dev=spec.dev,
+            format=spec.format,
+            path=path,
+            serial=str(position),
+            size=spec.size,
+            template=template,
+            source=source,
+            metadata=spec.metadata,
+            build=spec.build,
+            skip_export=spec.skip_export,
+        )
+
+    def absolute(self, path: str) -> str:
+        return expand(path, self._variables)
+
+
+def expand(path: str, variables: Mapping[str, str]) -> str:
+    """A path of an init file with its variables filled in; what is relative begins at `LAGO_INITFILE_PATH`.
+
+    Raises:
+        LagoError: a variable is not there.
+    """
+    if path == "~" or path.startswith("~/"):
+        path = f"$HOME{path[1:]}"
+    return posixpath.normpath(posixpath.join(variables.get(INITFILE_VARIABLE, "/"), filled_in(path, variables)))
+
+
+def filled_in(text: str, variables: Mapping[str, str]) -> str:
+    """A path or address of an init file with its variables filled in. Raises LagoError if one is not there."""
+
+    def value(found: re.Match[str]) -> str:
+        name = found[1] or found[2]
+        if name not in variables:
+            raise LagoError(f"the variable {name} in {text} is not set", hint=f"export {name}=...")
+        return variables[name]
+
+    return re.sub(r"\$(?:\{(\w+)\}|([A-Za-z_]\w*))", value, text)
+
+
+def _mappings(domains: Mapping[str, Domain]) -> dict[str, dict[str, str]]:
+    mappings: dict[str, dict[str, str]] = {}
+    for vm, domain in domains.items():
+        for nic, names in zip(domain.nics, nic_names(vm, (nic.net for nic in domain.nics)), strict=True):
+            mapping = mappings.setdefault(nic.net, {})
+            if nic.ip:
+                for name in (*machine_names(vm), *names) if nic.net == domain.mgmt_net else names:
+                    mapping.setdefault(name, nic.ip)
+    return mappings
+
+
+def _records(spec: EnvSpec, mappings: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """The extra records of every net, with an address for each."""
+    targets = {name: target for net in spec.nets.values() for name, target in net.dns_records.items()}
+    known = {name.lower(): ip for mapping in mappings.values() for name, ip in mapping.items()}
+
+    def address(target: str) -> str:
+        while target in targets:
+            target = targets[target]
+        return known.get(target, target)
+
+    return {name: {key: address(key) for key in net.dns_records} for name, net in spec.nets.items()}

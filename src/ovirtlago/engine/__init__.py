@@ -1,0 +1,1 @@
+"""What an engine of oVirt is asked to do."""

@@ -1,0 +1,91 @@
+"""The processors of clusters, which must be ones that their hosts have."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from lago.errors import LagoError
+from lago.log import LOG
+from lago.utils import near
+
+from ..machines import machine_of
+
+if TYPE_CHECKING:
+    from lago.virt import VM
+
+    from ..virt import OvirtVirtEnv
+    from .machine import EngineVM
+
+MAP: Final = "ovirt-cpu-map"
+"""Key in the metadata of a machine: the path of a file with another table than ours, in the same form."""
+
+_TABLE: Final = os.path.join(os.path.dirname(__file__), "..", "data", "cpu_families.yaml")
+
+
+def get_ovirt_cpu_family(host: VM) -> str | None:
+    """What oVirt calls the processor of a machine; None if its init file names no model (`cpu_model`).
+
+    Raises:
+        LagoError: the table does not have the model, or is none.
+    """
+    vendor, model = host.cpu_vendor, host.cpu_model
+    if model is None:
+        return None
+    path = host.metadata.get(MAP, _TABLE)
+    families = _table(path).get(str(vendor))
+    if not isinstance(families, Mapping) or model not in families:
+        raise LagoError(
+            f"{host.name()}: {path} does not say what oVirt calls the processor {model} of {vendor}",
+            hint=near(model, families) if isinstance(families, Mapping) else f"add it, and name the file by {MAP}",
+        )
+    return str(families[model])
+
+
+def _table(path: str) -> Mapping[str, Any]:
+    import yaml
+
+    try:
+        with open(path, encoding="utf-8") as file:
+            data = yaml.safe_load(file)
+    except OSError as error:
+        raise LagoError(f"{path} can't be read: {error.strerror}", hint=f"correct {MAP}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise LagoError(f"{path} is no YAML", details=str(error), hint=f"correct {MAP}") from None
+    if not isinstance(data, Mapping):
+        raise LagoError(f"{path} is no table of processors", hint="{VENDOR: {MODEL: NAME IN OVIRT}}")
+    return data
+
+
+def align(env: OvirtVirtEnv, engine: EngineVM) -> None:
+    """Give each cluster the processor of its hosts. Raises LagoError if its hosts have several, or one is unknown.
+
+    Clusters whose hosts have a processor that the init file does not name stay as they are.
+    """
+    from .events import refusals
+
+    with refusals(engine):
+        _align(env, engine.get_api().system_service())
+
+
+def _align(env: OvirtVirtEnv, system: Any) -> None:
+    from ovirtsdk4.types import Cluster, Cpu
+
+    families: dict[str, set[str]] = {}
+    for host in system.hosts_service().list():
+        machine = machine_of(env, host.address, host.name)
+        family = get_ovirt_cpu_family(machine) if machine is not None else None
+        if family is not None:
+            families.setdefault(host.cluster.id, set()).add(family)
+    clusters = system.clusters_service()
+    for cluster in clusters.list():
+        wanted = families.get(cluster.id, set())
+        if len(wanted) > 1:
+            raise LagoError(
+                f"hosts of the cluster {cluster.name} have different processors: {', '.join(sorted(wanted))}",
+                hint="give them the same cpu_model",
+            )
+        for family in wanted - {cluster.cpu.type if cluster.cpu else None}:
+            LOG.info("cluster %s: its processor is now %s", cluster.name, family)
+            clusters.cluster_service(cluster.id).update(Cluster(cpu=Cpu(type=family)))

@@ -1,0 +1,95 @@
+"""Who an engine is: the name that its certificate is for, and the authority that signed it.
+
+An engine hands out the certificate of its authority to anybody who asks, so what is fetched proves nothing by itself.
+It is compared with the file on the engine's machine, which we read over ssh with a key of ours.
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import pycurl
+
+from lago.utils import write_atomically
+
+from ..errors import EngineError, EngineNotReady
+from .transport import Transport
+
+if TYPE_CHECKING:
+    from .machine import EngineVM
+
+CA_FILE: Final = "/etc/pki/ovirt-engine/ca.pem"
+"""Certificate of the engine's authority, on its machine; there since `engine-setup`."""
+
+_RESOURCE: Final = "/ovirt-engine/services/pki-resource?resource=ca-certificate&format=X509-PEM-CA"
+_ASK: Final = (
+    "sed -n 's/^ENGINE_FQDN=/configured=/p' /etc/ovirt-engine/engine.conf.d/*.conf 2>/dev/null | tail -n 1; "
+    f"echo host=$(hostname -f 2>/dev/null || hostname); cat {CA_FILE} 2>/dev/null"
+)
+_BEGIN: Final = "-----BEGIN CERTIFICATE-----"
+
+
+class Identity(NamedTuple):
+    """The fully qualified name of an engine, and the certificate of its authority in PEM form."""
+
+    fqdn: str
+    ca: str
+
+    @property
+    def url(self) -> str:
+        """Where its web pages are."""
+        return f"https://{self.fqdn}/ovirt-engine"
+
+
+def ask(engine: EngineVM) -> Identity:
+    """The identity of an engine, over ssh.
+
+    Raises:
+        VMNotRunning, VMNotReady: its machine does not run or answer.
+        EngineError: it is not set up.
+    """
+    engine.connect()
+    said = engine.guest.run(["sh", "-c", _ASK]).out.decode(errors="replace")
+    facts, begin, ca = said.partition(_BEGIN)
+    if not begin:
+        raise EngineError(
+            f"the engine on {engine.name()} is not set up, there is no {CA_FILE}",
+            hint="lago ovirt engine-setup, or a deploy script that does it",
+        )
+    known = dict(line.split("=", 1) for line in facts.splitlines() if "=" in line)
+    return Identity(known.get("configured", "").strip("\"'") or known["host"], begin + ca)
+
+
+def trusted_ca(engine: EngineVM, who: Identity, timeout: float) -> str:
+    """A file with the certificate that the certificates of the engine must be signed by.
+
+    Raises:
+        EngineNotReady: it can't be fetched from the engine.
+        EngineError: what was fetched is another one than the engine's machine has.
+    """
+    url = f"https://{who.fqdn}{_RESOURCE}"
+    anyone = Transport(engine.dial, None, timeout)
+    try:
+        response = anyone.request(url)
+    except pycurl.error as error:
+        raise EngineNotReady(f"{engine.name()} does not answer: {anyone.failure or error.args[1]}") from None
+    if response.code != 200:
+        raise EngineNotReady(f"{engine.name()} does not hand out its certificate: status {response.code} at {url}")
+    if _der(response.body.decode(errors="replace")) != _der(who.ca):
+        raise EngineError(
+            f"who answers for {who.fqdn} has another certificate than {engine.name()} itself, {CA_FILE}",
+            details=f"fetched from {url}",
+            hint="does something stand between, or was the engine set up again? metadata ovirt-engine-insecure: true "
+            "of its machine leaves out the check",
+        )
+    path = engine.env.paths.virt("engine-ca.pem")
+    write_atomically(path, who.ca)
+    return path
+
+
+def _der(pem: str) -> bytes | None:
+    try:
+        return ssl.PEM_cert_to_DER_cert(pem[pem.index(_BEGIN) :].strip())
+    except ValueError:
+        return None

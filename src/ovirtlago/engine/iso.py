@@ -1,0 +1,193 @@
+"""ISO images, uploaded to a storage domain by the engine's image transfers.
+
+The engine makes an empty disk, opens it for a while at an address of its own or of a host's, takes what is PUT there,
+and closes it again. What fails is cancelled and the disk removed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+import ovirtsdk4
+import pycurl
+from ovirtsdk4 import types
+
+from lago.errors import LagoError
+from lago.log import LOG, task
+from lago.utils import near
+
+from ..errors import EngineError
+from ..machines import machine_of
+from . import identity, waiting
+from .events import last_event, said
+from .transport import Transport
+
+if TYPE_CHECKING:
+    from .machine import EngineVM
+
+_STALLED: Final = 60
+_SECTOR: Final = 512
+_Phase = types.ImageTransferPhase
+_OVER: Final = (
+    _Phase.CANCELLED,
+    _Phase.CANCELLED_SYSTEM,
+    _Phase.CANCELLED_USER,
+    _Phase.FINISHED_CLEANUP,
+    _Phase.FINISHED_FAILURE,
+    _Phase.PAUSED_SYSTEM,
+)
+"""Phases of a transfer from which nothing comes any more."""
+
+
+def add(engine: EngineVM, path: str, domain: str | None, on_bytes: Callable[[int], object]) -> str:
+    """Upload an ISO image; the identifier of its disk.
+
+    Args:
+        domain: name of the storage domain; None: the first one for data that is active.
+        on_bytes: hears how many bytes have just gone.
+
+    Raises:
+        LagoError: there is no such file, or no such storage domain.
+        EngineError: the engine does not take it.
+    """
+    size = _size(path)
+    disks = engine.get_api().system_service().disks_service()
+    with task(f"Upload {path}"):
+        try:
+            disk = disks.add(_disk(os.path.basename(path), size, _place(engine, domain)))
+            try:
+                _wait_for_disk(engine, disk.id)
+                _transfer(engine, disk.id, path, size, on_bytes)
+                _wait_for_disk(engine, disk.id)
+            except BaseException:
+                _remove(engine, disk.id)
+                raise
+        except ovirtsdk4.Error as error:
+            raise EngineError(f"{path} can't be uploaded: {said(error)}", details=last_event(engine)) from error
+    return str(disk.id)
+
+
+def _size(path: str) -> int:
+    try:
+        size = os.path.getsize(path)
+    except OSError as error:
+        raise LagoError(f"{path} can't be read: {error.strerror}") from None
+    if not size or size % _SECTOR:
+        raise LagoError(f"{path} is no ISO image: its size is {size} bytes", hint=f"it is a multiple of {_SECTOR}")
+    return size
+
+
+def _place(engine: EngineVM, wanted: str | None) -> Any:
+    found = engine.get_api().system_service().storage_domains_service().list()
+    if wanted is not None:
+        for one in found:
+            if one.name == wanted:
+                return one
+        raise LagoError(f"the engine has no storage domain {wanted}", hint=near(wanted, [one.name for one in found]))
+    for one in found:
+        # Outside of a data centre a domain says no status when it is fine.
+        if one.type == types.StorageDomainType.DATA and one.status in (None, types.StorageDomainStatus.ACTIVE):
+            return one
+    raise LagoError("the engine has no storage domain for data that is active", hint="lago ovirt status")
+
+
+def _disk(name: str, size: int, domain: Any) -> Any:
+    return types.Disk(
+        name=name,
+        content_type=types.DiskContentType.ISO,
+        format=types.DiskFormat.RAW,
+        provisioned_size=size,
+        initial_size=size,
+        sparse=False,
+        storage_domains=[types.StorageDomain(id=domain.id)],
+    )
+
+
+def _wait_for_disk(engine: EngineVM, disk: str) -> None:
+    def step(api: Any) -> str:
+        status = api.system_service().disks_service().disk_service(disk).get().status
+        return "" if status == types.DiskStatus.OK else f"it is {status}"
+
+    waiting.wait_until(engine, f"disk {disk}", step, waiting.short(engine))
+
+
+def _transfer(engine: EngineVM, disk: str, path: str, size: int, on_bytes: Callable[[int], object]) -> None:
+    wanted = types.ImageTransfer(disk=types.Disk(id=disk), direction=types.ImageTransferDirection.UPLOAD)
+    transfers = engine.get_api().system_service().image_transfers_service()
+    transfer = transfers.add(wanted)
+    try:
+        opened = _wait_for_transfer(engine, transfer.id, _Phase.TRANSFERRING)
+        _put(engine, opened.proxy_url or opened.transfer_url, path, size, on_bytes)
+    except BaseException:
+        try:
+            _service(engine.get_api(), transfer.id).cancel()
+        except (ovirtsdk4.Error, LagoError) as error:
+            LOG.warning("the upload to disk %s can't be cancelled: %s", disk, error)
+        raise
+    _service(engine.get_api(), transfer.id).finalize()
+    _wait_for_transfer(engine, transfer.id, _Phase.FINISHED_SUCCESS)
+
+
+def _service(api: Any, transfer: str) -> Any:
+    return api.system_service().image_transfers_service().image_transfer_service(transfer)
+
+
+def _wait_for_transfer(engine: EngineVM, transfer: str, wanted: Any) -> Any:
+    found: list[Any] = []
+
+    def step(api: Any) -> str:
+        try:
+            found[:] = [_service(api, transfer).get()]
+        except ovirtsdk4.NotFoundError:
+            # The engine forgets transfers that are finished.
+            if wanted == _Phase.FINISHED_SUCCESS:
+                return ""
+            raise
+        phase = found[0].phase
+        if phase in _OVER:
+            raise EngineError(f"the image transfer ended: {phase}", details=last_event(engine))
+        return "" if phase == wanted else f"it is {phase}"
+
+    waiting.wait_until(engine, f"image transfer {transfer}", step, waiting.short(engine))
+    return found[0] if found else None
+
+
+def _put(engine: EngineVM, url: str, path: str, size: int, on_bytes: Callable[[int], object]) -> None:
+    who = engine.identity()
+    host = urlsplit(url).hostname or ""
+    machine = engine if host == who.fqdn else machine_of(engine.env, host)
+    if machine is None:
+        raise EngineError(f"the engine wants the image at {url}, and no machine of the environment has that name")
+    patience = _STALLED * engine.env.accel.time_factor
+    ca_file = None if engine.insecure() else identity.trusted_ca(engine, who, patience)
+    transport = Transport(machine.dial, ca_file, patience)
+    with open(path, "rb") as file:
+        try:
+            response = transport.upload(url, file, size, on_bytes)
+        except pycurl.error as error:
+            raise EngineError(
+                f"the upload to {host} broke off: {transport.failure or error.args[1]}", details=last_event(engine)
+            ) from None
+    if response.code not in (200, 204):
+        raise EngineError(
+            f"{host} does not take the image: status {response.code}",
+            details=response.body.decode(errors="replace"),
+        )
+
+
+def _remove(engine: EngineVM, disk: str) -> None:
+    def step(api: Any) -> str:
+        # While a transfer is being cancelled its disk is locked.
+        try:
+            api.system_service().disks_service().disk_service(disk).remove()
+        except ovirtsdk4.NotFoundError:
+            return ""
+        return "it is being removed"
+
+    try:
+        waiting.wait_until(engine, f"removal of disk {disk}", step, waiting.short(engine))
+    except LagoError as error:
+        LOG.warning("%s", error)

@@ -1,0 +1,91 @@
+"""Logging in to an engine."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Final
+
+import ovirtsdk4
+import pycurl
+
+from lago.log import task
+
+from ..errors import EngineError, EngineNotReady
+from . import identity, waiting
+from .connection import Connection
+from .events import last_words, said
+from .transport import Transport
+
+if TYPE_CHECKING:
+    from .machine import EngineVM
+
+_QUICK: Final = 10
+_REQUEST: Final = 60
+_DENIED: Final = ("access_denied", "invalid_grant")
+
+
+def log_in(engine: EngineVM, *, wait: bool, insecure: bool) -> Connection:
+    """A new connection to an engine that works.
+
+    Args:
+        wait: for its machine, its service and an answer; otherwise it is tried once.
+        insecure: whether certificates are not verified.
+
+    Raises:
+        VMNotRunning, VMNotReady: its machine does not run or answer.
+        EngineNotReady: it does not answer.
+        EngineError: it is not set up, refuses the password, or is not who it should be.
+    """
+    if not wait:
+        return _attempt(engine, insecure)
+    with task(f"Wait for the engine on {engine.name()}"):
+        engine.identity()  # An engine that is not set up will not start either.
+        engine.wait_for_service(waiting.long(engine))
+        timeout = waiting.short(engine)
+        try:
+            return waiting.poll(functools.partial(_attempt, engine, insecure), timeout, engine.env.cancelled)
+        except EngineNotReady as error:
+            raise EngineNotReady(
+                f"the engine did not let us in within {timeout:g} s: {error.what}",
+                details=last_words(engine),
+                hint=f"lago shell {engine.name()}, and look at its log",
+            ) from None
+
+
+def _attempt(engine: EngineVM, insecure: bool) -> Connection:
+    who = engine.identity()
+    quick, slow = (seconds * engine.env.accel.time_factor for seconds in (_QUICK, _REQUEST))
+    ca_file = None if insecure else identity.trusted_ca(engine, who, quick)
+    connection = Connection(
+        Transport(engine.dial, ca_file, slow),
+        Transport(engine.dial, ca_file, quick),
+        f"{who.url}/api",
+        username=engine.user(),
+        password=engine.password(),
+        ca_file=ca_file,
+        insecure=insecure,
+        timeout=int(slow),
+    )
+    try:
+        connection.test(raise_exception=True)
+    except ovirtsdk4.Error as error:
+        connection.close(logout=False)
+        raise _explained(engine, who.fqdn, error) from error
+    return connection
+
+
+def _explained(engine: EngineVM, fqdn: str, error: ovirtsdk4.Error) -> EngineError:
+    cause = error.__cause__
+    if isinstance(cause, pycurl.error) and cause.args[0] == pycurl.E_PEER_FAILED_VERIFICATION:
+        return EngineError(
+            f"the certificate of the engine on {engine.name()} can't be trusted: {cause.args[1]}",
+            details=f"it must be for {fqdn} and signed by {identity.CA_FILE}",
+            hint="metadata ovirt-engine-insecure: true of its machine leaves out the check",
+        )
+    words = said(error)
+    if isinstance(error, ovirtsdk4.AuthError) and (error.code in (401, 403) or any(word in words for word in _DENIED)):
+        return EngineError(
+            f"the engine on {engine.name()} does not let {engine.user()} in: {words}",
+            hint="its password belongs into the metadata of its machine: ovirt-engine-password",
+        )
+    return EngineNotReady(f"{engine.name()} does not answer: {words}")

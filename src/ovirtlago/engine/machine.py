@@ -1,0 +1,161 @@
+"""The machine that runs the engine."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from lago.errors import HostError
+from lago.virt import VirtEnv
+
+from ..constants import ENGINE_PASSWORD, ENGINE_USER
+from ..errors import EngineError, EngineNotReady
+from ..machines import TestVM
+
+if TYPE_CHECKING:
+    from lago.topology.resolve import Domain
+
+    from .identity import Identity
+
+
+class EngineVM(TestVM):
+    """The machine that runs the engine.
+
+    Its metadata may say `ovirt-engine-user` and `ovirt-engine-password`, and `ovirt-engine-insecure: true` if
+    certificates are not to be verified.
+    """
+
+    def __init__(self, env: VirtEnv, spec: Domain) -> None:
+        super().__init__(env, spec)
+        self._api: Any = None
+        self._unverified = False
+        self._identity: Identity | None = None
+        self._lock = threading.RLock()
+
+    def _artifact_paths(self) -> list[str]:
+        return ["/var/log/ovirt-engine", "/var/log"]
+
+    def user(self) -> str:
+        """Who we log in to the engine as."""
+        return str(self.metadata.get("ovirt-engine-user", ENGINE_USER))
+
+    def password(self) -> str:
+        """The password of `user`."""
+        return str(self.metadata.get("ovirt-engine-password", ENGINE_PASSWORD))
+
+    def insecure(self) -> bool:
+        """Whether certificates of the engine are not verified."""
+        return bool(self.metadata.get("ovirt-engine-insecure", False))
+
+    def get_api(self, wait: bool = True, insecure: bool | None = None) -> Any:
+        """A connection of the SDK, `ovirtsdk4.Connection`, that works; the same one as before as long as that does.
+
+        Args:
+            wait: for the machine, the service `ovirt-engine` and an answer of the engine; otherwise it is tried once.
+            insecure: leave out the verification of certificates; None: as the metadata says.
+
+        Raises:
+            VMNotRunning, VMNotReady: the machine does not run or answer.
+            EngineNotReady: the engine does not answer.
+            EngineError: it is not set up, refuses the password, or is not who it should be.
+            HostError: the SDK is not installed.
+        """
+        try:
+            from .login import log_in
+        except ModuleNotFoundError as error:
+            raise HostError(
+                f"the Python package {error.name} is not installed", hint="pip install ovirt-engine-sdk-python"
+            ) from None
+        unverified = self.insecure() if insecure is None else insecure
+        with self._lock:
+            if self._api is None or (self._unverified and not unverified) or not self._api.test():
+                self.disconnect()
+                self._api = log_in(self, wait=wait, insecure=unverified)
+                self._unverified = unverified
+            return self._api
+
+    def disconnect(self) -> None:
+        """Let go of the connection, without a word to the engine, which may be gone.
+
+        It is closed when nobody has it any more: other threads may just use it.
+        """
+        with self._lock:
+            self._api = self._identity = None
+
+    def identity(self) -> Identity:
+        """Who the engine is by its own machine, asked once per connection; see `ovirtlago.engine.identity`."""
+        from . import identity
+
+        with self._lock:
+            if self._identity is None:
+                self._identity = identity.ask(self)
+            return self._identity
+
+    def is_set_up(self) -> bool:
+        """Whether `engine-setup` was run on it. Raises VMNotRunning, VMNotReady."""
+        from .identity import CA_FILE
+
+        self.connect()
+        return not self.guest.run(["test", "-e", CA_FILE])
+
+    def wait_for_service(self, timeout: float) -> None:
+        """Return when its service `ovirt-engine` runs.
+
+        Raises:
+            VMNotRunning, VMNotReady: the machine does not run or answer.
+            EngineNotReady: the service does not run within `timeout` seconds.
+        """
+        from . import waiting
+        from .events import last_words
+        from .rest import ENGINE_SERVICE
+
+        def attempt() -> None:
+            if not service.alive():
+                raise EngineNotReady(
+                    f"the service {ENGINE_SERVICE} of {self.name()} does not run",
+                    hint=f"lago ovirt engine-setup, or lago shell {self.name()} and look at its log",
+                )
+
+        self.connect()
+        service = self.service(ENGINE_SERVICE)
+        try:
+            waiting.poll(attempt, timeout, self.env.cancelled)
+        except EngineNotReady as error:
+            error.details = last_words(self)
+            raise
+
+    def stop(self) -> None:
+        """End it as by pulling the plug; the engine need not answer."""
+        self.disconnect()
+        super().stop()
+
+    def add_iso(
+        self, path: str, storage_domain: str | None = None, on_bytes: Callable[[int], object] = lambda _number: None
+    ) -> str:
+        """Upload an ISO image to a storage domain; see `ovirtlago.engine.iso`."""
+        from . import iso
+
+        return iso.add(self, path, storage_domain, on_bytes)
+
+    def engine_setup(self, config: str | None = None) -> None:
+        """Run `engine-setup` on it, with the answers of a file of this host, or else of whoever sits at the terminal.
+
+        Raises:
+            VMNotRunning, VMNotReady: it does not run or answer.
+            LagoError: there is no such file.
+            EngineError: `engine-setup` fails.
+        """
+        answers = "/root/engine-answer-file"
+        if config is None:
+            status = self.interactive_ssh(["engine-setup"])
+        else:
+            self.copy_to(config, answers)
+            status = self.ssh(["engine-setup", f"--config-append={answers}"])
+        self.disconnect()
+        if status:
+            raise EngineError(
+                f"{self.name()}: engine-setup ended with status {status.code}",
+                details="\n".join(status.err.decode(errors="replace").rstrip().splitlines()[-20:]),
+                hint="its log is in /var/log/ovirt-engine/setup there",
+            )

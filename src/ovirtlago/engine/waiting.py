@@ -1,0 +1,129 @@
+"""Bounded waits for an engine, which has no way to tell us when something is done.
+
+The settings `short_timeout` and `long_timeout` of the section `ovirt` are the seconds that quick steps may take (a host
+that comes up) and slow ones (a storage domain, the engine itself). They are multiplied as those of Lago where machines
+are emulated.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Container
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from lago import config
+
+from ..constants import LONG_TIMEOUT, SHORT_TIMEOUT
+from ..errors import EngineError, EngineNotReady
+
+if TYPE_CHECKING:
+    from .machine import EngineVM
+
+T = TypeVar("T")
+
+_FIRST_PACE: Final = 0.2
+_PACE: Final = 3.0
+_SLOWER: Final = 1.5
+
+
+def short(engine: EngineVM) -> float:
+    """Seconds for a quick step. Raises ConfigError."""
+    return _setting("short_timeout", SHORT_TIMEOUT) * engine.env.accel.time_factor
+
+
+def long(engine: EngineVM) -> float:
+    """Seconds for a slow step. Raises ConfigError."""
+    return _setting("long_timeout", LONG_TIMEOUT) * engine.env.accel.time_factor
+
+
+def _setting(key: str, default: int) -> float:
+    found = config.find(key, "ovirt")
+    return default if found is None else config.read(found, key, seconds, "seconds")
+
+
+def seconds(text: str) -> float:
+    """A time as a person writes it. Raises ValueError."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not 0 < value < float("inf"):
+        raise ValueError("expected a number above 0")
+    return value
+
+
+def poll(
+    attempt: Callable[[], T],
+    timeout: float,
+    cancelled: threading.Event,
+    not_yet: type[Exception] = EngineNotReady,
+) -> T:
+    """What `attempt` returns; it is called again as long as it raises `not_yet`, for `timeout` seconds.
+
+    Raises:
+        EngineNotReady, or what else `not_yet` is: the last one.
+    """
+    deadline = time.monotonic() + timeout
+    pace = _FIRST_PACE
+    while True:
+        try:
+            return attempt()
+        except not_yet:
+            left = deadline - time.monotonic()
+            if left <= 0 or cancelled.wait(min(pace, left)):
+                raise
+            pace = min(pace * _SLOWER, _PACE)
+
+
+def towards(service: Any, wanted: Any, action: str, busy: Container[Any]) -> str:
+    """A step for `wait_until`: something becomes `wanted` by an action of its service, unless it is about to change."""
+    status = service.get().status
+    if status == wanted:
+        return ""
+    if status not in busy:
+        getattr(service, action)()
+    return f"it is {status}"
+
+
+def wait_until(engine: EngineVM, what: str, step: Callable[[Any], str], timeout: float) -> None:
+    """Return when a step on an engine is done.
+
+    Args:
+        what: the step, for people.
+        step: is given the connection and returns why it is not done yet, or nothing. What the engine refuses is tried
+            again too.
+        timeout: seconds.
+
+    Raises:
+        EngineError: it was not done in time; says why, with the engine's last event.
+    """
+    from ovirtsdk4 import AuthError, Error
+
+    from .events import last_event, said
+
+    api: Any = None
+
+    def attempt() -> None:
+        nonlocal api
+        try:
+            api = api or engine.get_api(wait=False)
+            reason = step(api)
+        except AuthError as error:
+            raise EngineError(f"{engine.name()} does not let us: {said(error)}") from error
+        except Error as error:
+            reason = said(error)
+            if error.fault is None:
+                # It is not the engine that says so, the connection may be gone.
+                api = None
+        if reason:
+            raise EngineNotReady(reason)
+
+    try:
+        poll(attempt, timeout, engine.env.cancelled)
+    except EngineNotReady as error:
+        raise EngineError(
+            f"{what}: not done within {timeout:g} s: {error.what}",
+            details=last_event(engine),
+            hint="lago ovirt status; the times are short_timeout and long_timeout of the section ovirt",
+        ) from None

@@ -1,0 +1,1 @@
+"""Packages for oVirt environments: repositories, builds, and their server."""
