@@ -12,9 +12,9 @@ from itertools import pairwise
 
 from common import PYTHON, compare, finish, options, report, timed
 
-from lago.initfile import document
+from lago.initfile import document, parse
+from lago.topology import model
 from lago.topology import resolve as resolving
-from lago.topology import spec
 
 SIZES = ((10, 1), (100, 5), (1000, 20))
 GROWTH_BUDGET = 1.2
@@ -39,8 +39,8 @@ def init_file(vms: int, nets: int) -> str:
 
 def resolve(text: str) -> None:
     """From text to topology."""
-    wanted = spec.parse(document.loads(text, "LagoInitFile"))
-    image = resolving.TemplateImage(id="bench:mini:1", path="/store/mini", format="qcow2")
+    wanted = parse.parse(document.loads(text, "LagoInitFile"))
+    image = model.TemplateImage(id="bench:mini:1", path="/store/mini", format="qcow2")
     subnets = {name: f"10.0.{number}.1" for number, name in enumerate(wanted.nets)}
     images = dict.fromkeys(wanted.templates(), image)
     resolving.resolve(wanted, uuid="0" * 32, templates=images, subnets=subnets)

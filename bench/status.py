@@ -15,10 +15,11 @@ import libvirt
 from common import LAGO, compare, finish, options, report, room, timed
 
 from lago.environment.prefix import Prefix
+from lago.host.files import json_text
 from lago.paths import Paths
 from lago.topology import state
-from lago.topology.resolve import Domain, Net, Nic, Topology, libvirt_domain_name
-from lago.utils import json_text
+from lago.topology.model import Domain, Net, Nic, Topology
+from lago.topology.names import libvirt_domain_name
 
 BUDGET = 2.0
 _UUID = "0123456789abcdef" * 2

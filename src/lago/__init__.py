@@ -19,9 +19,9 @@ def __getattr__(name: str) -> Any:
 
         return Prefix
     if name == "__version__":
-        from importlib.metadata import version
+        from .version import installed
 
-        return version("lago")
+        return installed()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .errors import CommandError, HostError
-from .utils import run
+from .host.programs import run
 
 _REMEDY = "run Lago as root, or have somebody who may make the bridge: ip link add NAME type bridge"
 

@@ -16,7 +16,8 @@ import time
 from typing import Any, Final
 
 from .errors import LockTimeout, PrefixError
-from .utils import json_text, lock_file, write_atomically
+from .host.files import json_text, write_atomically
+from .host.locks import lock_file
 
 _PACE: Final = 0.1
 _BRIEF: Final = 60

@@ -21,8 +21,9 @@ from typing import NamedTuple
 
 from . import config, constants
 from .errors import ConfigError, HostError, LagoError, PrefixError
+from .host.files import json_text, write_atomically
+from .host.locks import lock_file
 from .log import LOG
-from .utils import json_text, lock_file, write_atomically
 
 LEASE_DIR = os.path.join(config.OPTIONS["lease_dir"].default, "")
 """Where leases are kept unless the setting `lease_dir` says otherwise."""

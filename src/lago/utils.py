@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import abc
-import contextlib
 import contextvars
-import json
+import functools
 import logging
 import os
-import stat
+import shlex
+import subprocess
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from typing import IO, Any, Self, TypeVar
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import IO, Any, Self
 
 from . import config, log
-from ._threads import EggTimer, RollbackContext, VectorThread, func_vector, invoke_in_parallel
-from .errors import Errors
+from .errors import HostError
 from .host.channels import drain_ssh_channel, interactive_ssh_channel
+from .host.files import beside, json_text, sync, synced_together, write_atomically, write_out
 from .host.locks import lock_file
-from .host.programs import CommandStatus, package_hint, run, run_command
+from .host.parallel import in_parallel
+from .host.programs import LIBEXEC, CommandStatus, package_hint, run
+from .host.suggest import near
 from .log import LOG
 
 __all__ = [
@@ -47,162 +50,12 @@ __all__ = [
     "write_out",
 ]
 
-T = TypeVar("T")
-R = TypeVar("R")
 
 _SETUP = "lago-setup"
 
 
-def in_parallel(
-    function: Callable[[T], R], items: Iterable[T], *, what: str, cancel: Callable[[], None] = lambda: None
-) -> list[R]:
-    """`function` of every item, all at once; results in order.
-
-    Every call runs to its end, also when we are interrupted; `cancel` is called then and should make them end early.
-    One failure is raised as it is, several as `Errors` named `what`.
-    """
-    from concurrent.futures import ThreadPoolExecutor
-
-    todo = list(items)
-    if not todo:
-        return []
-    with ThreadPoolExecutor(max_workers=min(len(todo), 64)) as pool:
-        # Each call sees the context of ours, such as the depth of steps that are shown.
-        futures = [pool.submit(contextvars.copy_context().run, function, item) for item in todo]
-        try:
-            errors = [error for f in futures if (error := f.exception())]
-        except BaseException:
-            cancel()
-            raise
-    if len(errors) == 1:
-        raise errors[0]
-    if errors:
-        raise Errors(f"{what}: {len(errors)} of {len(todo)} failed", errors)
-    return [f.result() for f in futures]
-
-
-@contextlib.contextmanager
-def meanwhile(errand: Callable[[], object]) -> Iterator[None]:
-    """Run something beside the block; when both have ended, what it raised is raised unless the block failed too."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(errand)
-        yield
-        running.result()
-
-
 def no_phase(_vm: str, _phase: str) -> None:
     """For those who don't want to hear what a machine does now."""
-
-
-def no_errand() -> None:
-    """For those who have nothing to be done beside something else."""
-
-
-class Closing(abc.ABC):
-    """Something that is closed when a `with` block ends."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    @abc.abstractmethod
-    def close(self) -> None:
-        """Let go of it."""
-
-
-def near(name: str, known: Iterable[str]) -> str:
-    """A hint for an unknown name: the nearest one, or all there are."""
-    import difflib
-
-    names = list(known)
-    close = difflib.get_close_matches(name, names, 1)
-    return f"did you mean {close[0]}?" if close else f"there are: {', '.join(names) or 'none'}"
-
-
-_unseen: set[str] = set()
-"""Directories that nobody sees yet, and all of whose files are synced before anybody does."""
-
-
-@contextlib.contextmanager
-def synced_together(directory: str) -> Iterator[None]:
-    """Sync all that is in a directory when the block ends well, in place of each file when it is written.
-
-    For a directory that nobody sees before then: one wait for the disk in place of one per file. It is the place of a
-    file that counts, whoever writes it and in which thread; files elsewhere are synced as ever.
-
-    Args:
-        directory: an absolute path.
-    """
-    _unseen.add(directory)
-    try:
-        yield
-    finally:
-        _unseen.discard(directory)
-    found = [os.path.join(place, name) for place, _, names in os.walk(directory) for name in (".", *names)]
-    plain = [path for path in found if stat.S_IFMT(os.lstat(path).st_mode) in (stat.S_IFREG, stat.S_IFDIR)]
-    in_parallel(sync, plain, what="write to disk")
-
-
-def _synced_later(path: str) -> bool:
-    return any(path.startswith(f"{directory}{os.sep}") for directory in list(_unseen))
-
-
-def sha256(path: str) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    import hashlib
-
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def sync(path: str) -> None:
-    """Return when the content of a file or directory is on the disk."""
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def beside(path: str) -> str:
-    """A temporary name in the same directory, no other thread's."""
-    directory, name = os.path.split(path)
-    return os.path.join(directory, f".{name}.{os.getpid()}.{threading.get_ident()}")
-
-
-def write_atomically(path: str, data: str | bytes, mode: int = 0o644) -> None:
-    """Write a file so that at any instant, also after a crash, it has its old content or all of the new."""
-    temporary = beside(path)
-    try:
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode), "wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
-            os.fchmod(file.fileno(), mode)
-            file.flush()
-            if not _synced_later(path):
-                os.fsync(file.fileno())
-        os.rename(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
-
-
-def write_out(path: str, data: str | bytes) -> None:
-    """Write a file that a person named, as `write_atomically` does, but into a device or a pipe, which stays one."""
-    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
-        with open(path, "wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
-    else:
-        write_atomically(path, data)
-
-
-def json_text(value: Any) -> str:
-    """JSON as Lago writes it to files: indented by 4, keys in order."""
-    return json.dumps(value, indent=4, sort_keys=True) + "\n"
 
 
 def json_dump(obj: Any, f: IO[str]) -> None:
@@ -229,3 +82,158 @@ def setup_logging(logdir: str) -> None:
     handler.set_name(_SETUP)
     handler.setLevel(logging.DEBUG)
     LOG.addHandler(handler)
+
+
+def run_command(
+    command: Sequence[str],
+    input_data: str | bytes | None = None,
+    out_pipe: Any = -1,
+    err_pipe: Any = -1,
+    env: Mapping[str, str] | None = None,
+    **kwargs: Any,
+) -> CommandStatus:
+    """Run a program to its end and return how it ended, whatever that is.
+
+    Args:
+        command: program and arguments; no shell.
+        input_data: what it reads on standard input; without it the input is closed.
+        out_pipe: where its output goes, as for `subprocess.Popen`; -1 collects it.
+        err_pipe: the same for its error output.
+        env: its environment in place of ours; its `PATH` is searched before ours.
+        kwargs: more arguments for `subprocess.Popen`.
+
+    Raises:
+        HostError: the program is not installed.
+    """
+    environment = dict(os.environ if env is None else env)
+    environment["PATH"] = _search_path(environment.get("PATH", ""), os.environ.get("PATH", os.defpath))
+    data = input_data.encode() if isinstance(input_data, str) else input_data
+    LOG.debug("run: %s", shlex.join(command))
+    stdin = subprocess.DEVNULL if data is None else subprocess.PIPE
+    options = {"stdin": stdin, "stdout": out_pipe, "stderr": err_pipe, "env": environment, **kwargs}
+    try:
+        process = subprocess.Popen(list(command), **options)
+    except FileNotFoundError as error:
+        if error.filename != command[0]:
+            raise
+        raise HostError(f"the program {command[0]} is not installed", hint=package_hint(command[0])) from None
+    with process:
+        out, err = process.communicate(data)
+    LOG.debug("ended: %s: %d", command[0], process.returncode)
+    return CommandStatus(process.returncode, out or b"", err or b"")
+
+
+def _search_path(*paths: str) -> str:
+    """Search paths one after another, each directory once, in order."""
+    directories = [directory for path in paths for directory in path.split(os.pathsep) if directory]
+    first = [] if LIBEXEC in directories else [LIBEXEC]
+    return os.pathsep.join(dict.fromkeys([*first, *directories]))
+
+
+class RollbackContext:
+    """Undo, at the end of a `with` block, what was done in it.
+
+    Everything that was deferred runs, in order, however the block ends, unless `clear` was called. The first exception,
+    be it the block's or one of the undoing, is remembered and raised when all have run.
+
+        with RollbackContext() as rollback:
+            make_directory()
+            rollback.prependDefer(remove_directory)
+            fill_directory()
+            rollback.clear()
+    """
+
+    def __init__(self, *args: Callable[[], object]) -> None:
+        self._deferred: list[Callable[[], object]] = list(args)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc_value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        first: BaseException | None = None
+        deferred, self._deferred = self._deferred, []
+        for undo in deferred:
+            try:
+                undo()
+            except BaseException as error:
+                first = first or error
+        if exc_type is None and first is not None:
+            raise first
+
+    def defer(self, func: Callable[..., object], *args: Any, **kwargs: Any) -> None:
+        """Call `func` at the end, after what was deferred before."""
+        self._deferred.append(functools.partial(func, *args, **kwargs))
+
+    def prependDefer(self, func: Callable[..., object], *args: Any, **kwargs: Any) -> None:
+        """Call `func` at the end, before what was deferred before."""
+        self._deferred.insert(0, functools.partial(func, *args, **kwargs))
+
+    def clear(self) -> None:
+        """Forget what was deferred: all went well."""
+        self._deferred.clear()
+
+
+class VectorThread:
+    """Several callables, each in a thread of its own."""
+
+    def __init__(self, targets: Iterable[Callable[[], Any]]) -> None:
+        self.targets = list(targets)
+        self.results: list[Any] = [None] * len(self.targets)
+        self.exceptions: list[BaseException | None] = [None] * len(self.targets)
+        self._threads: list[threading.Thread] = []
+
+    def start_all(self) -> None:
+        """Start all of them."""
+        for index in range(len(self.targets)):
+            # Each sees the context of ours, such as the depth of steps that are shown.
+            run = functools.partial(contextvars.copy_context().run, self._call, index)
+            self._threads.append(threading.Thread(target=run, daemon=True))
+        for thread in self._threads:
+            thread.start()
+
+    def _call(self, index: int) -> None:
+        try:
+            self.results[index] = self.targets[index]()
+        except BaseException as error:
+            self.exceptions[index] = error
+
+    def join_all(self, raise_exceptions: bool = True) -> list[Any]:
+        """Wait until all have ended; what they returned, in order, None for one that failed.
+
+        Args:
+            raise_exceptions: raise the exception of the first one that failed, once all have ended.
+        """
+        for thread in self._threads:
+            thread.join()
+        self._threads.clear()
+        if raise_exceptions:
+            for error in self.exceptions:
+                if error is not None:
+                    raise error
+        return list(self.results)
+
+
+def func_vector(target: Callable[..., Any], args_sequence: Iterable[Sequence[Any]]) -> list[Callable[[], Any]]:
+    """`target` bound to each tuple of arguments of a sequence."""
+    return [functools.partial(target, *args) for args in args_sequence]
+
+
+def invoke_in_parallel(func: Callable[..., Any], *args_sequences: Iterable[Any]) -> list[Any]:
+    """`func` of the first elements of all sequences, of the second ones, and so on, all at once; results in order."""
+    threads = VectorThread(func_vector(func, zip(*args_sequences, strict=False)))
+    threads.start_all()
+    return threads.join_all()
+
+
+class EggTimer:
+    """Rings after `timeout` seconds."""
+
+    def __init__(self, timeout: float) -> None:
+        self.timeout = timeout
+        self.start_time = time.monotonic()
+
+    def elapsed(self) -> bool:
+        """Whether the time is over."""
+        return time.monotonic() - self.start_time > self.timeout

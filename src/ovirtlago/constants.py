@@ -20,3 +20,14 @@ ENGINE_PASSWORD: Final = "123"  # noqa: S105 - what `engine-setup` is told by th
 SHORT_TIMEOUT: Final = 3 * 60
 LONG_TIMEOUT: Final = 10 * 60
 """Seconds that quick and slow steps of an engine may take; settings of the section `ovirt`, see `waiting`."""
+
+
+PREFIX_VARIABLE: Final = "LAGO_PREFIX"
+"""The environment variable with the path of the prefix that is tested."""
+
+
+ENGINE_SERVICE: Final = "ovirt-engine"
+
+
+HOST_SERVICES: Final = ("vdsmd", "supervdsmd")
+"""In the order in which they stop."""

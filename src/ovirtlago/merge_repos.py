@@ -6,7 +6,9 @@ import os
 import shutil
 from collections.abc import Iterable
 
-from lago.utils import beside, in_parallel, run
+from lago.host.files import beside
+from lago.host.parallel import in_parallel
+from lago.utils import run
 
 from .packages import rpms
 from .packages.replace import replace_directory

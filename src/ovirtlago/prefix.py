@@ -12,7 +12,7 @@ from lago import Prefix, log
 from lago.constants import DEPLOY_SCRIPTS, OVIRT_SCRIPTS
 from lago.errors import LagoError
 from lago.log import LOG, task
-from lago.topology.resolve import Topology
+from lago.topology.model import Topology
 from lago.utils import no_phase
 
 from .engine import rest, status

@@ -17,7 +17,7 @@ from urllib.parse import urljoin
 from xml.etree import ElementTree
 
 from lago.host.fetch import fetch
-from lago.utils import in_parallel
+from lago.host.parallel import in_parallel
 
 from .packages import config as repository_config
 from .packages.rpms import ARCHITECTURES, Evr, RepoError, createrepo, newest

@@ -17,9 +17,9 @@ import functools
 import inspect
 import os
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from .constants import LONG_TIMEOUT, SHORT_TIMEOUT
+from .constants import LONG_TIMEOUT, PREFIX_VARIABLE, SHORT_TIMEOUT
 from .testing.capabilities import lacking_of_engine, lacking_of_hosts
 from .testing.polling import (
     assert_equals_within,
@@ -54,8 +54,6 @@ __all__ = [
     "with_ovirt_prefix",
 ]
 
-PREFIX_VARIABLE: Final = "LAGO_PREFIX"
-"""The environment variable with the path of the prefix that is tested."""
 
 Function = Callable[..., Any]
 

@@ -16,14 +16,14 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from lago.errors import VMError
-from lago.utils import near
+from lago.host.suggest import near
 from lago.virt import VM, VirtEnv
 
 from .engine.machine import EngineVM
 from .machines import HostVM, NodeVM, TestVM
 
 if TYPE_CHECKING:
-    from lago.topology.resolve import Domain, Net
+    from lago.topology.model import Domain, Net
     from lago.virt.env import Home
 
 __all__ = ["EngineVM", "HostVM", "NodeVM", "OvirtVirtEnv", "TestVM"]

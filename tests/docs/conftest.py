@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lago import plugins
-from lago.cli import build_parser
+from lago.cli.main import build_parser
 
 from ..users import REPOSITORY
 

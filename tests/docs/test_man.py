@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lago.initfile import document
+from lago.initfile import document, parse
 from lago.initfile.keys import DOMAIN, NET
-from lago.topology import spec
 
 from .conftest import verbs
 
@@ -49,4 +48,4 @@ def test_the_example_is_an_init_file(man_pages: Path, tmp_path: Path) -> None:
     example = re.search(r"^EXAMPLE\n(.*?)^SEE ALSO", text, re.MULTILINE | re.DOTALL)
     assert example is not None
     (tmp_path / "LagoInitFile").write_text(example[1])
-    assert set(spec.parse(document.read(str(tmp_path / "LagoInitFile"))).domains) == {"web", "db"}
+    assert set(parse.parse(document.read(str(tmp_path / "LagoInitFile"))).domains) == {"web", "db"}

@@ -19,7 +19,7 @@ import yaml
 from pages.blocks import Block, commands, read
 
 from lago import config
-from lago.cli import build_parser
+from lago.cli.main import build_parser
 from lago.errors import LagoError
 from lago.initfile.keys import DOMAIN
 from lago.templates import TemplateRepository

@@ -13,7 +13,8 @@ import pytest
 from lago.guest.ssh import Guest
 from lago.hypervisor.shared import Shared
 from lago.paths import Paths
-from lago.topology.resolve import Domain, Net, Nic, libvirt_domain_name
+from lago.topology.model import Domain, Net, Nic
+from lago.topology.names import libvirt_domain_name
 from lago.virt import VirtEnv
 
 UUID = "0123456789abcdef0123456789abcdef"

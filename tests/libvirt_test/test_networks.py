@@ -14,7 +14,7 @@ from lago.errors import HostError, HypervisorError, LagoError, VMError
 from lago.hypervisor.shared import Shared
 from lago.paths import Paths
 from lago.topology import state
-from lago.topology.resolve import Disk, Domain, Net, TemplateImage, Topology
+from lago.topology.model import Disk, Domain, Net, TemplateImage, Topology
 from lago.virt import BridgeNetwork, IsolatedNetwork, NATNetwork, VirtEnv, preflight, readiness
 
 UUID = "fedcba9876543210" * 2

@@ -16,9 +16,9 @@ from lago.guest import ssh
 from lago.hypervisor import Hypervisor
 from lago.hypervisor.shared import Shared
 from lago.paths import Paths
-from lago.topology.resolve import Domain, Net, Nic
+from lago.topology.model import Domain, Net, Nic
 from lago.virt import VirtEnv
-from lago.virt.refusals import look_up
+from lago.virt.connection import look_up
 
 UUID = "0123456789abcdef0123456789abcdef"
 GOLDEN = Path(__file__).parents[1] / "golden" / "xml"

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from lago.hypervisor.accel import Accel
-from lago.initfile import document
+from lago.initfile import document, parse
 from lago.paths import Paths
-from lago.topology import spec
 from lago.topology import state as files
 from lago.topology.resolve import resolve
 from lago.virt import VM
@@ -89,7 +88,7 @@ def prefix_of(path: Path, domains: str) -> OvirtPrefix:
     path.joinpath("logs").mkdir()
     file = path / "LagoInitFile"
     file.write_text(f"domains:\n{domains}nets: {{lan: {{}}}}\n")
-    topology = resolve(spec.parse(document.read(str(file))), uuid="6" * 32, templates={})
+    topology = resolve(parse.parse(document.read(str(file))), uuid="6" * 32, templates={})
     files.save(Paths(str(path)), topology)
     path.joinpath("uuid").write_text("6" * 32)
     path.joinpath("initialized").touch()

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from lago.initfile import parse
+
 
 @pytest.fixture(autouse=True)
 def no_programs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,7 +57,7 @@ class Lago:
 
     def both(self, *words: str, code: int = 0) -> tuple[str, str]:
         """As calling it; its standard output and error output."""
-        from lago.cli import main
+        from lago.cli.main import main
 
         self._capsys.readouterr()
         try:
@@ -81,14 +83,14 @@ def make_prefix(path: Path, text: str = ONE_EMPTY) -> Path:
     """A prefix of an init file, if not of one machine on one net, that was never started, without programs."""
     from lago.initfile import document
     from lago.paths import Paths
-    from lago.topology import spec, state
+    from lago.topology import state
     from lago.topology.resolve import resolve
 
     path.mkdir(parents=True)
     path.joinpath("logs").mkdir()
     file = path / "LagoInitFile"
     file.write_text(text)
-    state.save(Paths(str(path)), resolve(spec.parse(document.read(str(file))), uuid="5" * 32, templates={}))
+    state.save(Paths(str(path)), resolve(parse.parse(document.read(str(file))), uuid="5" * 32, templates={}))
     path.joinpath("uuid").write_text("5" * 32)
     path.joinpath("initialized").touch()
     return path

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from lago.cli import main
-from lago.initfile import document
+from lago.cli.main import main
+from lago.initfile import document, parse
 from lago.templates import own
-from lago.topology import spec
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -26,7 +25,7 @@ def test_links_in_the_documentation_lead_somewhere() -> None:
 @pytest.mark.parametrize("path", sorted(REPOSITORY.glob("examples/*/LagoInitFile")), ids=lambda path: path.parent.name)
 def test_init_files_of_examples_are_sound_and_name_scripts_that_are_there(path: Path) -> None:
     assert main(["validate", str(path)]) == 0
-    for domain in spec.parse(document.read(str(path))).domains.values():
+    for domain in parse.parse(document.read(str(path))).domains.values():
         for script in domain.metadata.get("deploy-scripts", ()):
             assert Path(script.replace("$LAGO_INITFILE_PATH", str(path.parent))).is_file(), script
 

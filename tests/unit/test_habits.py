@@ -17,7 +17,7 @@ import pytest
 import yaml
 from releases import cli as release
 
-from lago.cli import build_parser
+from lago.cli.main import build_parser
 from lago.errors import LagoError
 
 from ..users import REPOSITORY

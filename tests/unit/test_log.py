@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lago import log
-from lago.utils import in_parallel
+from lago.host.parallel import in_parallel
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from lago import log
-from lago.cli import main, output, progress
+from lago.cli import output, progress
+from lago.cli.main import main
 from lago.cli.result import Outcome
 from lago.environment.prefix import Prefix
 from lago.environment.snapshots.index import Book, Snapshot

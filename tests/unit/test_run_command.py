@@ -11,13 +11,14 @@ import pytest
 
 from lago import log, utils
 from lago.errors import HostError
+from lago.host import programs
 
 
 @pytest.mark.programs
 class TestRunCommand:
     def test_status_and_output_come_back_whatever_they_are(self) -> None:
         status = utils.run_command(["sh", "-c", "cat; echo err >&2; exit 3"], input_data="in")
-        assert status == utils.CommandStatus(code=3, out=b"in", err=b"err\n")
+        assert status == programs.CommandStatus(code=3, out=b"in", err=b"err\n")
         assert bool(status)
         assert not utils.run_command(["true"])
 

@@ -13,7 +13,7 @@ import pytest
 from lago import config, log, sdk
 from lago.environment.workdir import Workdir
 from lago.errors import InitFileError, PrefixError, VMNotFound
-from lago.utils import in_parallel
+from lago.host.parallel import in_parallel
 
 from .conftest import make_prefix
 

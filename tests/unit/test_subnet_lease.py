@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from lago import config, constants, subnet_lease, utils
+from lago import config, constants, subnet_lease
 from lago.errors import ConfigError, HostError, LagoError, LockTimeout, PrefixError
+from lago.host import locks, parallel
 from lago.subnet_lease import Lease, SubnetStore
 
 Prefix = Callable[[str], str]
@@ -330,7 +331,7 @@ def test_d55_a_lock_that_is_busy_names_its_holder(leases: SubnetStore, prefix: P
     one = prefix("one")
     leases.acquire(one)
     impatient = SubnetStore(leases.directory, 200, 209, lock_timeout=0.1)
-    with utils.lock_file(os.path.join(leases.directory, "leases.lock"), what="it"):
+    with locks.lock_file(os.path.join(leases.directory, "leases.lock"), what="it"):
         for use in (lambda: impatient.acquire(one), lambda: impatient.release_all(one)):
             with pytest.raises(LockTimeout, match=f"{leases.directory} is still in use by process {os.getpid()} "):
                 use()
@@ -487,7 +488,7 @@ def test_of_50_processes_at_once_10_get_the_10_subnets(tmp_path: Path) -> None:
 
 def test_threads_at_once_never_hold_the_same_subnet(leases: SubnetStore, prefix: Prefix) -> None:
     one = prefix("one")
-    found = utils.in_parallel(lambda _: leases.acquire(one), range(10), what="leases")
+    found = parallel.in_parallel(lambda _: leases.acquire(one), range(10), what="leases")
     assert sorted(found) == [f"192.168.{n}.1" for n in range(200, 210)]
 
 

@@ -14,6 +14,8 @@ import pytest
 
 from lago import utils
 from lago.errors import CommandError, Errors, HostError, LockTimeout
+from lago.host import parallel
+from lago.host.files import json_text, synced_together, write_atomically
 
 
 @pytest.mark.programs
@@ -77,10 +79,10 @@ class TestInParallel:
             meeting.wait()
             return 2 * number
 
-        assert utils.in_parallel(double, [1, 2, 3], what="doubling") == [2, 4, 6]
+        assert parallel.in_parallel(double, [1, 2, 3], what="doubling") == [2, 4, 6]
 
     def test_nothing_to_do_is_done(self) -> None:
-        assert utils.in_parallel(str, [], what="nothing") == []
+        assert parallel.in_parallel(str, [], what="nothing") == []
 
     def test_one_failure_is_raised_as_it_is_after_all_have_run(self) -> None:
         done = []
@@ -92,7 +94,7 @@ class TestInParallel:
             done.append(number)
 
         with pytest.raises(ValueError, match="first"):
-            utils.in_parallel(work, [1, 2, 3], what="work")
+            parallel.in_parallel(work, [1, 2, 3], what="work")
         assert sorted(done) == [2, 3]
 
     def test_several_failures_are_all_told(self) -> None:
@@ -100,14 +102,14 @@ class TestInParallel:
             raise HostError(f"number {number}")
 
         with pytest.raises(Errors, match="work: 2 of 2 failed") as raised:
-            utils.in_parallel(work, [1, 2], what="work")
+            parallel.in_parallel(work, [1, 2], what="work")
         assert raised.value.details.splitlines() == ["number 1", "number 2"]
 
 
 class TestMeanwhile:
     def test_the_block_and_the_errand_go_on_at_once(self) -> None:
         meeting = threading.Barrier(2, timeout=60)
-        with utils.meanwhile(meeting.wait):
+        with parallel.meanwhile(meeting.wait):
             meeting.wait()
 
     def test_what_fails_beside_the_block_is_told_after_it(self) -> None:
@@ -115,7 +117,7 @@ class TestMeanwhile:
             raise HostError("the disk is full")
 
         done = []
-        with pytest.raises(HostError, match="the disk is full"), utils.meanwhile(errand):
+        with pytest.raises(HostError, match="the disk is full"), parallel.meanwhile(errand):
             done.append("block")
         assert done == ["block"]
 
@@ -123,13 +125,13 @@ class TestMeanwhile:
         def errand() -> None:
             raise HostError("the disk is full")
 
-        with pytest.raises(ValueError, match="block"), utils.meanwhile(errand):
+        with pytest.raises(ValueError, match="block"), parallel.meanwhile(errand):
             raise ValueError("block")
 
 
 class TestWriteAtomically:
     def test_content_and_mode_are_as_asked(self, tmp_path: Path) -> None:
-        utils.write_atomically(str(tmp_path / "file"), "text", mode=0o600)
+        write_atomically(str(tmp_path / "file"), "text", mode=0o600)
         assert tmp_path.joinpath("file").read_text() == "text"
         assert tmp_path.joinpath("file").stat().st_mode & 0o777 == 0o600
 
@@ -144,7 +146,7 @@ class TestWriteAtomically:
 
         monkeypatch.setattr(os, "fsync", full)
         with pytest.raises(OSError, match="No space left"):
-            utils.write_atomically(str(file), "new")
+            write_atomically(str(file), "new")
         assert file.read_text() == "old"
         assert os.listdir(tmp_path) == ["file"]
 
@@ -168,8 +170,8 @@ class TestSyncedTogether:
     ) -> None:
         place = tmp_path / "place"
         (place / "sub").mkdir(parents=True)
-        with utils.synced_together(str(place)):
-            utils.in_parallel(lambda n: utils.write_atomically(f"{place}/sub/{n}", "x"), range(3), what="write")
+        with synced_together(str(place)):
+            parallel.in_parallel(lambda n: write_atomically(f"{place}/sub/{n}", "x"), range(3), what="write")
             (place / "other").write_text("by a program")
             (place / "link").symlink_to("/dev/null")
             os.mkfifo(place / "pipe")
@@ -182,22 +184,22 @@ class TestSyncedTogether:
         place, note = tmp_path / "place", tmp_path / "place-not" / "note"
         place.mkdir()
         note.parent.mkdir()
-        with utils.synced_together(str(place)):
-            utils.in_parallel(lambda path: utils.write_atomically(str(path), "x"), [note], what="write")
+        with synced_together(str(place)):
+            parallel.in_parallel(lambda path: write_atomically(str(path), "x"), [note], what="write")
             assert [os.path.dirname(path) for path in synced] == [str(note.parent)]
             note.unlink()
         assert synced[1:] == [str(place)]
 
     def test_a_block_that_fails_syncs_nothing(self, tmp_path: Path, synced: list[str]) -> None:
         def fail() -> None:
-            with utils.synced_together(str(tmp_path)):
-                utils.write_atomically(str(tmp_path / "file"), "x")
+            with synced_together(str(tmp_path)):
+                write_atomically(str(tmp_path / "file"), "x")
                 raise HostError("the disk is full")
 
         with pytest.raises(HostError):
             fail()
         assert synced == []
-        utils.write_atomically(str(tmp_path / "file"), "x")
+        write_atomically(str(tmp_path / "file"), "x")
         assert len(synced) == 1
 
 
@@ -250,4 +252,4 @@ def test_a_program_without_a_known_package_has_one_of_its_name() -> None:
 
 
 def test_json_is_the_same_for_the_same_data() -> None:
-    assert utils.json_text({"b": 1, "a": [2]}) == '{\n    "a": [\n        2\n    ],\n    "b": 1\n}\n'
+    assert json_text({"b": 1, "a": [2]}) == '{\n    "a": [\n        2\n    ],\n    "b": 1\n}\n'

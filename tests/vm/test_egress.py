@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from lago import Prefix
+from lago.host.programs import run
 from lago.hypervisor import egress
-from lago.utils import run
 
 from .box import ONE, Box
 

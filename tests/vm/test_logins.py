@@ -17,8 +17,8 @@ from lago import Prefix, templates
 from lago.bootstrap.passwords import hashed
 from lago.disks import qemu_img
 from lago.errors import Errors, VMNotReady
+from lago.host.programs import run
 from lago.templates.providers import EXTRAS
-from lago.utils import run
 from lago.virt import readiness
 
 from .box import Box

@@ -15,12 +15,12 @@ from ovirtsdk4.types import LogSeverity
 
 from lago import templates
 from lago.errors import LagoError
+from lago.host.parallel import in_parallel
 from lago.templates import own
 from lago.templates.build import mini as mini_recipe
-from lago.utils import in_parallel
 from lago.virt import VM
 from ovirtlago import OvirtPrefix
-from ovirtlago.engine.rest import HOST_SERVICES
+from ovirtlago.constants import HOST_SERVICES
 from ovirtlago.virt import OvirtVirtEnv
 
 from ..ovirt import pki

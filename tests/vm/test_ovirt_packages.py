@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lago.utils import sha256
+from lago.host.files import sha256
 
 from ..ovirt.packages import Maker
 from .box import Box, kill, wait_for

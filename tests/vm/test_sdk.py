@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from lago import sdk
-from lago.utils import in_parallel
+from lago.host.parallel import in_parallel
 
 from .box import ONE, processes
 

@@ -21,7 +21,7 @@ from lago.host.ssh_option import quoted
 from lago.paths import Paths
 from lago.templates import TemplateStore
 from lago.templates.build import mirrors
-from lago.topology.resolve import Disk, Domain, TemplateImage
+from lago.topology.model import Disk, Domain, TemplateImage
 
 from ..users import User
 

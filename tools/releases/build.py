@@ -19,7 +19,7 @@ from typing import Final
 
 from lago import log
 from lago.errors import LagoError
-from lago.utils import run
+from lago.host.programs import run
 
 from . import changelog
 from .version import commit, git, of_commit, package_release

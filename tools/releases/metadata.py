@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from lago.errors import LagoError
-from lago.utils import run, write_atomically
+from lago.host.files import write_atomically
+from lago.host.programs import run
 
 SUMS: Final = "SHA256SUMS"
 """The file with checksums, in the form of sha256sum."""

@@ -20,7 +20,9 @@ from typing import Final
 
 from lago import log
 from lago.errors import LagoError
-from lago.utils import lock_file, near, run
+from lago.host.locks import lock_file
+from lago.host.programs import run
+from lago.host.suggest import near
 
 from . import metadata
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lago.errors import LagoError
+from lago.host.programs import run
 from lago.log import LOG
-from lago.utils import run
 
 _TAG = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)")
 _DESCRIBED = re.compile(rf"describe: {_TAG.pattern}(?:-(\d+)-g[0-9a-f]+)?")

@@ -10,7 +10,7 @@ from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
 from lago import plugins
-from lago.cli import build_parser
+from lago.cli.main import build_parser
 from lago.cli.settings import options_of
 
 from .doctree import definitions, options, paragraph, section

@@ -9,7 +9,7 @@ import lab
 import pytest
 from ovirtsdk4 import types
 
-from lago.utils import in_parallel
+from lago.host.parallel import in_parallel
 from ovirtlago import OvirtPrefix
 from ovirtlago.engine.cpu import get_ovirt_cpu_family
 from ovirtlago.virt import HostVM

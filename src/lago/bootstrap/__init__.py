@@ -10,31 +10,14 @@ definition needs; `after_boot` what is still to do by ssh.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from ..errors import TemplateError
 from ..paths import Paths
-from ..topology.resolve import Domain
+from ..topology.model import Domain
+from .additions import Additions, SeedDisk
 
 __all__ = ["Additions", "SeedDisk", "additions", "after_boot", "method", "prepare", "works_at_first_boot"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SeedDisk:
-    """A disk for the machine to read, by virtio and after all its own; `path` is absolute."""
-
-    path: str
-    format: str = "raw"
-    readonly: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Additions:
-    """What the definition of a machine needs besides the topology; `oem_strings` are of SMBIOS type 11."""
-
-    disks: tuple[SeedDisk, ...] = ()
-    oem_strings: tuple[str, ...] = ()
 
 
 class _Method(Protocol):

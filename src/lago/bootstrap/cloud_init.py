@@ -7,10 +7,11 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from ..host.files import write_atomically
 from ..paths import Paths
-from ..topology.resolve import Domain
-from ..utils import write_atomically
-from . import Additions, SeedDisk, iso
+from ..topology.model import Domain
+from . import iso
+from .additions import Additions, SeedDisk
 
 
 def prepare(domain: Domain, paths: Paths, public_key: str) -> None:

@@ -9,8 +9,8 @@ import base64
 
 from ..errors import VMError
 from ..paths import Paths
-from ..topology.resolve import Domain
-from . import Additions
+from ..topology.model import Domain
+from .additions import Additions
 
 _CREDENTIAL = "io.systemd.credential.binary:"
 _END = "\n"

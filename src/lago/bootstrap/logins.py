@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from .. import config
-from ..topology.resolve import Domain
+from ..topology.model import Domain
 
 _ROOT: Final = "root"
 

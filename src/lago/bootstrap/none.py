@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..paths import Paths
-from ..topology.resolve import Domain
-from . import Additions
+from ..topology.model import Domain
+from .additions import Additions
 
 
 def prepare(_domain: Domain, _paths: Paths, _public_key: str) -> None:

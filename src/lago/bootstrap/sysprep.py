@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from .. import sysprep
 from ..guestfs import programs
 from ..paths import Paths
-from ..topology.resolve import Domain
-from . import Additions
+from ..topology.model import Domain
+from .additions import Additions
 
 
 def prepare(domain: Domain, paths: Paths, _public_key: str) -> None:

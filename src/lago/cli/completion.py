@@ -20,7 +20,7 @@ def complete() -> None:
     """Answer the shell, and end."""
     import argcomplete
 
-    from . import build_parser
+    from .main import build_parser
 
     parser, verbs = build_parser(None)
     attach(parser)

@@ -22,7 +22,7 @@ def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 def _generate(args: argparse.Namespace) -> Outcome:
     from .. import config
-    from . import build_parser
+    from .main import build_parser
     from .settings import options_of
 
     sections = [("lago", [(name, option.default, option.help) for name, option in config.OPTIONS.items()])]

@@ -32,7 +32,7 @@ def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 
 def _graph(args: argparse.Namespace) -> Outcome:
-    from ..utils import write_out
+    from ..host.files import write_out
     from . import pictures
 
     status = the_prefix(args).status()

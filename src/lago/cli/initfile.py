@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from ..constants import DEFAULT_INIT_FILE
 from ..errors import LagoError
+from ..initfile import parse
+from ..topology import model
 from .environment import Verbs
 
 _SKELETON: Final = """\
@@ -56,10 +58,10 @@ def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 def _validate(args: argparse.Namespace) -> dict[str, Any]:
     from ..initfile import document
-    from ..topology import resolve, spec
+    from ..topology import resolve
 
-    wanted = spec.parse(document.read(args.file))
-    stand_in = resolve.TemplateImage(id="", path="/", format="qcow2", metadata={"kernel": "", "root-password": ""})
+    wanted = parse.parse(document.read(args.file))
+    stand_in = model.TemplateImage(id="", path="/", format="qcow2", metadata={"kernel": "", "root-password": ""})
     resolve.resolve(
         wanted,
         uuid="0" * 32,

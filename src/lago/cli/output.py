@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from .. import plugins
 from ..errors import ConfigError
+from ..host.suggest import near
 from ..plugins.output import OutFormatPlugin
 from ..printable import printable
-from ..utils import near
 from .result import Outcome
 
 if TYPE_CHECKING:

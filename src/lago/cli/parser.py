@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 from ..errors import LagoError
-from ..utils import near
+from ..host.suggest import near
 
 
 class Verbs(argparse._SubParsersAction):  # type: ignore[type-arg]

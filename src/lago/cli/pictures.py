@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from ..utils import run
+from ..host.programs import run
 
 _UP: Final = {"running": "#c8e6c9", "up": "#c8e6c9", "down": "#eceff1", "shut off": "#eceff1"}
 _ODD: Final = "#ffe0b2"

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from ..constants import SNAPSHOT_VERBS
 from ..errors import LagoError
+from ..host.suggest import near
 from ..printable import printable
-from ..utils import near
 from . import output
 from .environment import Verbs, the_prefix
 from .result import Outcome

@@ -24,7 +24,7 @@ def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 def _ssh_config(args: argparse.Namespace) -> Any:
     from ..guest import ssh_config
-    from ..utils import write_out
+    from ..host.files import write_out
 
     prefix = the_prefix(args)
     guests = [prefix.guest(name) for name in args.vm_names or prefix.topology.domains]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ..errors import TemplateError
-from ..utils import near
+from ..host.suggest import near
 from . import output
 from .result import Outcome
 
@@ -144,8 +144,8 @@ def _about(store: TemplateStore, identity: str) -> dict[str, Any]:
 
 def _fetch(args: argparse.Namespace) -> dict[str, Any]:
     from .. import templates
+    from ..host.parallel import in_parallel
     from ..templates.choose import Chooser
-    from ..utils import in_parallel
 
     store = templates.default_store()
     chooser = Chooser(templates.default_repository(), store)
@@ -169,7 +169,7 @@ def _import(args: argparse.Namespace) -> dict[str, Any]:
 
 def _verify(args: argparse.Namespace) -> dict[str, Any]:
     from .. import templates
-    from ..utils import in_parallel
+    from ..host.parallel import in_parallel
 
     store = templates.default_store()
     names = _chosen(store, args.images) if args.images else store.list()

@@ -14,8 +14,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from ..errors import CommandError, DiskError, HostError
-from ..topology.resolve import Disk
-from ..utils import beside, run
+from ..host.files import beside
+from ..host.programs import run
+from ..topology.model import Disk
 from . import image_header
 
 FORMATS: Final = ("raw", "qcow2")

@@ -9,12 +9,11 @@ from dataclasses import replace
 
 from ..disks import ova
 from ..host.fetch import fetch
-from ..initfile.disk_checks import OVA_DISK
+from ..host.parallel import in_parallel
 from ..log import task
 from ..paths import Paths
-from ..topology.resolve import filled_in
-from ..topology.spec import DiskSpec, DomainSpec, EnvSpec
-from ..utils import in_parallel
+from ..topology.spec import OVA_DISK, DiskSpec, DomainSpec, EnvSpec
+from ..topology.variables import filled_in
 
 
 def unpacked(wanted: EnvSpec, paths: Paths, variables: Mapping[str, str]) -> EnvSpec:

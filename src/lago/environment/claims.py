@@ -13,7 +13,7 @@ from ..constants import PRIVATE
 from ..paths import Paths
 
 if TYPE_CHECKING:
-    from ..topology.resolve import Topology
+    from ..topology.model import Topology
     from ..topology.spec import EnvSpec
 
 

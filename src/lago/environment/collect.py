@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ExtractPathNoPathError
 from ..guest import unpacking
+from ..host.parallel import in_parallel
 from ..log import LOG
 from ..paths import Paths
-from ..utils import in_parallel
 from .snapshots.index import Book
 
 if TYPE_CHECKING:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from .. import bootstrap, config
+from ..constants import DEFAULT_INIT_FILE
 from ..disks import qemu_img
+from ..errors import InitFileError
 from ..guestfs import customize
+from ..host.parallel import in_parallel
+from ..initfile import parse
 from ..log import LOG, task
 from ..paths import Paths
 from ..plugins import machines
 from ..templates import backing
 from ..templates.choose import Chooser
 from ..topology import resolve, state
-from ..topology.resolve import Disk, Domain, TemplateImage, Topology
+from ..topology.model import Disk, Domain, TemplateImage, Topology
 from ..topology.spec import EnvSpec
-from ..utils import in_parallel
+from ..topology.variables import INITFILE_VARIABLE, expand
 from . import appliances, deploy
 
 
@@ -49,7 +56,7 @@ def populate(
         names = wanted.templates()
         images = dict(zip(names, in_parallel(lambda n: chosen.get(*n), names, what="fetch images"), strict=True))
         wanted = appliances.unpacked(wanted, paths, variables)
-        plain = {path: backing.image(resolve.expand(path, variables), chosen) for path in wanted.layered()}
+        plain = {path: backing.image(expand(path, variables), chosen) for path in wanted.layered()}
     resolved = _resolve(wanted, uuid, images, subnets, plain, variables)
     if not bootstrapped:
         domains = {name: replace(one, bootstrap="none") for name, one in resolved.domains.items()}
@@ -112,6 +119,31 @@ def _with_root_passwords(resolved: Topology) -> Topology:
 
 def _build(todo: Iterable[Disk], paths: Paths, variables: Mapping[str, str]) -> None:
     if todo := list(todo):
-        directory = variables[resolve.INITFILE_VARIABLE]
+        directory = variables[INITFILE_VARIABLE]
         with task("Build disks"):
             in_parallel(lambda disk: customize.build(disk, paths, directory), todo, what="build disks")
+
+
+def _variables(path: str, init_file: str) -> dict[str, str]:
+    """What may stand in paths of an init file as `$NAME`, for a prefix that will be at `path`."""
+    return {
+        **os.environ,
+        "LAGO_PREFIX_PATH": path,
+        "LAGO_WORKDIR_PATH": os.path.dirname(path),
+        "LAGO_INITFILE_PATH": os.path.dirname(os.path.abspath(init_file)),
+    }
+
+
+def _wanted(init_file: str | Mapping[str, Any]) -> tuple[EnvSpec, str]:
+    """What an init file wants, and the path that relative ones in it are relative to. Raises InitFileError."""
+    from ..initfile import document
+
+    if isinstance(init_file, str):
+        return parse.parse(document.read(init_file)), init_file
+    try:
+        text = json.dumps(init_file)
+    except (TypeError, ValueError) as error:
+        raise InitFileError(
+            [f"the configuration: {error}"], hint="it is made of mappings, lists, text, numbers and truth values"
+        ) from None
+    return parse.parse(document.loads(text, "the configuration")), DEFAULT_INIT_FILE

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Final
 
 from ..constants import DEPLOY_SCRIPTS, OVIRT_SCRIPTS
 from ..errors import LagoError, VMError
+from ..host.parallel import in_parallel
 from ..log import LOG, task
 from ..paths import Paths
-from ..topology.resolve import Domain, Topology, expand
+from ..topology.model import Domain, Topology
 from ..topology.state import PREFIX_VARIABLE
-from ..utils import in_parallel
+from ..topology.variables import expand
 
 if TYPE_CHECKING:
     from ..virt import VM, VirtEnv

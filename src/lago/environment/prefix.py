@@ -17,18 +17,25 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from .. import config, log
 from ..bootstrap import logins
 from ..constants import DEFAULT_INIT_FILE, DEPLOY_SCRIPTS
-from ..errors import InitFileError, LagoError, PrefixError, VMNotFound
+from ..errors import LagoError, PrefixError, VMNotFound
 from ..guest.ssh import Guest
 from ..host import trust
+from ..host.files import json_text, synced_together, write_atomically
+from ..host.locks import lock_file
+from ..host.parallel import no_errand
+from ..host.programs import run
+from ..host.suggest import near
 from ..hypervisor import Hypervisor, libvirt_url, open_hypervisor
 from ..log import LOG, task
 from ..paths import Paths, check_place
-from ..snapshots.tops import with_tops
 from ..topology import state
-from ..topology.resolve import Domain, Topology, libvirt_domain_name
-from ..utils import json_text, lock_file, near, no_errand, no_phase, run, synced_together, write_atomically
+from ..topology.model import Domain, Topology
+from ..topology.names import libvirt_domain_name
+from ..utils import no_phase
 from . import claims
-from .snapshots.index import Book, Snapshot, size
+from .create import _variables, _wanted
+from .snapshots.index import Book, Snapshot, size, with_tops
+from .staging import _taken, _unfinished_beside
 
 if TYPE_CHECKING:
     from ..guest.ansible import Inventory
@@ -41,46 +48,6 @@ if TYPE_CHECKING:
 
 LOST: Final = "running, its sockets are gone"
 """State of a machine that can't be reached any more, as `status` says it."""
-
-UNFINISHED: Final = ".lago-unfinished-"
-"""Directories with this prefix beside a prefix are what an interrupted `create` or `destroy` left."""
-
-
-def _unfinished_beside(path: str) -> str:
-    """A new empty directory that is swept if we are interrupted."""
-    made = os.path.join(os.path.dirname(path), UNFINISHED + os.urandom(4).hex())
-    os.mkdir(made, 0o755)
-    return made
-
-
-def _variables(path: str, init_file: str) -> dict[str, str]:
-    """What may stand in paths of an init file as `$NAME`, for a prefix that will be at `path`."""
-    return {
-        **os.environ,
-        "LAGO_PREFIX_PATH": path,
-        "LAGO_WORKDIR_PATH": os.path.dirname(path),
-        "LAGO_INITFILE_PATH": os.path.dirname(os.path.abspath(init_file)),
-    }
-
-
-def _wanted(init_file: str | Mapping[str, Any]) -> tuple[EnvSpec, str]:
-    """What an init file wants, and the path that relative ones in it are relative to. Raises InitFileError."""
-    from ..initfile import document
-    from ..topology import spec
-
-    if isinstance(init_file, str):
-        return spec.parse(document.read(init_file)), init_file
-    try:
-        text = json.dumps(init_file)
-    except (TypeError, ValueError) as error:
-        raise InitFileError(
-            [f"the configuration: {error}"], hint="it is made of mappings, lists, text, numbers and truth values"
-        ) from None
-    return spec.parse(document.loads(text, "the configuration")), DEFAULT_INIT_FILE
-
-
-def _taken(path: str) -> PrefixError:
-    return PrefixError(f"{path} exists already", hint=f"choose another name, or lago -p {path} destroy")
 
 
 class Prefix:

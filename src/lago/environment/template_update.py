@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..disks import qemu_img
 from ..errors import LagoError, VMError
+from ..host.files import json_text
+from ..host.parallel import in_parallel
 from ..log import LOG, task
 from ..templates import TemplateStore
 from ..templates.local import import_image
 from ..templates.providers import EXTRAS
-from ..topology.resolve import TemplateImage
-from ..utils import in_parallel, json_text
+from ..topology.model import TemplateImage
 from .prefix import Prefix
 
 if TYPE_CHECKING:

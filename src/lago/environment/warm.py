@@ -14,10 +14,11 @@ import shutil
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from .. import __version__, config
+from .. import config, version
 from ..errors import LockTimeout
+from ..host.locks import lock_file
+from ..host.programs import run
 from ..log import LOG
-from ..utils import lock_file, run
 from . import deploy
 from .prefix import Prefix
 from .snapshots.index import Book
@@ -56,7 +57,7 @@ def key(init_file: str, prefix: Prefix) -> str:
         for script in deploy.scripts(domain, prefix.paths, prefix.SCRIPTS):
             with open(script, "rb") as file:
                 add(file.read())
-    add(__version__.encode())
+    add(version.installed().encode())
     for program in _VERSION_OF:
         add(run([program, "--version"], check=False).out)
     return digest.hexdigest()[:32]

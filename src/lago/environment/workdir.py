@@ -13,9 +13,11 @@ from typing import Any, Final
 from ..constants import DEFAULT_PREFIX, DEFAULT_WORKDIR
 from ..errors import LockTimeout, PrefixError
 from ..host import trust
+from ..host.locks import lock_file
+from ..host.suggest import near
 from ..paths import Paths
-from ..utils import lock_file, near
-from .prefix import UNFINISHED, Prefix
+from .prefix import Prefix
+from .staging import UNFINISHED
 
 CURRENT: Final = "current"
 

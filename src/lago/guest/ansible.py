@@ -17,7 +17,7 @@ from ..host import ssh_option
 from ..hypervisor import Hypervisor, proxy
 from ..paths import Paths
 from ..topology import state
-from ..topology.resolve import Domain
+from ..topology.model import Domain
 from .ssh import UNKNOWN_HOST, Guest
 
 KEYS: Final = ("vm-type", "groups", "vm-provider")

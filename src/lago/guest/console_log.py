@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import IO
 
 from ..host.inotify import Directory
-from ..utils import Closing
+from ..host.parallel import Closing
 
 
 def tail(path: str, lines: int | None) -> list[str]:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from ..errors import LagoError
+from ..host.parallel import Closing
 from ..log import LOG
-from ..utils import Closing
 
 LOOPBACK: Final = "127.0.0.1"
 _BACKLOG: Final = 64

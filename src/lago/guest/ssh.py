@@ -23,11 +23,13 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import IO, Final, NamedTuple
 
 from ..errors import HostError, SSHError, VMError
+from ..host.files import beside
+from ..host.locks import lock_file
+from ..host.programs import CommandStatus, package_hint, run
 from ..host.ssh_option import command as ssh_command
 from ..host.ssh_option import quoted
 from ..host.streams import converse
 from ..log import LOG
-from ..utils import CommandStatus, beside, lock_file, package_hint, run
 
 _GRACE = 5.0
 """Seconds that the client may take beyond what it is given."""

@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO, Final
 
 from ..errors import LagoError, VMError
+from ..host.parallel import Closing
 from ..log import LOG
-from ..utils import Closing
 from . import unpacking
 from .ssh import Guest
 from .unpacking import Part

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 from ..paths import Paths
-from ..topology.resolve import Disk
+from ..topology.model import Disk
 from . import programs
 
 

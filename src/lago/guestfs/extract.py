@@ -12,7 +12,7 @@ from typing import Final
 from ..errors import CommandError, HostError
 from ..guest import unpacking
 from ..guest.unpacking import Part
-from ..utils import package_hint, run
+from ..host.programs import package_hint, run
 from . import programs
 
 _PYTHON: Final = "/usr/bin/python3"

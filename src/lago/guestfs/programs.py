@@ -15,10 +15,11 @@ from typing import Final
 from .. import config
 from ..disks import qemu_img
 from ..errors import CommandError, DiskError, HostError
+from ..host.locks import lock_file
+from ..host.programs import CommandStatus, package_hint, run
 from ..hypervisor import accel
 from ..log import task
-from ..topology.resolve import TemplateImage
-from ..utils import CommandStatus, lock_file, package_hint, run
+from ..topology.model import TemplateImage
 
 _BOOT: Final = "/boot"
 _MODULES: Final = "/lib/modules"

@@ -7,7 +7,7 @@ import shlex
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from ..errors import CommandError, HostError
 from ..log import LOG
@@ -122,49 +122,3 @@ _PACKAGES = {
 def package_hint(program: str) -> str:
     """What to install to get `program` on Debian and its relatives."""
     return f"apt-get install {_PACKAGES.get(program, program)}"
-
-
-def run_command(
-    command: Sequence[str],
-    input_data: str | bytes | None = None,
-    out_pipe: Any = -1,
-    err_pipe: Any = -1,
-    env: Mapping[str, str] | None = None,
-    **kwargs: Any,
-) -> CommandStatus:
-    """Run a program to its end and return how it ended, whatever that is.
-
-    Args:
-        command: program and arguments; no shell.
-        input_data: what it reads on standard input; without it the input is closed.
-        out_pipe: where its output goes, as for `subprocess.Popen`; -1 collects it.
-        err_pipe: the same for its error output.
-        env: its environment in place of ours; its `PATH` is searched before ours.
-        kwargs: more arguments for `subprocess.Popen`.
-
-    Raises:
-        HostError: the program is not installed.
-    """
-    environment = dict(os.environ if env is None else env)
-    environment["PATH"] = _search_path(environment.get("PATH", ""), os.environ.get("PATH", os.defpath))
-    data = input_data.encode() if isinstance(input_data, str) else input_data
-    LOG.debug("run: %s", shlex.join(command))
-    stdin = subprocess.DEVNULL if data is None else subprocess.PIPE
-    options = {"stdin": stdin, "stdout": out_pipe, "stderr": err_pipe, "env": environment, **kwargs}
-    try:
-        process = subprocess.Popen(list(command), **options)
-    except FileNotFoundError as error:
-        if error.filename != command[0]:
-            raise
-        raise HostError(f"the program {command[0]} is not installed", hint=package_hint(command[0])) from None
-    with process:
-        out, err = process.communicate(data)
-    LOG.debug("ended: %s: %d", command[0], process.returncode)
-    return CommandStatus(process.returncode, out or b"", err or b"")
-
-
-def _search_path(*paths: str) -> str:
-    """Search paths one after another, each directory once, in order."""
-    directories = [directory for path in paths for directory in path.split(os.pathsep) if directory]
-    first = [] if LIBEXEC in directories else [LIBEXEC]
-    return os.pathsep.join(dict.fromkeys([*first, *directories]))

@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from ..utils import Closing
+from .parallel import Closing
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _OURS: Final = stat.S_IRWXU

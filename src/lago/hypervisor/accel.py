@@ -23,8 +23,9 @@ from typing import Any, Final, Literal
 from .. import config
 from ..constants import TCG_TIME_FACTOR
 from ..errors import HostError
+from ..host.files import json_text, write_atomically
+from ..host.programs import package_hint, run
 from ..log import LOG
-from ..utils import json_text, package_hint, run, write_atomically
 from . import probe_guest
 
 QEMU: Final = "qemu-system-x86_64"

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Final, Literal, NamedTuple
 
 from ..errors import CommandError, HostError
-from ..utils import package_hint, run
+from ..host.programs import package_hint, run
 
 Status = Literal["ok", "warn", "fail"]
 

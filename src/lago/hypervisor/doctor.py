@@ -11,7 +11,7 @@ from typing import Final
 
 from .. import config
 from ..errors import LagoError
-from ..utils import package_hint, run
+from ..host.programs import package_hint, run
 from . import accel
 from . import checks as host
 from .checks import Check as Check

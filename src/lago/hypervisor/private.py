@@ -25,10 +25,11 @@ from typing import Any, Final
 from .. import config
 from ..errors import HypervisorError
 from ..host import trust
+from ..host.files import json_text, write_atomically
 from ..host.locks import holders, lock_file, locked_text
+from ..host.parallel import Closing
 from ..log import LOG
 from ..paths import Paths, check_place
-from ..utils import Closing, json_text, write_atomically
 from . import checks, egress, protocol, rundir
 
 _START_TIMEOUT: Final = 90

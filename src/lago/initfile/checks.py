@@ -12,7 +12,8 @@ from ..constants import DEPLOY_SCRIPTS, OVIRT_SCRIPTS
 from ..topology.names import nic_names, same, usable
 from .disk_checks import check_disks
 from .dns_checks import check_dns
-from .values import At, did_you_mean, octets, quoted, remark
+from .faults import At, did_you_mean, quoted
+from .values import octets, remark
 
 Table = dict[str, Any]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ..topology.names import disk_devices
-from .values import At, quoted
+from ..topology.spec import OVA_DISK
+from .faults import At, quoted
 
 Table = dict[str, Any]
 
@@ -19,10 +20,6 @@ _FOR = {
     "size": ("template", "empty"),
 }
 """The types of disk that have each key."""
-
-
-OVA_DISK = {"name": "ova", "dev": "vda"}
-"""The disk of an appliance, which comes before all others of its machine."""
 
 
 _MOST: Final = {"vd": (200, "disks"), "sd": (26, "CDs and disks called sdX")}

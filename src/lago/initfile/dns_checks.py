@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..topology.names import machine_names, nic_names
-from .values import At, did_you_mean, octets, quoted
+from .faults import At, did_you_mean, quoted
+from .values import octets
 
 Table = dict[str, Any]
 

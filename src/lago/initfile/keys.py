@@ -8,8 +8,29 @@ from __future__ import annotations
 from typing import Final
 
 from ..constants import DEFAULT_MEMORY_MIB, DEFAULT_VCPU
-from ..readers import Builds, HostName, MachineName, Markup, Path, Root, Target, Truthy, Url
-from .values import Address, Choice, Field, Flag, Free, ListOf, MappingOf, Names, Section, Size, Text, Whole
+from .values import (
+    Address,
+    Builds,
+    Choice,
+    Field,
+    Flag,
+    Free,
+    HostName,
+    ListOf,
+    MachineName,
+    MappingOf,
+    Markup,
+    Names,
+    Path,
+    Root,
+    Section,
+    Size,
+    Target,
+    Text,
+    Truthy,
+    Url,
+    Whole,
+)
 
 _NAME_RULE: Final = "a name is up to 63 letters, digits and . _ -, but first a letter or digit"
 _NAME_PATTERN: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"

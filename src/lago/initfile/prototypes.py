@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from .document import Document, KeyPath
-from .values import At, Faults, did_you_mean, quoted
+from .faults import At, Faults, did_you_mean, quoted
 
 KEY: Final = "based-on"
 

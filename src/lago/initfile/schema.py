@@ -4,10 +4,32 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..readers import BUILDERS, Builds, HostName, MachineName, Markup, Path, Root, Target, Truthy, Url
 from ..topology.names import MOST, PART
 from .keys import ENVIRONMENT
-from .values import Address, Choice, Field, Flag, Free, ListOf, MappingOf, Names, Reader, Section, Size, Text
+from .values import (
+    BUILDERS,
+    Address,
+    Builds,
+    Choice,
+    Field,
+    Flag,
+    Free,
+    HostName,
+    ListOf,
+    MachineName,
+    MappingOf,
+    Markup,
+    Names,
+    Path,
+    Reader,
+    Root,
+    Section,
+    Size,
+    Target,
+    Text,
+    Truthy,
+    Url,
+)
 from .values import Whole as WholeNumber
 
 _VERSION = "https://json-schema.org/draft/2020-12/schema"

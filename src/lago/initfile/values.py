@@ -7,111 +7,19 @@ None. Readers are plain frozen values, so that a section says all that a program
 from __future__ import annotations
 
 import functools
-import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from .document import Document, Fault, KeyPath
-
-
-class Faults:
-    """The mistakes found in one document."""
-
-    def __init__(self, document: Document) -> None:
-        self._document = document
-        self._found: dict[tuple[int, int, str], Fault] = {}
-        for fault in document.faults:
-            self.add(fault)
-
-    def add(self, fault: Fault) -> None:
-        """Note a fault; what is wrong once, behind an anchor that is used often, is told once."""
-        self._found.setdefault((*fault.position, fault.message), fault)
-
-    def below(self, path: KeyPath) -> bool:
-        """Whether anything at `path` or inside it is wrong."""
-        return any(fault.path[: len(path)] == path for fault in self._found.values())
-
-    def lines(self) -> list[str]:
-        """Every fault as text, in the order of the file."""
-        return [self._document.line(fault) for _, fault in sorted(self._found.items(), key=lambda item: item[0])]
-
-
-class At:
-    """A value of the document, with its path and the means to complain about it."""
-
-    __slots__ = ("_document", "_faults", "path", "value")
-
-    def __init__(self, document: Document, faults: Faults, path: KeyPath, value: Any) -> None:
-        self._document = document
-        self._faults = faults
-        self.path = path
-        self.value = value
-
-    def __getitem__(self, key: str | int) -> At:
-        """The value below; of None where there is nothing."""
-        try:
-            value = self.value[key]
-        except (KeyError, IndexError, TypeError):
-            value = None
-        return At(self._document, self._faults, (*self.path, key), value)
-
-    def fault(self, message: str, *, of_key: bool = False) -> Any:
-        """Report a mistake here, in the value or in its key. Returns None, which is what readers return then."""
-        position = self._document.position(self.path, of_key=of_key)
-        self._faults.add(Fault(position=position, path=self.path, message=message))
-        return None
-
-    def wrong(self, expected: str) -> Any:
-        """Report that something else was expected here. Returns None."""
-        return self.fault(f"expected {expected}, found {self.found()}")
-
-    def sound(self) -> bool:
-        """Whether no mistake was reported here or below."""
-        return not self._faults.below(self.path)
-
-    def found(self) -> str:
-        """What stands here, in words."""
-        value = self.value
-        if value is None:
-            return "nothing"
-        if isinstance(value, str):
-            return f"text {quoted(value)}"
-        if isinstance(value, list | dict):
-            return f"{'a' if value else 'an empty'} {'list' if isinstance(value, list) else 'mapping'}"
-        return self.source() if isinstance(value, bool) else f"the number {self.source()}"
-
-    def source(self) -> str:
-        """A value that is no text, as the file spells it."""
-        return self._document.sources.get(self.path, json.dumps(self.value))
+from ..constants import URL_SCHEMES
+from ..topology.names import MOST, host_name, usable
+from .faults import At, did_you_mean, quoted
 
 
 def remark(key: str) -> bool:
     """Whether a key is a remark for people, or the user's own: `comment`, or one that begins with `x-`."""
     return key == "comment" or key.startswith("x-")
-
-
-def quoted(text: str) -> str:
-    """Text in double quotes on one line, cut when long."""
-    return json.dumps(text if len(text) <= 60 else text[:57] + "...", ensure_ascii=False)
-
-
-_FEW = 12
-
-
-def did_you_mean(word: str, known: Iterable[str], *, quote: bool = False) -> str:
-    """`, did you mean X?` for the nearest of the known words, else the known words."""
-    import difflib
-
-    words = list(known)
-    spell = quoted if quote else str
-    lower = {w.lower(): w for w in reversed(words)}
-    if near := difflib.get_close_matches(word.lower(), lower, 1, 0.6):
-        return f", did you mean {spell(lower[near[0]])}?"
-    if len(words) > _FEW:
-        words = [*words[:_FEW], "others (lago schema has them all)"]
-    return f", expected one of {', '.join(map(spell, words))}"
 
 
 class Reader(Protocol):
@@ -375,3 +283,182 @@ class Free:
         if at.value is None or isinstance(at.value, dict):
             return at.value or {}
         return at.wrong("a mapping")
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """A path on the host; variables such as `$LAGO_INITFILE_PATH`, and `~`, stand in it as they are."""
+
+    example: str
+
+    def read(self, at: At) -> Any:
+        if not isinstance(at.value, str) or not at.value:
+            return at.wrong(f"a path such as {quoted(self.example)}")
+        return at.value
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """An address; variables such as `$LAGO_INITFILE_PATH` stand in it as they are."""
+
+    example: str
+
+    def read(self, at: At) -> Any:
+        if not isinstance(at.value, str) or not at.value.startswith(("$", *(f"{scheme}://" for scheme in URL_SCHEMES))):
+            return at.wrong(f"an address such as {self.example}; {', '.join(URL_SCHEMES)} are known")
+        return at.value
+
+
+@dataclass(frozen=True, slots=True)
+class Truthy:
+    """True or false; earlier Lago took any value for true that Python does."""
+
+    def read(self, at: At) -> Any:
+        if isinstance(at.value, list | dict):
+            return at.wrong("true or false")
+        return bool(at.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Markup:
+    """A mapping that becomes XML: `@name` is an attribute, `#text` the text, any other key an element or several."""
+
+    root: str
+    what: str = "a mapping"
+
+    def read(self, at: At) -> Any:
+        if not isinstance(at.value, dict) or not at.value:
+            return at.wrong(f"a mapping that becomes <{self.root}>, such as {{'@mode': host-model}}")
+        return self._element(at)
+
+    def _element(self, at: At) -> Any:
+        if isinstance(at.value, dict):
+            return {key: self._child(at[key], key) for key in at.value if not remark(key)}
+        return self._text(at)
+
+    def _child(self, at: At, key: str) -> Any:
+        name = key.removeprefix("@")
+        if key == "#text":
+            return self._text(at)
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", name):
+            return at.fault(f"{quoted(key)} can't be the name of an XML element or @attribute", of_key=True)
+        if key.startswith("@"):
+            return self._text(at)
+        if isinstance(at.value, list):
+            return [self._element(at[i]) for i in range(len(at.value))]
+        return self._element(at)
+
+    def _text(self, at: At) -> Any:
+        if isinstance(at.value, list | dict):
+            return at.wrong("text or a number")
+        if isinstance(at.value, bool):
+            return "yes" if at.value else "no"
+        return "" if at.value is None else str(at.value) if isinstance(at.value, str) else at.source()
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """`Markup` that may also be written with its root element around it."""
+
+    markup: Markup
+
+    def read(self, at: At) -> Any:
+        if isinstance(at.value, dict) and list(at.value) == [self.markup.root]:
+            return self.markup.read(at[self.markup.root])
+        return self.markup.read(at)
+
+
+BUILDERS = ("virt-customize",)
+"""What can change an image when it is made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Builds:
+    """A list of builders, each a mapping of its name to its options: text, a list for one given often, or nothing."""
+
+    def read(self, at: At) -> Any:
+        if not isinstance(at.value, list):
+            return at.wrong("a list such as [virt-customize: {install: nginx}]")
+        return [self._step(at[index]) for index in range(len(at.value))]
+
+    def _step(self, at: At) -> Any:
+        given = [pair for pair in at.value.items() if not remark(pair[0])] if isinstance(at.value, dict) else []
+        if len(given) != 1:
+            return at.wrong("one builder and its options, such as virt-customize: {install: nginx}")
+        [(name, options)] = given
+        if name not in BUILDERS:
+            return at[name].fault(f"unknown builder, expected {' or '.join(BUILDERS)}", of_key=True)
+        if options is not None and not isinstance(options, dict):
+            return at[name].wrong("a mapping of options, such as {install: nginx}")
+        return {name: {key: self._option(at[name][key]) for key in options or {} if not remark(key)}}
+
+    def _option(self, at: At) -> Any:
+        if isinstance(at.value, list):
+            return [self._one(at[index]) for index in range(len(at.value))]
+        return [self._one(at)] if at.value not in (None, "") else []
+
+    def _one(self, at: At) -> Any:
+        if isinstance(at.value, list | dict) or at.value is None:
+            return at.wrong("text")
+        return at.value if isinstance(at.value, str) else at.source()
+
+
+@dataclass(frozen=True, slots=True)
+class MachineName:
+    """The name of a machine; `reserved` are host names, in small letters, that no guest may have."""
+
+    reserved: frozenset[str] = frozenset()
+
+    def read(self, at: At) -> Any:
+        name = str(at.value)
+        if host_name(name).lower() in self.reserved:
+            return at.fault("this name is reserved, choose another")
+        if octets(name):
+            return at.fault(f"{name} is an address, choose a name")
+        if usable(name):
+            return name
+        nearest = self._nearest(name)
+        rule = f"letters, digits, - _ and . inside; at most 63 of them between dots, {MOST} together"
+        write = f"write {nearest} ({rule})" if nearest else f"use {rule}"
+        return at.fault(f"{quoted(name)} can't be the name of a machine, {write}")
+
+    def _nearest(self, name: str) -> str:
+        parts = (re.sub(r"[^A-Za-z0-9_]+", "-", part).strip("-")[:63].strip("-") for part in name.split("."))
+        return ".".join(part for part in parts if part.strip("_"))[:MOST].strip(".-")
+
+
+@dataclass(frozen=True, slots=True)
+class HostName:
+    """A name for DNS, with or without dots."""
+
+    example: str = "www"
+
+    def read(self, at: At) -> Any:
+        name = at.value
+        if not isinstance(name, str) or not name:
+            return at.wrong(f"a name such as {quoted(self.example)}")
+        label = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+        if len(name) > 253 or octets(name) or not re.fullmatch(rf"{label}(\.{label})*", name):
+            return at.fault(f"{quoted(name)} is no DNS name, letters, digits and - with single dots between are")
+        return name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a DNS record leads to: an IPv4 or IPv6 address, or another name."""
+
+    def read(self, at: At) -> Any:
+        text = at.value
+        if isinstance(text, str) and ":" in text:
+            # Imported here: hardly any file has one.
+            import ipaddress
+
+            try:
+                return str(ipaddress.IPv6Address(text))
+            except ValueError:
+                return at.fault(f"{quoted(text)} is no IPv6 address")
+        if isinstance(text, str) and re.fullmatch(r"[0-9.]+", text):
+            return text if octets(text) else at.fault(f"{quoted(text)} is no IPv4 address")
+        if not isinstance(text, str) or not text:
+            return at.wrong('an address such as 192.168.200.7, or a name such as "vm0"')
+        return HostName().read(at)

@@ -25,8 +25,8 @@ import zlib
 from typing import Any, Final, NamedTuple
 
 from .. import config
+from ..host.files import json_text, write_atomically
 from ..log import LOG
-from ..utils import json_text, write_atomically
 
 PREFIX: Final = "lago.plugins."
 CLI: Final = f"{PREFIX}cli"

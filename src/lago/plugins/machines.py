@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ..errors import LagoError
-from ..utils import near
+from ..host.suggest import near
 
 OWN_TYPE: Final = "default"
 OWN_PROVIDER: Final = "local-libvirt"

@@ -15,7 +15,7 @@ from typing import Final
 
 from .. import config
 from ..errors import LockTimeout
-from ..utils import lock_file
+from ..host.locks import lock_file
 
 _SHARE: Final = 0.9
 """How much of the memory that is available may be used."""

@@ -12,8 +12,8 @@ from typing import Final
 from .. import config
 from ..environment.workdir import Workdir
 from ..errors import LagoError, LockTimeout
+from ..host.locks import lock_file
 from ..log import LOG
-from ..utils import lock_file
 
 _LOCK: Final = ".lock"
 _PATIENCE: Final = 600

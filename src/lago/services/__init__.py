@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from .. import plugins
 from ..errors import LagoError, VMError
-from ..utils import near
+from ..host.suggest import near
 from .base import Service, run
 from .container import SystemdContainerService
 from .systemd import SystemdService

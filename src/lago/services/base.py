@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from ..errors import VMError
+from ..host.programs import CommandStatus
 from ..plugins.contracts import ServiceState
-from ..utils import CommandStatus
 
 
 def run(vm: Any, argv: Sequence[str]) -> CommandStatus:

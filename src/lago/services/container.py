@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from ..host.programs import CommandStatus
 from ..plugins.contracts import ServiceState
-from ..utils import CommandStatus
 from .base import run
 from .systemd import SystemdService, state_of
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ..host.programs import CommandStatus
 from ..plugins.contracts import ServiceState
-from ..utils import CommandStatus
 from .base import Service, run
 
 _RUNS = ("active", "reloading", "refreshing")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from ..host.programs import CommandStatus
 from ..plugins.contracts import ServiceState
-from ..utils import CommandStatus
 from .base import Service, run
 
 _DEAD: Final = (1, 2, 3)

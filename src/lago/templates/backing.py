@@ -11,7 +11,7 @@ from typing import Any
 
 from ..disks import qemu_img
 from ..errors import DiskError, TemplateError
-from ..topology.resolve import TemplateImage
+from ..topology.model import TemplateImage
 from .choose import Chooser
 from .metadata import checked
 from .providers import EXTRAS

@@ -11,7 +11,7 @@ import re
 from typing import Any, Final, NamedTuple
 
 from ..errors import TemplateError
-from ..utils import near
+from ..host.suggest import near
 
 _GNU: Final = re.compile(r"\\?([0-9a-fA-F]{40,128})(?: [ *](.+))?")
 _BSD: Final = re.compile(r"SHA\d+ ?\((.+)\) ?= ?([0-9a-fA-F]{40,128})")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ..errors import FetchError
 from ..log import LOG
-from ..topology.resolve import TemplateImage
+from ..topology.model import TemplateImage
 from .lockfile import Locked, LockFile
 from .repository import TemplateRepository, base_of
 from .store import TemplateStore

@@ -18,8 +18,8 @@ from typing import Any, Final
 
 from ..errors import TemplateError
 from ..host.fetch import BLOCK, SparseFile, Stream
+from ..host.files import write_atomically
 from ..log import say
-from ..utils import write_atomically
 from .checksums import Checksum
 from .unpack import opener
 

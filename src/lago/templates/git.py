@@ -9,8 +9,9 @@ import tempfile
 
 from .. import config
 from ..errors import TemplateError
+from ..host.parallel import in_parallel
+from ..host.programs import run
 from ..log import say
-from ..utils import in_parallel, run
 
 _ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
 

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from ..disks import image_header, ova, qemu_img
 from ..errors import DiskError, TemplateError
+from ..host.files import sha256
 from ..log import task
-from ..utils import sha256
 from .providers import FileSystemTemplateProvider
 from .repository import TemplateRepository, TemplateVersion
 from .store import TemplateStore

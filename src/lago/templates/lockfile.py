@@ -13,8 +13,8 @@ import json
 from typing import Any, Final, NamedTuple
 
 from ..errors import TemplateError
+from ..host.files import json_text, write_atomically
 from ..log import LOG, say
-from ..utils import json_text, write_atomically
 
 _VERSION: Final = 1
 

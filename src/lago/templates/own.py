@@ -7,8 +7,9 @@ import shutil
 from collections.abc import Iterable
 
 from ..errors import TemplateError
+from ..host.files import json_text
+from ..host.locks import lock_file
 from ..log import task
-from ..utils import json_text, lock_file
 from .build import RECIPES, build
 from .build.recipe import Recipe
 from .build.recipe_file import extended, read

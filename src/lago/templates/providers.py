@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 
 from ..errors import FetchError, TemplateError
 from ..host.fetch import Stream, read_text
-from ..utils import sha256
+from ..host.files import sha256
 from . import checksums
 from .checksums import Checksum
 from .download import copy_image, fetch_image

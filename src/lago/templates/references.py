@@ -14,8 +14,9 @@ from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
 from ..host import trust
+from ..host.files import json_text, write_atomically
+from ..host.locks import lock_file
 from ..log import LOG
-from ..utils import json_text, lock_file, write_atomically
 
 
 class User(NamedTuple):

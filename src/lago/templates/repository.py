@@ -11,7 +11,7 @@ from typing import Any, Final
 from .. import config
 from ..errors import TemplateError
 from ..host.fetch import read_text
-from ..utils import near
+from ..host.suggest import near
 from .metadata import checked
 from .providers import Provider, make_provider
 

@@ -17,9 +17,11 @@ from typing import Any, Final
 
 from ..disks import qemu_img
 from ..errors import DiskError, FetchError, HostError, LockTimeout, TemplateError
+from ..host.files import json_text, sha256, sync
+from ..host.locks import lock_file
+from ..host.suggest import near
 from ..log import task
-from ..topology.resolve import TemplateImage
-from ..utils import json_text, lock_file, near, sha256, sync
+from ..topology.model import TemplateImage
 from .metadata import checked
 from .providers import EXTRAS
 from .references import Users

@@ -50,3 +50,29 @@ def nic_names(vm: str, nets: Iterable[str]) -> Iterator[tuple[str, ...]]:
         nth = seen[net] = seen.get(net, -1) + 1
         suffixes = (f"eth{index}", *([net] if not nth else []), f"{net}-{nth}")
         yield tuple(f"{name}-{suffix}" for name in machine_names(vm) for suffix in suffixes)
+
+
+def _digits(sha: str, text: str) -> str:
+    # Imported here: it is slow, and most commands need no names.
+    import hashlib
+
+    return hashlib.new(sha, text.encode(), usedforsecurity=False).hexdigest()[:10]
+
+
+def libvirt_domain_name(uuid: str, vm: str) -> str:
+    """What libvirt calls a machine of the prefix `uuid`."""
+    return f"{uuid[:8]}-{vm}"
+
+
+def libvirt_net_name(uuid: str, net: str) -> str:
+    """What libvirt calls a network of the prefix `uuid`; at most 15 characters."""
+    short = net if len(net) <= 10 else _digits("sha1", net)
+    return f"{uuid[:4]}-{short}"
+
+
+def bridge_name(uuid: str, net: str, *, isolated: bool = False) -> str:
+    """The bridge device of a network; 15 characters, which is all that Linux allows, other for every prefix and net.
+
+    Those of isolated nets begin otherwise, for packet filter rules.
+    """
+    return f"{'lagi' if isolated else 'lago'}-{_digits('sha256', f'{uuid}/{net}')}"

@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 from ..constants import DEFAULT_MEMORY_MIB, DEFAULT_VCPU
 from ..errors import PrefixError
 from ..host import trust
+from ..host.files import json_text, write_atomically
+from ..host.parallel import in_parallel
 from ..paths import Paths
-from ..utils import in_parallel, json_text, write_atomically
 from .addressing import mac_of_address, mac_of_name
-from .resolve import Disk, Domain, Net, Nic, TemplateImage, Topology
+from .model import Disk, Domain, Net, Nic, TemplateImage, Topology
 from .spec import DhcpRange, Machine, Share, key_of
 
 T = TypeVar("T")

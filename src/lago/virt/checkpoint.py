@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Final
 import libvirt
 
 from ..errors import HypervisorError, LagoError, VMError
+from ..host.parallel import in_parallel
 from ..log import LOG
-from ..utils import in_parallel
 from . import memory as ram
 from . import migration
-from .refusals import refusals
+from .connection import refusals
 
 if TYPE_CHECKING:
     from .vm import VM

@@ -17,7 +17,7 @@ import libvirt
 
 from ..errors import HypervisorError, VMError, VMNotReady, VMNotRunning
 from ..guest import console_log
-from .refusals import refusals
+from .connection import refusals
 
 if TYPE_CHECKING:
     from .vm import VM

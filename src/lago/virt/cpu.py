@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ..topology.resolve import Domain
+from ..topology.model import Domain
 
 _MAP: Final = "/usr/share/libvirt/cpu_map"
 _CPUINFO: Final = "/proc/cpuinfo"

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Final
 
+from ..topology.model import Disk, Domain, Net
 from ..topology.names import disk_devices
-from ..topology.resolve import Disk, Domain, Net
 from .cpu import cpu_element
 
 DEFAULT_MTU: Final = 1500

@@ -14,18 +14,20 @@ import libvirt
 from .. import config
 from ..errors import LagoError, VMNotFound
 from ..guest import ssh
+from ..host.parallel import in_parallel
+from ..host.suggest import near
 from ..hypervisor import Hypervisor, accel, egress
 from ..log import LOG, task
 from ..paths import Paths
 from ..topology import state
-from ..topology.resolve import Domain, Net, Topology, libvirt_domain_name
-from ..utils import in_parallel, near, no_phase
+from ..topology.model import Domain, Net, Topology
+from ..topology.names import libvirt_domain_name
+from ..utils import no_phase
 from . import factory, network
-from .connection import connect
+from .connection import connect, refusals
 from .lifecycle import Ends, start_loop
 from .network import Network
 from .readiness import Phase
-from .refusals import refusals
 from .vm import STATES, VM
 
 _GRACE = 3.0

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ..plugins import machines
-from ..topology.resolve import Domain
+from ..topology.model import Domain
 from .vm import VM
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from ..errors import VMError
-from ..utils import near
+from ..host.suggest import near
 
 _ROWS: Final = {2: "1234567890-=", 16: "qwertyuiop[]", 30: "asdfghjkl;'`", 43: "\\zxcvbnm,./"}
 _SHIFTED: Final = dict(zip('!@#$%^&*()_+{}:"~|<>?', "1234567890-=[];'`\\,./", strict=True))

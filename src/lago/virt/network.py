@@ -11,9 +11,10 @@ import libvirt
 
 from ..errors import HypervisorError, LagoError
 from ..topology import state
-from ..topology.resolve import Net, bridge_name, libvirt_net_name
+from ..topology.model import Net
+from ..topology.names import bridge_name, libvirt_net_name
 from . import domain_xml, network_xml
-from .refusals import create, look_up, refusals
+from .connection import create, look_up, refusals
 
 if TYPE_CHECKING:
     from .env import VirtEnv

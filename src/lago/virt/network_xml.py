@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..topology.addressing import mac_of_name
-from ..topology.resolve import Net, Nic
+from ..topology.model import Net, Nic
 from .domain_xml import DEFAULT_MTU, _add
 
 DNS_DOMAIN: Final = "lago.local"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import libvirt
 
 from ..log import LOG
-from .refusals import refusals
+from .connection import refusals
 
 if TYPE_CHECKING:
     from .vm import VM

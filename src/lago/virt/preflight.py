@@ -10,7 +10,7 @@ from typing import Final
 from ..errors import HostError, VMError
 from ..hypervisor import Hypervisor
 from ..hypervisor.checks import which
-from ..topology.resolve import Domain
+from ..topology.model import Domain
 from .domain_xml import kernel
 
 _FIRMWARE: Final = (

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final
 import libvirt
 
 from ..errors import VMError
-from ..utils import write_out
+from ..host.files import write_out
+from .connection import refusals
 from .keys import strokes
-from .refusals import refusals
 
 if TYPE_CHECKING:
     from .vm import VM

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ..errors import VMError
-from ..utils import CommandStatus
+from ..host.programs import CommandStatus
 
 _PATIENCE: Final = 300.0
 _GRACE: Final = 30.0

@@ -16,13 +16,15 @@ from .. import bootstrap, config, services
 from ..errors import ExtractPathNoPathError, SSHError, VMError, VMNotReady, VMNotRunning
 from ..guest import ssh, transfer
 from ..guest.forward import Forward, Local
+from ..host.programs import CommandStatus
 from ..log import task
 from ..plugins import machines
 from ..topology import state
-from ..topology.resolve import Disk, Domain, Nic, libvirt_domain_name
-from ..utils import CommandStatus, no_phase
+from ..topology.model import Disk, Domain, Nic
+from ..topology.names import libvirt_domain_name
+from ..utils import no_phase
 from . import console, cpu, domain_xml, memory, power, preflight, readiness, screen
-from .refusals import create, look_up, refusals, unless_gone
+from .connection import create, look_up, refusals, unless_gone
 from .tester import Tester
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from lago.errors import LagoError
+from lago.host.suggest import near
 from lago.log import LOG
-from lago.utils import near
 
 from ..machines import machine_of
 

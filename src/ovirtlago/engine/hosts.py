@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 from ovirtsdk4.types import HostStatus
 
 from lago.errors import LagoError
+from lago.host.parallel import in_parallel
+from lago.host.suggest import near
 from lago.log import task
-from lago.utils import in_parallel, near
 
 from . import waiting
 from .events import refusals

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pycurl
 
-from lago.utils import write_atomically
+from lago.host.files import write_atomically
 
 from ..errors import EngineError, EngineNotReady
 from .transport import Transport

@@ -16,8 +16,8 @@ import pycurl
 from ovirtsdk4 import types
 
 from lago.errors import LagoError
+from lago.host.suggest import near
 from lago.log import LOG, task
-from lago.utils import near
 
 from ..errors import EngineError
 from ..machines import machine_of

@@ -14,7 +14,7 @@ from ..errors import EngineError, EngineNotReady
 from ..machines import TestVM
 
 if TYPE_CHECKING:
-    from lago.topology.resolve import Domain
+    from lago.topology.model import Domain
 
     from .identity import Identity
 
@@ -106,9 +106,9 @@ class EngineVM(TestVM):
             VMNotRunning, VMNotReady: the machine does not run or answer.
             EngineNotReady: the service does not run within `timeout` seconds.
         """
+        from ..constants import ENGINE_SERVICE
         from . import waiting
         from .events import last_words
-        from .rest import ENGINE_SERVICE
 
         def attempt() -> None:
             if not service.alive():

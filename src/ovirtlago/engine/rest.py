@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from lago.host.parallel import in_parallel
 from lago.log import LOG, task
-from lago.utils import RollbackContext, in_parallel
+from lago.utils import RollbackContext
 
+from ..constants import ENGINE_SERVICE, HOST_SERVICES
 from ..errors import EngineError
 
 if TYPE_CHECKING:
     from ..machines import HostVM
     from ..virt import OvirtVirtEnv
     from .machine import EngineVM
-
-ENGINE_SERVICE: Final = "ovirt-engine"
-HOST_SERVICES: Final = ("vdsmd", "supervdsmd")
-"""In the order in which they stop."""
 
 
 def working_engine(env: OvirtVirtEnv) -> EngineVM | None:

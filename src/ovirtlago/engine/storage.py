@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ovirtsdk4.types import DataCenterStatus, StorageDomainStatus
 
+from lago.host.parallel import in_parallel
 from lago.log import task
-from lago.utils import in_parallel
 
 from . import waiting
 from .events import refusals

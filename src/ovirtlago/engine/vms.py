@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ovirtsdk4.types import VmStatus
 
+from lago.host.parallel import in_parallel
 from lago.log import task
-from lago.utils import in_parallel
 
 from . import waiting
 from .events import refusals

@@ -15,8 +15,9 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from lago.errors import CommandError, HostError, LagoError
+from lago.host.files import beside
 from lago.log import task
-from lago.utils import beside, run
+from lago.utils import run
 
 from ..constants import LIBEXEC_DIR
 from ..paths import OvirtPaths

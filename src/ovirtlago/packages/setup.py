@@ -21,8 +21,8 @@ from typing import Any, Final
 
 from lago import config
 from lago.errors import ConfigError
+from lago.host.parallel import in_parallel
 from lago.log import LOG, task
-from lago.utils import in_parallel
 
 from ..merge_repos import merge
 from ..paths import OvirtPaths

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from lago.errors import LagoError
 from lago.host.fetch import fetch
-from lago.utils import beside, write_atomically
+from lago.host.files import beside, write_atomically
 
 from . import sync
 

@@ -14,10 +14,10 @@ from xml.etree import ElementTree
 
 from lago import LagoError
 from lago.errors import HostError
+from lago.host.suggest import near
 from lago.log import LOG, task
-from lago.utils import near
 
-from ..testlib import PREFIX_VARIABLE
+from ..constants import PREFIX_VARIABLE
 
 if TYPE_CHECKING:
     from ..prefix import OvirtPrefix

@@ -15,9 +15,10 @@ import yaml
 
 from lago import bootstrap
 from lago.bootstrap import cloud_init, iso, logins, passwords, sysprep
+from lago.bootstrap.additions import Additions
 from lago.errors import SSHError, TemplateError, VMError
 from lago.paths import Paths
-from lago.topology.resolve import Disk, Domain, Nic, TemplateImage
+from lago.topology.model import Disk, Domain, Nic, TemplateImage
 from lago.virt import VM, readiness
 
 KEY = "ssh-ed25519 AAAAC3Nza lago"
@@ -80,7 +81,7 @@ def test_credentials_set_the_name_and_the_key(paths: Paths) -> None:
 @pytest.mark.parametrize("method", ["none", False])
 def test_a_template_that_wants_no_bootstrap_is_left_alone(paths: Paths, method: str | bool) -> None:
     bootstrap.prepare(_domain(method), paths, KEY)
-    assert bootstrap.additions(_domain(method), paths, KEY) == bootstrap.Additions()
+    assert bootstrap.additions(_domain(method), paths, KEY) == Additions()
     assert not list(Path(paths.images()).iterdir())
 
 

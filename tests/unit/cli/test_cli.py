@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from lago import __version__, config, log
-from lago.cli import _FAMILIES, build_parser, main
+from lago.cli.main import _FAMILIES, build_parser, main
 from lago.paths import Paths
 from lago.topology import state
-from lago.topology.resolve import Domain, Net, Nic, Topology
+from lago.topology.model import Domain, Net, Nic, Topology
 
 
 @pytest.fixture(autouse=True)

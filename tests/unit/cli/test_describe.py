@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 
-from lago.cli import main
-from lago.initfile import document, schema
+from lago.cli.main import main
+from lago.initfile import document, parse, schema
 from lago.initfile.keys import DISK, DOMAIN, ENVIRONMENT, NET, NIC, SHARE
 from lago.initfile.values import ListOf, MappingOf, Section
-from lago.topology import spec
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "init-file.md"
 
@@ -27,7 +26,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_new_writes_a_file_that_is_valid_and_never_over_another(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["new"]) == 0
-    assert list(spec.parse(document.read("LagoInitFile")).domains) == ["vm0", "vm1"]
+    assert list(parse.parse(document.read("LagoInitFile")).domains) == ["vm0", "vm1"]
     assert main(["-f", "json", "validate"]) == 0
     assert json.loads(capsys.readouterr().out) == {"file": "LagoInitFile", "domains": 2, "nets": 1}
     assert main(["new"]) == 2

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from lago import config
-from lago.cli import build_parser, settings
+from lago.cli import settings
+from lago.cli.main import build_parser
 
 from ..conftest import Lago, make_prefix
 

@@ -14,9 +14,9 @@ import pytest
 from lago.disks import qemu_img
 from lago.environment.prefix import Prefix
 from lago.errors import TemplateError
+from lago.host.programs import run
 from lago.templates import TemplateRepository, TemplateStore, find_repo_by_name
 from lago.templates.references import Users
-from lago.utils import run
 
 from ..conftest import Lago
 from ..templates.test_lockfile import Site

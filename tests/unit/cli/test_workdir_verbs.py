@@ -13,7 +13,7 @@ import pytest
 from lago.environment.prefix import Prefix
 from lago.environment.workdir import Workdir, find_prefix, find_workdir
 from lago.errors import LockTimeout, PrefixError
-from lago.utils import lock_file
+from lago.host.locks import lock_file
 
 from ..conftest import Lago, make_prefix
 

@@ -10,7 +10,7 @@ import pytest
 
 from lago.disks import qemu_img
 from lago.errors import DiskError
-from lago.topology.resolve import Disk, TemplateImage
+from lago.topology.model import Disk, TemplateImage
 
 pytestmark = pytest.mark.programs
 

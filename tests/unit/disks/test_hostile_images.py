@@ -19,7 +19,7 @@ from lago.errors import DiskError, LagoError
 from lago.templates import TemplateRepository, TemplateStore, backing
 from lago.templates.choose import Chooser
 from lago.templates.local import import_image
-from lago.topology.resolve import Disk
+from lago.topology.model import Disk
 
 from .. import hostile
 from ..hostile import qemu_img

@@ -14,12 +14,13 @@ from lago.environment import export
 from lago.environment.export import images
 from lago.environment.export.initfile import text
 from lago.errors import DiskError, LagoError, TemplateError
-from lago.initfile import document
+from lago.host.locks import lock_file
+from lago.host.programs import run
+from lago.initfile import document, parse
 from lago.templates import TemplateRepository, TemplateStore, backing
 from lago.templates.choose import Chooser
-from lago.topology import resolve, spec
-from lago.topology.resolve import Disk, TemplateImage, Topology
-from lago.utils import lock_file, run
+from lago.topology import resolve
+from lago.topology.model import Disk, TemplateImage, Topology
 
 ENVIRONMENT = """
 domains:
@@ -48,7 +49,7 @@ nets:
 
 
 def resolved(source: str, layered: dict[str, TemplateImage] | None = None) -> Topology:
-    wanted = spec.parse(document.loads(source, "LagoInitFile"))
+    wanted = parse.parse(document.loads(source, "LagoInitFile"))
     known: dict[tuple[str, str | None], TemplateImage] = {
         ("t", None): TemplateImage(id="r:t:1", path="/store/r:t:1", format="qcow2", metadata={"distro": "d"})
     }

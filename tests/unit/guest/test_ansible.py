@@ -12,9 +12,9 @@ from lago.errors import LagoError
 from lago.guest import ansible
 from lago.guest.ssh import Guest
 from lago.hypervisor import Hypervisor, open_hypervisor
-from lago.initfile import document
+from lago.initfile import document, parse
 from lago.paths import Paths
-from lago.topology import resolve, spec
+from lago.topology import model, resolve
 
 PREFIX = "/nonexistent/50% off"
 ENVIRONMENT = """
@@ -27,7 +27,7 @@ nets: {lan: {}}
 
 
 def made(*keys: str, url: str = "private") -> ansible.Inventory:
-    domains = resolve.resolve(spec.parse(document.loads(ENVIRONMENT, "f")), uuid="0" * 32, templates={}).domains
+    domains = resolve.resolve(parse.parse(document.loads(ENVIRONMENT, "f")), uuid="0" * 32, templates={}).domains
     hypervisor: Hypervisor = open_hypervisor(url, "0" * 32, Paths(PREFIX))
 
     def guest(name: str) -> Guest:
@@ -105,10 +105,10 @@ def test_only_a_private_hypervisor_needs_a_proxy() -> None:
 
 
 def test_who_is_in_no_group_is_still_there() -> None:
-    domains = {"c": resolve.Domain(name="c", memory=1, vcpu=1, nics=(_NIC,), disks=(), mgmt_net="lan")}
+    domains = {"c": model.Domain(name="c", memory=1, vcpu=1, nics=(_NIC,), disks=(), mgmt_net="lan")}
     hypervisor = open_hypervisor("qemu:///system", "0" * 32, Paths(PREFIX))
     one = Guest("c", "root", "192.168.200.9", "k", "/c", list)
     assert ansible.inventory(domains, lambda _: one, Paths(PREFIX), hypervisor).groups == {"ungrouped": ["c"]}
 
 
-_NIC = resolve.Nic(index=0, net="lan", mac="", ip="192.168.200.9")
+_NIC = model.Nic(index=0, net="lan", mac="", ip="192.168.200.9")

@@ -12,7 +12,7 @@ from lago.disks import qemu_img
 from lago.errors import DiskError, FetchError, LagoError
 from lago.host import fetch as fetching
 from lago.host.fetch import SparseFile, Stream, fetch, read_text
-from lago.topology.resolve import Disk
+from lago.topology.model import Disk
 
 from ..conftest import Lago
 from ..topology.test_topology import resolved

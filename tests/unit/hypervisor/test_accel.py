@@ -13,9 +13,9 @@ import pytest
 
 from lago.constants import TCG_TIME_FACTOR
 from lago.errors import HostError
+from lago.host.programs import CommandStatus
 from lago.hypervisor import accel, probe_guest
 from lago.hypervisor.accel import Accel
-from lago.utils import CommandStatus
 
 SOURCE = Path(accel.__file__).with_name("probe_guest.S")
 needs_kvm = pytest.mark.skipif(not os.access("/dev/kvm", os.R_OK | os.W_OK), reason="no access to /dev/kvm")

@@ -12,11 +12,11 @@ import pytest
 
 from lago.cli import doctor as cli_doctor
 from lago.errors import CommandError, HostError
+from lago.host.programs import CommandStatus
 from lago.hypervisor import accel, checks, doctor
 from lago.hypervisor.checks import Check
 from lago.hypervisor.private import Private
 from lago.paths import Paths
-from lago.utils import CommandStatus
 
 
 @pytest.fixture

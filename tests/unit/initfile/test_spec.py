@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lago.errors import InitFileError
-from lago.initfile import document
+from lago.initfile import document, parse
 from lago.topology import spec
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "bad"
@@ -18,7 +18,7 @@ BAD = sorted(path for path in GOLDEN.iterdir() if path.suffix in (".yaml", ".jso
 
 
 def parsed(text: str) -> spec.EnvSpec:
-    return spec.parse(document.loads(text, "LagoInitFile"))
+    return parse.parse(document.loads(text, "LagoInitFile"))
 
 
 def faults(text: str) -> tuple[str, ...]:
@@ -32,7 +32,7 @@ def test_a_bad_file_is_refused_with_this_message(path: Path, tmp_path: Path, mon
     shutil.copy(path, tmp_path / "LagoInitFile")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InitFileError) as caught:
-        spec.parse(document.read("LagoInitFile"))
+        parse.parse(document.read("LagoInitFile"))
     message = caught.value.render() + "\n"
     expected = path.with_suffix(".txt")
     if not expected.exists():

@@ -20,7 +20,7 @@ from lago import config, plugins
 from lago.environment.prefix import Prefix
 from lago.errors import LagoError
 from lago.plugins.cli import CLIPlugin, CLIPluginFuncWrapper, cli_plugin, cli_plugin_add_argument, cli_plugin_add_help
-from lago.topology.resolve import Topology
+from lago.topology.model import Topology
 from lago.virt import VM
 
 from ..conftest import Lago, make_prefix

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from lago.errors import LagoError
+from lago.host.programs import CommandStatus
 from lago.plugins.contracts import ServiceState
 from lago.services import provider, systemd, sysvinit
-from lago.utils import CommandStatus
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ import pytest
 
 from lago.disks import qemu_img
 from lago.errors import DiskError, TemplateError
+from lago.host.programs import run
 from lago.templates import TemplateRepository, TemplateStore
 from lago.templates import backing as layered
 from lago.templates.choose import Chooser
-from lago.topology.resolve import Disk, TemplateImage
-from lago.utils import run
+from lago.topology.model import Disk, TemplateImage
 
 pytestmark = pytest.mark.programs
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from lago import utils
 from lago.errors import PrefixError
+from lago.host import files
 from lago.paths import Paths
 from lago.topology import state
-from lago.topology.resolve import Disk, Domain, Net, Nic, TemplateImage, Topology
+from lago.topology.model import Disk, Domain, Net, Nic, TemplateImage, Topology
 from lago.topology.spec import DhcpRange, Share
 
 
@@ -162,7 +162,7 @@ def test_a_damaged_file_is_named_with_a_remedy(saved: Paths, name: str, content:
 )
 def test_a_value_of_the_wrong_kind_is_damage(saved: Paths, key: str, value: object) -> None:
     file = Path(saved.virt("vm-vm0"))
-    file.write_text(utils.json_text({**json.loads(file.read_text()), key: value}))
+    file.write_text(files.json_text({**json.loads(file.read_text()), key: value}))
     with pytest.raises(PrefixError, match="vm-vm0 is damaged"):
         state.load(saved)
 

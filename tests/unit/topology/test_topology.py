@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from lago.errors import LagoError
-from lago.initfile import document
+from lago.initfile import document, parse
 from lago.topology import resolve, spec
-from lago.topology.resolve import TemplateImage, Topology, bridge_name, libvirt_domain_name, libvirt_net_name
+from lago.topology.model import TemplateImage, Topology
+from lago.topology.names import bridge_name, libvirt_domain_name, libvirt_net_name
 
 UUID = "0123456789abcdef0123456789abcdef"
 GOLDEN = Path(__file__).parents[2] / "golden" / "good"
@@ -22,7 +23,7 @@ GOOD = sorted(path for path in GOLDEN.iterdir() if path.suffix == ".yaml" or pat
 
 
 def env_of(text: str) -> spec.EnvSpec:
-    return spec.parse(document.loads(text, "LagoInitFile"))
+    return parse.parse(document.loads(text, "LagoInitFile"))
 
 
 def resolved(

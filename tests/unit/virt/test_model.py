@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from lago.errors import LagoError
-from lago.topology.resolve import Topology, bridge_name
+from lago.topology.model import Topology
+from lago.topology.names import bridge_name
 from lago.virt import cpu, domain_xml, network_xml
 
 from ..initfile.test_spec import faults, parsed

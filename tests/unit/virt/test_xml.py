@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lago.topology.resolve import Disk, Domain, Net, Nic, TemplateImage
+from lago.topology.model import Disk, Domain, Net, Nic, TemplateImage
 from lago.topology.spec import DhcpRange, Share
 from lago.virt import domain_xml as xml
 from lago.virt import network_xml

@@ -14,9 +14,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import LagoError, LockTimeout, VMError
+from ...host.files import write_atomically
+from ...host.locks import lock_file
+from ...host.parallel import in_parallel
 from ...log import task
-from ...topology.resolve import Domain
-from ...utils import in_parallel, lock_file, write_atomically
+from ...topology.model import Domain
 from .images import Image, plan, write, write_extras
 from .initfile import text
 

@@ -11,10 +11,10 @@ from typing import NamedTuple
 from ... import templates
 from ...disks import qemu_img
 from ...errors import LagoError
+from ...host.files import json_text, sha256, sync, write_atomically
 from ...log import LOG
 from ...templates.providers import EXTRAS
-from ...topology.resolve import Disk, Domain, TemplateImage
-from ...utils import json_text, sha256, sync, write_atomically
+from ...topology.model import Disk, Domain, TemplateImage
 
 
 class Image(NamedTuple):

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 from ...errors import LagoError
 from ...log import LOG
-from ...topology.resolve import INITFILE_VARIABLE, Domain, Net
+from ...topology.model import Domain, Net
 from ...topology.spec import Machine, key_of
+from ...topology.variables import INITFILE_VARIABLE
 from .. import deploy
 from .images import Image
 

@@ -8,11 +8,10 @@ from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from ...disks import qemu_img
+from ...host.parallel import in_parallel
 from ...paths import Paths
-from ...snapshots.tops import domain_with_tops, format_of
-from ...topology.resolve import Disk, Domain
-from ...utils import in_parallel
-from .index import Book, Layer
+from ...topology.model import Disk, Domain
+from .index import Book, Layer, domain_with_tops, format_of
 
 
 class NewTop(NamedTuple):

@@ -7,8 +7,9 @@ import os
 from collections.abc import Iterator
 from typing import Final
 
+from ...host.files import beside
+from ...host.programs import run
 from ...paths import Paths
-from ...utils import beside, run
 from .layers import full
 
 _PACKED: Final = ".zst"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...utils import in_parallel
+from ...host.parallel import in_parallel
 from ...virt import checkpoint
 from . import layers
 from .index import Book

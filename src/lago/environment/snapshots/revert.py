@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 
 from ... import config
 from ...errors import LagoError
+from ...host.parallel import in_parallel, meanwhile, no_errand
 from ...log import task
-from ...snapshots.tops import domain_with_tops
-from ...utils import in_parallel, meanwhile, no_errand
 from . import layers as disk_layers
 from . import memory as saved_memory
-from .index import Book, Snapshot
+from .index import Book, Snapshot, domain_with_tops
 from .remove import tidy
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 from ...constants import SNAPSHOT_VERBS
 from ...errors import LagoError
+from ...host.files import sync
+from ...host.parallel import in_parallel
 from ...log import LOG, task
-from ...utils import in_parallel, sync
 from . import layers
 from . import memory as saved_memory
 from .index import Book, Saved, Snapshot

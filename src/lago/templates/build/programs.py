@@ -8,8 +8,8 @@ import shutil
 from collections.abc import Mapping, Sequence
 
 from ...errors import CommandError, HostError
-from ...utils import CommandStatus, package_hint
-from ...utils import run as run_program
+from ...host.programs import CommandStatus, package_hint
+from ...host.programs import run as run_program
 
 # An ordinary user's PATH may lack these.
 _SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"

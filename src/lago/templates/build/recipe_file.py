@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from ...errors import InitFileError, TemplateError
 from ...initfile import document as documents
-from ...initfile.values import At, Choice, Faults, Field, Free, ListOf, MappingOf, Names, Section, Size, Text
-from ...readers import Path
+from ...initfile.faults import At, Faults
+from ...initfile.values import Choice, Field, Free, ListOf, MappingOf, Names, Path, Section, Size, Text
 from .recipe import Command, File, Recipe
 from .tree import usr_merged
 

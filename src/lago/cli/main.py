@@ -1,0 +1,186 @@
+"""The program `lago`: `main(argv) -> int`, its parser, and what it says of failures."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Collection, Container, Iterator, Sequence
+from types import FrameType
+from typing import Any, Final, NoReturn
+
+from .. import config, log
+from ..errors import LagoError
+from . import environment, output, refused, settings
+from .parser import Parser
+from .result import Outcome
+
+_FAMILIES: Final = {
+    "environment": "init start deploy stop shutdown status list set-current cleanup destroy",
+    "up": "up warm",
+    "initfile": "validate schema new",
+    "shell": "shell nsexec",
+    "console": "console logs",
+    "copying": "copy-to-vm copy-from-vm",
+    "artifacts": "collect export ansible_hosts ansible-hosts",
+    "forward": "forward",
+    "ssh_config": "ssh-config",
+    "screen": "vnc screenshot",
+    "snapshots": "snapshot revert fork",
+    "template": "template",
+    "template_repo": "template-repo",
+    "graph": "graph",
+    "config_verbs": "generate-config",
+    "doctor": "doctor",
+}
+"""The modules of this package that add verbs, and which."""
+
+
+def build_parser(
+    words: Collection[str] | None = (),
+) -> tuple[argparse.ArgumentParser, environment.Verbs[argparse.ArgumentParser]]:
+    """The parser of the command line, and its verbs.
+
+    Args:
+        words: of the command line. If one of them is a verb of Lago's, verbs of which none is among them may be left
+            out, since making all takes longer than many a verb; of plugins always. None: all verbs there are.
+    """
+    from importlib import import_module
+
+    from . import plugin_verbs
+
+    parser: argparse.ArgumentParser = Parser(
+        prog="lago",
+        description="Virtual machines and networks from one file: up, reachable and disposable.",
+        epilog="To begin: lago new, lago init, lago start, lago shell vm0; in the end lago destroy. What a verb takes: "
+        "lago VERB --help",
+        all_verbs=lambda: build_parser(None)[1].choices,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    _add_globals(parser)
+    verbs = parser.add_subparsers(title="verbs", dest="verb", metavar="VERB", action=settings.Verbs)
+    meant = [name for name, known in _FAMILIES.items() if words and not {*known.split()}.isdisjoint(words)]
+    for name in meant or _FAMILIES:
+        import_module(f".{name}", __package__).add_parsers(verbs)
+    plugin_verbs.add_parsers(verbs, words)
+    return parser, verbs
+
+
+def _add_globals(parser: argparse.ArgumentParser) -> None:
+    """The global options. Their defaults are those of the configuration."""
+
+    def add(*names: str, **more: Any) -> None:
+        dest = names[-1].removeprefix("--").replace("-", "_")
+        parser.add_argument(*names, help=config.OPTIONS[dest].help, **more)
+
+    add("-l", "--loglevel", choices=("info", "debug", "error", "warning"))
+    add("--logdepth", type=int, metavar="N")
+    add("-f", "--out-format", choices=_Formats(), metavar="{default,flat,json,yaml}")
+    add("-p", "--prefix-path", metavar="PATH")
+    add("-w", "--workdir-path", metavar="PATH")
+    add("-P", "--prefix-name", metavar="NAME")
+    add("--ssh-user", metavar="USER")
+    add("--ssh-password", metavar="PASSWORD")
+    add("--ssh-tries", type=int, metavar="N")
+    add("--ssh-timeout", type=int, metavar="SECONDS")
+    add("--default_vm_type", metavar="NAME")
+    add("--default_vm_provider", metavar="NAME")
+    add("--libvirt_url", metavar="URI")
+    add("--libvirt-user", metavar="USER")
+    add("--libvirt-password", metavar="PASSWORD")
+    add("--accel", choices=("auto", "kvm", "tcg"))
+    add("--egress", choices=("auto", "slirp4netns", "pasta", "none"))
+    add("--default_root_password", metavar="PASSWORD")
+    add("--lease_dir", metavar="PATH")
+    add("--ignore-warnings", action="store_const", const=True)
+
+
+class _Formats(Container[str]):
+    """The output formats; plugins are looked for only when a name is none of ours."""
+
+    def __contains__(self, name: object) -> bool:
+        return name in output.FORMATS or name in output.names()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(output.names())
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        from .. import version
+
+        print(f"{parser.prog} {version.installed()}")
+        parser.exit()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit status."""
+    words = sys.argv[1:] if argv is None else argv
+    try:
+        return _main(words)
+    except LagoError as error:
+        _complain(error)
+        return error.exit_code
+    except BrokenPipeError:
+        # Whoever read our output has had enough; a second write at exit must not complain either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        told = refused.explained(error, words)
+        if told is None:
+            raise
+        told.__cause__ = error
+        _complain(told)
+        return told.exit_code
+    except KeyboardInterrupt:
+        print("lago: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
+
+
+def _main(words: Sequence[str]) -> int:
+    log.setup_console("warning")
+    # What plugins add is shown in the help; else only those are loaded that could be meant.
+    parser, _ = build_parser(None if {"-h", "--help"} & {*words} or not words else words)
+    args = parser.parse_args(words)
+    if args.verb is None:
+        parser.print_help()
+        return 1
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _leave)
+    _settle(args)
+    log.setup_console(args.loglevel, args.logdepth)
+    for name in config.empty_variables():
+        log.LOG.warning("environment variable %s is ignored: %s is empty", name, "it" if name[5:] else "its name")
+    with warnings.catch_warnings():
+        if args.ignore_warnings:
+            warnings.simplefilter("ignore")
+        result = args.run(args)
+    outcome = result if isinstance(result, Outcome) else Outcome(result)
+    output.show(outcome, args.out_format, sys.stdout)
+    return outcome.exit_code
+
+
+def _settle(args: argparse.Namespace) -> None:
+    """Give the global options that were not given the values of the configuration. Raises ConfigError."""
+    # Options of verbs may have the names of settings; verbs pass them on themselves.
+    ours = [name for name in config.OPTIONS if hasattr(args, name) and not name.startswith("template_")]
+    # A workdir that was given counts for more than a prefix that the environment names.
+    explicit_workdir = args.workdir_path and not args.prefix_path
+    config.set_command_line({name: getattr(args, name) for name in ours})
+    for name in ours:
+        if getattr(args, name) is None:
+            setattr(args, name, config.get(name))
+    if explicit_workdir:
+        args.prefix_path = None
+    output.formatter(args.out_format)
+
+
+def _leave(number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+def _complain(error: LagoError) -> None:
+    log.LOG.debug("failed", exc_info=error)
+    print(f"lago: {error.render()}", file=sys.stderr)

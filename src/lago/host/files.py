@@ -1,0 +1,94 @@
+"""Files of this host: written as a whole or not at all, and synced."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import stat
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from .parallel import in_parallel
+
+_unseen: set[str] = set()
+"""Directories that nobody sees yet, and all of whose files are synced before anybody does."""
+
+
+@contextlib.contextmanager
+def synced_together(directory: str) -> Iterator[None]:
+    """Sync all that is in a directory when the block ends well, in place of each file when it is written.
+
+    For a directory that nobody sees before then: one wait for the disk in place of one per file. It is the place of a
+    file that counts, whoever writes it and in which thread; files elsewhere are synced as ever.
+
+    Args:
+        directory: an absolute path.
+    """
+    _unseen.add(directory)
+    try:
+        yield
+    finally:
+        _unseen.discard(directory)
+    found = [os.path.join(place, name) for place, _, names in os.walk(directory) for name in (".", *names)]
+    plain = [path for path in found if stat.S_IFMT(os.lstat(path).st_mode) in (stat.S_IFREG, stat.S_IFDIR)]
+    in_parallel(sync, plain, what="write to disk")
+
+
+def _synced_later(path: str) -> bool:
+    return any(path.startswith(f"{directory}{os.sep}") for directory in list(_unseen))
+
+
+def sha256(path: str) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    import hashlib
+
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync(path: str) -> None:
+    """Return when the content of a file or directory is on the disk."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def beside(path: str) -> str:
+    """A temporary name in the same directory, no other thread's."""
+    directory, name = os.path.split(path)
+    return os.path.join(directory, f".{name}.{os.getpid()}.{threading.get_ident()}")
+
+
+def write_atomically(path: str, data: str | bytes, mode: int = 0o644) -> None:
+    """Write a file so that at any instant, also after a crash, it has its old content or all of the new."""
+    temporary = beside(path)
+    try:
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode), "wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            os.fchmod(file.fileno(), mode)
+            file.flush()
+            if not _synced_later(path):
+                os.fsync(file.fileno())
+        os.rename(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
+def write_out(path: str, data: str | bytes) -> None:
+    """Write a file that a person named, as `write_atomically` does, but into a device or a pipe, which stays one."""
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        with open(path, "wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+    else:
+        write_atomically(path, data)
+
+
+def json_text(value: Any) -> str:
+    """JSON as Lago writes it to files: indented by 4, keys in order."""
+    return json.dumps(value, indent=4, sort_keys=True) + "\n"

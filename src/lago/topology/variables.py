@@ -1,0 +1,36 @@
+"""Variables in paths and addresses of init files."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from ..errors import LagoError
+
+INITFILE_VARIABLE: Final = "LAGO_INITFILE_PATH"
+"""The variable that is the directory of the init file."""
+
+
+def expand(path: str, variables: Mapping[str, str]) -> str:
+    """A path of an init file with its variables filled in; what is relative begins at `LAGO_INITFILE_PATH`.
+
+    Raises:
+        LagoError: a variable is not there.
+    """
+    if path == "~" or path.startswith("~/"):
+        path = f"$HOME{path[1:]}"
+    return posixpath.normpath(posixpath.join(variables.get(INITFILE_VARIABLE, "/"), filled_in(path, variables)))
+
+
+def filled_in(text: str, variables: Mapping[str, str]) -> str:
+    """A path or address of an init file with its variables filled in. Raises LagoError if one is not there."""
+
+    def value(found: re.Match[str]) -> str:
+        name = found[1] or found[2]
+        if name not in variables:
+            raise LagoError(f"the variable {name} in {text} is not set", hint=f"export {name}=...")
+        return variables[name]
+
+    return re.sub(r"\$(?:\{(\w+)\}|([A-Za-z_]\w*))", value, text)
