@@ -2,30 +2,57 @@
 
 | module | alone knows |
 |---|---|
-| `prefix` | an environment as a whole: start and stop, snapshot and revert |
-| `virt`, `machines` | which machines there are and what they are |
-| `engine`, `login` | the engine's machine, and logging in to the engine |
-| `connection`, `transport` | how requests get to machines that the host has no route to |
-| `identity` | which certificate is the engine's |
-| `waiting`, `events` | bounded waits, and the engine's own words |
-| `hosts`, `storage`, `vms` | what the engine has, and how each comes to rest and wakes |
-| `rest` | the order of that |
-| `cpu` | what oVirt calls processors |
-| `iso` | uploads |
-| `status` | what `lago ovirt status` shows |
-| `reposetup` | what the repositories of packages are made of, and what wins |
-| `reposync`, `sources`, `builds` | packages from repositories, from elsewhere and from source code |
-| `merge_repos`, `rpms`, `replacing` | how they become one repository, the order of versions, its replacement |
-| `repoverify`, `repoconfig` | whether copies of repositories are complete, and what dnf is told about them |
-| `utils`, `server` | serving repositories to the machines |
-| `testlib` | what tests are made of: `polling`, `sequences` and `capabilities`, and decorators |
-| `pytest_plugin` | the same as fixtures and markers |
-| `testrun` | how pytest is run, and where its report goes |
-| `paths`, `constants` | names of files, and numbers that several modules share |
+| `pytest_plugin` | fixtures and markers for tests |
+| `testlib` | the same as functions and decorators |
 | `cli` | `lago ovirt` |
+| `prefix` | an environment as a whole: start and stop, snapshot and revert |
+| `testing.run` | how pytest is run, and where its report goes |
+| `testing.polling`, `testing.sequences`, `testing.capabilities` | what tests are made of |
+| `virt` | which machines there are, and which of them is the engine |
+| `engine.machine` | the engine's machine, which offers what `engine.contract` says |
+| `engine.rest` | the order in which everything gets to rest, and wakes |
+| `engine.hosts`, `engine.storage`, `engine.vms` | what the engine has, and how each comes to rest and wakes |
+| `engine.cpu`, `engine.iso`, `engine.status` | what oVirt calls processors; uploads; what `lago ovirt status` shows |
+| `engine.login`, `engine.identity` | logging in to the engine, and which certificate is its own |
+| `engine.steps`, `engine.waiting` | what is done side by side; bounded waits |
+| `engine.events` | the engine's own words |
+| `engine.connection`, `engine.transport` | how requests get to machines that the host has no route to |
+| `engine.contract` | what an engine offers to all of these |
+| `machines` | what machines of an oVirt environment have in common, and what hosts are |
+| `packages.setup` | what the repositories of packages are made of, and what wins |
+| `packages.sync`, `packages.sources`, `packages.builds` | packages of repositories, from elsewhere, of sources |
+| `utils`, `packages.server` | serving repositories to the machines |
+| `merge_repos`, `repoverify` | how packages become one repository; whether copies of repositories are complete |
+| `repository.rpms` | headers of packages, and the order of versions |
+| `repository.config`, `repository.replace` | what dnf is told of repositories; their replacement as a whole |
+| `paths`, `errors`, `constants` | names of files, what goes wrong, and names and numbers that several modules share |
 
-It is built on Lago's public API only, as any plugin is. `ovirtsdk4` is needed for what talks to an engine and imported
-there, as is `createrepo_c` for what reads packages: the extra `ovirt` of this distribution has both.
+The modules stand from the top down: each imports only what is below it.
+
+It is a plugin that comes with Lago. It uses what the manual documents of Lago, as any plugin may, and besides these
+names, which may change with any release:
+
+| of `lago` | for |
+|---|---|
+| `log`: `LOG`, `task`, `to_file` | steps that are logged and shown as Lago's own |
+| `host.fetch`: `fetch`, `read_text` | what lies on servers |
+| `environment.workdir`: `find_prefix` | the environment that a command line or a directory means |
+| `environment.collect`: `flat_names` | names of collected files |
+| `cli.environment`: `Verbs`, `deploy` | verbs that are as Lago's own |
+| `cli.artifacts`: `add_collect_options` | their options |
+| `cli.output`: `FORMATS` | whether what is printed is for people |
+| `cli.progress`: `shown` | progress |
+| `pytest_plugin.report`: `attach`, `explain`, `file_name` | what a failed test is told of its environment |
+| `utils`: `no_phase` | nobody listens to what machines do |
+| `topology.model`: `Domain`, `Net`, `Topology` | types |
+| `environment.snapshots.index`: `Snapshot` | a type |
+| `guest.ssh`: `Guest` | a type |
+| `hypervisor`: `Hypervisor` | a type |
+| `hypervisor.accel`: `Accel` | a type |
+| `virt.readiness`: `Phase` | a type |
+
+`ovirtsdk4` is needed for what talks to an engine and imported there, as is `createrepo_c` for what reads packages: the
+extra `ovirt` of this distribution has both.
 """
 
 from __future__ import annotations

@@ -6,13 +6,11 @@ import os
 import shutil
 from collections.abc import Iterable
 
-from lago.host.files import beside
-from lago.host.parallel import in_parallel
-from lago.utils import run
+from lago.utils import beside, in_parallel, run
 
-from .packages import rpms
-from .packages.replace import replace_directory
-from .packages.rpms import RepoError, Rpm
+from .repository import rpms
+from .repository.replace import replace_directory
+from .repository.rpms import RepoError, Rpm
 
 
 def merge(output_dir: str, input_dirs: Iterable[str]) -> list[Rpm]:

@@ -8,11 +8,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Generator, Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from .constants import PREFIX_VARIABLE
+
 if TYPE_CHECKING:
+    from ovirtsdk4 import Connection
+
     from .prefix import OvirtPrefix
     from .testing.sequences import Sequence
 
@@ -29,7 +33,7 @@ _ALL: Final = pytest.StashKey[bool]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make the markers known."""
-    config.stash[_ALL] = "LAGO_PREFIX" in os.environ
+    config.stash[_ALL] = PREFIX_VARIABLE in os.environ
     for line in _MARKERS:
         config.addinivalue_line("markers", line)
 
@@ -45,7 +49,7 @@ def ovirt_prefix() -> Iterator[OvirtPrefix]:
 
 
 @pytest.fixture
-def ovirt_api(ovirt_prefix: OvirtPrefix) -> Any:
+def ovirt_api(ovirt_prefix: OvirtPrefix) -> Connection:
     """A connection of `ovirtsdk4` to its engine, made again if the last one does not work any more."""
     return ovirt_prefix.virt_env.the_engine().get_api()
 
@@ -69,15 +73,18 @@ def _sequences(item: pytest.Item) -> Iterator[Sequence]:
 
 
 def _lacking(item: pytest.Item) -> str:
-    checks = ("engine_capability", "lacking_of_engine"), ("host_capability", "lacking_of_hosts")
-    for marker, check in checks:
-        if wanted := [name for mark in item.iter_markers(marker) for name in mark.args]:
-            from . import testlib
-            from .testing import capabilities
+    of_engine, of_hosts = (
+        [name for mark in item.iter_markers(marker) for name in mark.args]
+        for marker in ("engine_capability", "host_capability")
+    )
+    if not of_engine and not of_hosts:
+        return ""
+    from .testing.capabilities import lacking_of_engine, lacking_of_hosts
+    from .testlib import get_test_prefix
 
-            if reason := getattr(capabilities, check)(testlib.get_test_prefix(), wanted):
-                return str(reason)
-    return ""
+    env = get_test_prefix().virt_env
+    lacking = lacking_of_engine(env, of_engine) if of_engine else ""
+    return lacking or (lacking_of_hosts(env, of_hosts) if of_hosts else "")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -97,16 +104,16 @@ def pytest_runtest_makereport(
 
 def _collect(failed: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
     from lago import LagoError
-    from lago.pytest_plugin import report
+    from lago.pytest_plugin.report import attach, explain, file_name
 
     from .testlib import get_test_prefix
 
-    report.explain(failed, call)
+    explain(failed, call)
     try:
         prefix = get_test_prefix()
         env = prefix.virt_env
     except LagoError:
         # Then this is what the test failed of.
         return
-    name = f"{report.file_name(failed.nodeid)}-{time.strftime('%Y%m%d%H%M%S')}"
-    report.attach(failed, prefix.paths, env.get_vms(), prefix.paths.test_logs(name), prefix.collect_artifacts)
+    name = f"{file_name(failed.nodeid)}-{time.strftime('%Y%m%d%H%M%S')}"
+    attach(failed, prefix.paths, env.get_vms(), prefix.paths.test_logs(name), prefix.collect_artifacts)

@@ -17,10 +17,10 @@ from urllib.parse import urljoin
 from xml.etree import ElementTree
 
 from lago.host.fetch import fetch
-from lago.host.parallel import in_parallel
+from lago.utils import in_parallel
 
-from .packages import config as repository_config
-from .packages.rpms import ARCHITECTURES, Evr, RepoError, createrepo, newest
+from .repository import config as repository_config
+from .repository.rpms import ARCHITECTURES, Evr, RepoError, createrepo, newest
 
 _REPO: Final = "{http://linux.duke.edu/metadata/repo}"
 _SHOWN: Final = 20

@@ -33,6 +33,7 @@ from .testing.sequences import CONTINUE, test_sequence_gen
 
 if TYPE_CHECKING:
     from .prefix import OvirtPrefix
+    from .virt import OvirtVirtEnv
 
 __all__ = [
     "LONG_TIMEOUT",
@@ -113,7 +114,7 @@ def host_capability(caps: Iterable[str]) -> Callable[[Function], Function]:
 
 
 def _unless(
-    lacking: Callable[[OvirtPrefix, Iterable[str]], str], caps: Iterable[str]
+    lacking: Callable[[OvirtVirtEnv, Iterable[str]], str], caps: Iterable[str]
 ) -> Callable[[Function], Function]:
     wanted = list(caps)
 
@@ -122,7 +123,7 @@ def _unless(
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             import pytest
 
-            if reason := lacking(get_test_prefix(), wanted):
+            if reason := lacking(get_test_prefix().virt_env, wanted):
                 pytest.skip(reason)
             return func(*args, **kwargs)
 

@@ -12,8 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from lago import utils
-from lago.environment.prefix import Prefix
+from lago import Prefix, utils
 from lago.errors import HypervisorError, LagoError
 from lago.hypervisor import Hypervisor
 from lago.utils import CommandStatus

@@ -16,15 +16,16 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from lago.errors import VMError
-from lago.host.suggest import near
+from lago.log import LOG
+from lago.utils import near
 from lago.virt import VM, VirtEnv
 
 from .engine.machine import EngineVM
 from .machines import HostVM, NodeVM, TestVM
 
 if TYPE_CHECKING:
+    from lago import Prefix
     from lago.topology.model import Domain, Net
-    from lago.virt.env import Home
 
 __all__ = ["EngineVM", "HostVM", "NodeVM", "OvirtVirtEnv", "TestVM"]
 
@@ -36,11 +37,16 @@ ROLES: Final[Mapping[str, type[TestVM]]] = {"engine": EngineVM, "host": HostVM}
 class OvirtVirtEnv(VirtEnv):
     """The machines and networks of an oVirt environment.
 
+    Args:
+        prefix: the environment on disk.
+        vm_specs: what the machines are, by name.
+        net_specs: what the networks are, by name.
+
     Raises:
         VMError: there are two engines, or a role that is none.
     """
 
-    def __init__(self, prefix: Home, vm_specs: Mapping[str, Domain], net_specs: Mapping[str, Net]) -> None:
+    def __init__(self, prefix: Prefix, vm_specs: Mapping[str, Domain], net_specs: Mapping[str, Net]) -> None:
         super().__init__(prefix, vm_specs, net_specs)
         engines = [vm for vm in self.get_vms().values() if isinstance(vm, EngineVM)]
         if len(engines) > 1:
@@ -51,7 +57,7 @@ class OvirtVirtEnv(VirtEnv):
         self._engine = engines[0] if engines else None
 
     def vm_class(self, spec: Domain) -> type[VM]:
-        """The class of the machine `spec`. Raises VMError if its role is none."""
+        """Return the class of the machine that `spec` describes. Raises VMError if its role is none."""
         role = spec.metadata.get(ROLE)
         if role is None:
             found = super().vm_class(spec)
@@ -61,18 +67,35 @@ class OvirtVirtEnv(VirtEnv):
         return ROLES[role]
 
     def engine_vm(self) -> EngineVM | None:
-        """The machine that runs the engine, if there is one."""
+        """Return the machine that runs the engine, if there is one."""
         return self._engine
 
     def the_engine(self) -> EngineVM:
-        """The machine that runs the engine. Raises VMError if there is none."""
+        """Return the machine that runs the engine. Raises VMError if there is none."""
         if self._engine is None:
             raise VMError("the environment has no engine", hint="give its machine the vm-type ovirt-engine")
         return self._engine
 
     def host_vms(self) -> list[HostVM]:
-        """The machines that run virtual machines."""
+        """Return the machines that run virtual machines."""
         return [vm for vm in self.get_vms().values() if isinstance(vm, HostVM)]
+
+    def working_engine(self) -> EngineVM | None:
+        """Return the engine, if its machine and those of all hosts run and it is set up; there is nothing to wake else.
+
+        Raises:
+            HypervisorError: libvirt does not say which machines run.
+            VMNotReady: the engine's machine does not answer.
+        """
+        states = self.states()
+        engine = self._engine
+        machines = [*([engine] if engine else []), *self.host_vms()]
+        if engine is None or any(states[vm.name()] != "running" for vm in machines):
+            return None
+        if not engine.is_set_up():
+            LOG.info("the engine on %s is not set up", engine.name())
+            return None
+        return engine
 
     def stop(self, names: Iterable[str] = ()) -> None:
         """Stop machines (all, if none is named), and let go of an engine that is among them."""

@@ -19,7 +19,7 @@ from lago.paths import Paths
 from lago.topology import state as files
 from lago.topology.resolve import resolve
 from lago.virt import VM
-from ovirtlago.engine.identity import Identity
+from ovirtlago.engine.contract import Identity
 from ovirtlago.engine.machine import EngineVM
 from ovirtlago.prefix import OvirtPrefix
 from ovirtlago.virt import OvirtVirtEnv

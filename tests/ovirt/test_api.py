@@ -12,7 +12,7 @@ from ovirtsdk4 import types
 
 from lago.errors import HostError, HypervisorError
 from ovirtlago.engine import login
-from ovirtlago.engine.identity import Identity
+from ovirtlago.engine.contract import Identity
 from ovirtlago.errors import EngineError, EngineNotReady
 
 from . import pki

@@ -84,4 +84,4 @@ def test_what_is_no_image_is_not_sent(engine: StandIn, tmp_path: Path, content: 
 def test_no_storage_is_told(engine: StandIn, image: Path) -> None:
     engine.state.of("storagedomains").clear()
     with pytest.raises(LagoError, match="no storage domain for data that is active"):
-        iso.add(engine.vm, str(image), None, lambda _number: None)
+        iso.add(engine.vm, [], str(image), None, lambda _number: None)

@@ -11,7 +11,7 @@ import pytest
 from lago.errors import HostError
 from ovirtlago import repoverify
 from ovirtlago.merge_repos import merge
-from ovirtlago.packages.rpms import Evr, RepoError, compare
+from ovirtlago.repository.rpms import Evr, RepoError, compare
 
 from .packages import FOREIGN, Maker, truncate
 

@@ -10,9 +10,9 @@ import pytest
 from lago.errors import CommandError, ConfigError, HostError, LagoError
 from ovirtlago import repoverify
 from ovirtlago.packages import builds
-from ovirtlago.packages.rpms import RepoError
 from ovirtlago.packages.setup import Wanted, prepare
 from ovirtlago.paths import OvirtPaths
+from ovirtlago.repository.rpms import RepoError
 
 from ..unit.web import serving
 from .packages import Maker

@@ -10,7 +10,7 @@ import pytest
 
 from lago.errors import ConfigError, Errors, FetchError
 from ovirtlago import repoverify
-from ovirtlago.packages.rpms import RepoError
+from ovirtlago.repository.rpms import RepoError
 
 from ..unit.web import serving
 from .packages import FOREIGN, MACHINE, Maker, alter

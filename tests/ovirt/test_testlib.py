@@ -118,23 +118,23 @@ class TestWaiting:
 
 class TestCapabilities:
     def test_d19_machines_that_are_able_are_found(self, place: Path) -> None:
-        prefix = OvirtPrefix(str(place))
-        assert capabilities.lacking_of_engine(prefix, ["snapshot-live-merge"]) == ""
-        assert capabilities.lacking_of_hosts(prefix, ["snapshot-live-merge"]) == ""
-        assert capabilities.lacking_of_hosts(prefix, []) == ""
+        env = OvirtPrefix(str(place)).virt_env
+        assert capabilities.lacking_of_engine(env, ["snapshot-live-merge"]) == ""
+        assert capabilities.lacking_of_hosts(env, ["snapshot-live-merge"]) == ""
+        assert capabilities.lacking_of_hosts(env, []) == ""
 
     def test_what_is_missing_is_named_with_the_machine(self, place: Path) -> None:
-        prefix = OvirtPrefix(str(place))
+        env = OvirtPrefix(str(place)).virt_env
         # A word is not searched for in another one.
-        assert capabilities.lacking_of_engine(prefix, ["snapshot"]) == "engine lacks snapshot"
-        assert capabilities.lacking_of_hosts(prefix, ["nested", "sriov"]) == (
+        assert capabilities.lacking_of_engine(env, ["snapshot"]) == "engine lacks snapshot"
+        assert capabilities.lacking_of_hosts(env, ["nested", "sriov"]) == (
             "host0 lacks sriov, host1 lacks nested and sriov"
         )
 
     def test_nobody_is_able_to_do_anything(self, tmp_path: Path) -> None:
-        prefix = OvirtPrefix(str(make_prefix(tmp_path / "prefix", NO_ROLES)))
-        assert capabilities.lacking_of_engine(prefix, ["x"]) == "there is no engine"
-        assert capabilities.lacking_of_hosts(prefix, ["x"]) == "there is no host"
+        env = OvirtPrefix(str(make_prefix(tmp_path / "prefix", NO_ROLES))).virt_env
+        assert capabilities.lacking_of_engine(env, ["x"]) == "there is no engine"
+        assert capabilities.lacking_of_hosts(env, ["x"]) == "there is no host"
 
     @pytest.mark.usefixtures("place")
     def test_d19_the_decorators_hand_arguments_and_results_on(self) -> None:

@@ -89,11 +89,12 @@ def test_artifacts_are_those_of_the_init_file_and_of_the_kind(tmp_path: Path) ->
 
 def test_machines_are_found_by_any_name(tmp_path: Path) -> None:
     env = environment(tmp_path / "prefix")
+    machines = env.get_vms().values()
     host = env.get_vm("host1")
     for address in ("host1", "host1.example.com", host.ip()):
-        assert machine_of(env, address) is host
-        assert machine_of(env, None, address) is host
-    assert machine_of(env, "host2.example.com", "10.0.0.1") is None
+        assert machine_of(machines, address) is host
+        assert machine_of(machines, None, address) is host
+    assert machine_of(machines, "host2.example.com", "10.0.0.1") is None
 
 
 @pytest.mark.parametrize(
@@ -136,12 +137,12 @@ def test_a_table_of_ones_own_is_used(tmp_path: Path) -> None:
 
 
 def test_clusters_get_the_processors_of_their_hosts(engine: StandIn, tmp_path: Path) -> None:
-    same = environment(tmp_path / "same", more="cpu_model: Haswell")
-    cpu.align(same, engine.vm)
+    same = environment(tmp_path / "same", more="cpu_model: Haswell").get_vms().values()
+    cpu.align(engine.vm, same)
     assert engine.state.of("clusters")["cluster"]["cpu"] == "Intel Haswell Family"
     updates = engine.said("normal")
-    cpu.align(same, engine.vm)
-    cpu.align(environment(tmp_path / "unnamed"), engine.vm)
+    cpu.align(engine.vm, same)
+    cpu.align(engine.vm, environment(tmp_path / "unnamed").get_vms().values())
     assert engine.said("normal") == updates
 
 

@@ -151,9 +151,9 @@ LAYERS = {
         cli ovirtlago testlib
         prefix
         testing
-        engine
-        packages utils virt
-        constants errors machines merge_repos paths repoverify
+        packages virt
+        engine merge_repos repoverify utils
+        constants errors machines paths repository
     """,
     "ovirtlago.cli": """
         environment packages testing
@@ -161,18 +161,19 @@ LAYERS = {
     """,
     "ovirtlago.engine": """
         rest
-        vms
-        cpu hosts status storage
-        machine
-        iso login
-        connection identity waiting
-        engine events transport
+        hosts machine storage vms
+        iso login steps
+        cpu status waiting
+        connection events identity
+        contract engine transport
     """,
     "ovirtlago.packages": """
         setup
         sources
-        builds sync
-        config packages replace rpms server
+        builds packages server sync
+    """,
+    "ovirtlago.repository": """
+        config replace repository rpms
     """,
     "ovirtlago.testing": """
         capabilities polling run sequences testing

@@ -64,7 +64,7 @@ def _seconds(text: str) -> float:
 def _start(args: argparse.Namespace) -> dict[str, Any] | None:
     from lago.cli.progress import shown
 
-    from ..engine import rest, status
+    from ..engine import status
 
     prefix = the_prefix(args)
     with shown(list(prefix.topology.domains), sys.stderr) as on_phase:
@@ -72,7 +72,7 @@ def _start(args: argparse.Namespace) -> dict[str, Any] | None:
     if prefix.virt_env.engine_vm() is None:
         return None
     with prefix.engine("Look at the engine") as engine:
-        if rest.working_engine(prefix.virt_env) is None:
+        if prefix.virt_env.working_engine() is None:
             return None
         if args.with_vms:
             from ..engine import vms

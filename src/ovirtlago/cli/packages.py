@@ -6,8 +6,8 @@ import argparse
 import contextlib
 from typing import Any
 
-from lago.cli import output
 from lago.cli.environment import Verbs
+from lago.cli.output import FORMATS
 from lago.errors import HypervisorError
 from lago.log import LOG
 
@@ -75,7 +75,7 @@ def _serve(args: argparse.Namespace) -> None:
     with contextlib.suppress(KeyboardInterrupt):
         prefix = the_prefix(args)
         with repo_server_context(prefix) as server:
-            if args.out_format is output.FORMATS["default"]:
+            if args.out_format is FORMATS["default"]:
                 print(server.url, *map(server.repo_file, server.repositories), sep="\n", flush=True)
             else:
                 files = {name: server.repo_file(name) for name in server.repositories}

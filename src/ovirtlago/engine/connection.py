@@ -17,6 +17,12 @@ class Connection(ovirtsdk4.Connection):  # type: ignore[misc]
 
     The SDK leaves nothing of this to its users: it makes curl handles itself, and logs in without any time-out. So it
     gets its handles prepared where it puts them together, and the requests about logging in are ours.
+
+    Args:
+        transport: for what the SDK asks.
+        sign_in: for logging in.
+        url: address of the engine's API.
+        options: as for `ovirtsdk4.Connection`.
     """
 
     def __init__(self, transport: Transport, sign_in: Transport, url: str, **options: Any) -> None:
@@ -45,6 +51,7 @@ class _Prepared(pycurl.CurlMulti):  # type: ignore[misc]
         self._transport = transport
         self._url = url
 
-    def add_handle(self, curl: Any) -> None:
+    def add_handle(self, curl: pycurl.Curl) -> None:
+        """Prepare a handle for its address, and take it."""
         self._transport.prepare(curl, self._url)
         super().add_handle(curl)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from lago.errors import LagoError
-from lago.host.suggest import near
 from lago.log import LOG
+from lago.utils import near
 
 from ..machines import machine_of
+from .contract import Engine
 
 if TYPE_CHECKING:
-    from lago.virt import VM
+    from ovirtsdk4.services import SystemService
 
-    from ..virt import OvirtVirtEnv
-    from .machine import EngineVM
+    from lago.virt import VM
 
 MAP: Final = "ovirt-cpu-map"
 """Key in the metadata of a machine: the path of a file with another table than ours, in the same form."""
@@ -25,7 +25,10 @@ _TABLE: Final = os.path.join(os.path.dirname(__file__), "..", "data", "cpu_famil
 
 
 def get_ovirt_cpu_family(host: VM) -> str | None:
-    """What oVirt calls the processor of a machine; None if its init file names no model (`cpu_model`).
+    """Return what oVirt calls the processor of a machine; None if its init file names no model (`cpu_model`).
+
+    Args:
+        host: the machine; its metadata may name a table of one's own (`ovirt-cpu-map`).
 
     Raises:
         LagoError: the table does not have the model, or is none.
@@ -58,23 +61,31 @@ def _table(path: str) -> Mapping[str, Any]:
     return data
 
 
-def align(env: OvirtVirtEnv, engine: EngineVM) -> None:
-    """Give each cluster the processor of its hosts. Raises LagoError if its hosts have several, or one is unknown.
+def align(engine: Engine, machines: Collection[VM]) -> None:
+    """Give each cluster of an engine the processor of its hosts.
 
     Clusters whose hosts have a processor that the init file does not name stay as they are.
+
+    Args:
+        engine: whose clusters they are.
+        machines: those of the environment, with the hosts among them.
+
+    Raises:
+        LagoError: the hosts of a cluster have several processors, or one is unknown.
+        EngineError: the engine refuses.
     """
     from .events import refusals
 
     with refusals(engine):
-        _align(env, engine.get_api().system_service())
+        _align(machines, engine.get_api().system_service())
 
 
-def _align(env: OvirtVirtEnv, system: Any) -> None:
+def _align(machines: Collection[VM], system: SystemService) -> None:
     from ovirtsdk4.types import Cluster, Cpu
 
     families: dict[str, set[str]] = {}
     for host in system.hosts_service().list():
-        machine = machine_of(env, host.address, host.name)
+        machine = machine_of(machines, host.address, host.name)
         family = get_ovirt_cpu_family(machine) if machine is not None else None
         if family is not None:
             families.setdefault(host.cluster.id, set()).add(family)

@@ -7,17 +7,15 @@ It is compared with the file on the engine's machine, which we read over ssh wit
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final
 
 import pycurl
 
-from lago.host.files import write_atomically
+from lago.utils import write_atomically
 
 from ..errors import EngineError, EngineNotReady
+from .contract import Identity, Machine
 from .transport import Transport
-
-if TYPE_CHECKING:
-    from .machine import EngineVM
 
 CA_FILE: Final = "/etc/pki/ovirt-engine/ca.pem"
 """Certificate of the engine's authority, on its machine; there since `engine-setup`."""
@@ -30,20 +28,8 @@ _ASK: Final = (
 _BEGIN: Final = "-----BEGIN CERTIFICATE-----"
 
 
-class Identity(NamedTuple):
-    """The fully qualified name of an engine, and the certificate of its authority in PEM form."""
-
-    fqdn: str
-    ca: str
-
-    @property
-    def url(self) -> str:
-        """Where its web pages are."""
-        return f"https://{self.fqdn}/ovirt-engine"
-
-
-def ask(engine: EngineVM) -> Identity:
-    """The identity of an engine, over ssh.
+def ask(engine: Machine) -> Identity:
+    """Ask the machine of an engine, over ssh, who the engine is.
 
     Raises:
         VMNotRunning, VMNotReady: its machine does not run or answer.
@@ -61,8 +47,16 @@ def ask(engine: EngineVM) -> Identity:
     return Identity(known.get("configured", "").strip("\"'") or known["host"], begin + ca)
 
 
-def trusted_ca(engine: EngineVM, who: Identity, timeout: float) -> str:
-    """A file with the certificate that the certificates of the engine must be signed by.
+def trusted_ca(engine: Machine, who: Identity, timeout: float) -> str:
+    """Write the certificate that the certificates of an engine must be signed by, after a look at what it hands out.
+
+    Args:
+        engine: its machine.
+        who: the engine by that machine.
+        timeout: seconds that the engine may take to answer.
+
+    Returns:
+        Path of the file, in the prefix.
 
     Raises:
         EngineNotReady: it can't be fetched from the engine.

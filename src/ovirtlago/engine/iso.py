@@ -7,8 +7,8 @@ and closes it again. What fails is cancelled and the disk removed.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import ovirtsdk4
@@ -16,17 +16,21 @@ import pycurl
 from ovirtsdk4 import types
 
 from lago.errors import LagoError
-from lago.host.suggest import near
 from lago.log import LOG, task
+from lago.utils import near
 
 from ..errors import EngineError
 from ..machines import machine_of
 from . import identity, waiting
+from .contract import Engine, Machine
 from .events import last_event, said
 from .transport import Transport
 
 if TYPE_CHECKING:
-    from .machine import EngineVM
+    from ovirtsdk4 import Connection
+    from ovirtsdk4.services import ImageTransferService
+
+    from lago.virt import VM
 
 _STALLED: Final = 60
 _SECTOR: Final = 512
@@ -42,12 +46,20 @@ _OVER: Final = (
 """Phases of a transfer from which nothing comes any more."""
 
 
-def add(engine: EngineVM, path: str, domain: str | None, on_bytes: Callable[[int], object]) -> str:
-    """Upload an ISO image; the identifier of its disk.
+def add(
+    engine: Engine, machines: Collection[VM], path: str, domain: str | None, on_bytes: Callable[[int], object]
+) -> str:
+    """Upload an ISO image to a storage domain of an engine.
 
     Args:
+        engine: makes a disk of it.
+        machines: all of the environment; the engine may want the image at one of them.
+        path: the file.
         domain: name of the storage domain; None: the first one for data that is active.
         on_bytes: hears how many bytes have just gone.
+
+    Returns:
+        The identifier of the disk.
 
     Raises:
         LagoError: there is no such file, or no such storage domain.
@@ -60,7 +72,7 @@ def add(engine: EngineVM, path: str, domain: str | None, on_bytes: Callable[[int
             disk = disks.add(_disk(os.path.basename(path), size, _place(engine, domain)))
             try:
                 _wait_for_disk(engine, disk.id)
-                _transfer(engine, disk.id, path, size, on_bytes)
+                _transfer(engine, machines, disk.id, path, size, on_bytes)
                 _wait_for_disk(engine, disk.id)
             except BaseException:
                 _remove(engine, disk.id)
@@ -80,7 +92,7 @@ def _size(path: str) -> int:
     return size
 
 
-def _place(engine: EngineVM, wanted: str | None) -> Any:
+def _place(engine: Engine, wanted: str | None) -> types.StorageDomain:
     found = engine.get_api().system_service().storage_domains_service().list()
     if wanted is not None:
         for one in found:
@@ -94,7 +106,7 @@ def _place(engine: EngineVM, wanted: str | None) -> Any:
     raise LagoError("the engine has no storage domain for data that is active", hint="lago ovirt status")
 
 
-def _disk(name: str, size: int, domain: Any) -> Any:
+def _disk(name: str, size: int, domain: types.StorageDomain) -> types.Disk:
     return types.Disk(
         name=name,
         content_type=types.DiskContentType.ISO,
@@ -106,21 +118,23 @@ def _disk(name: str, size: int, domain: Any) -> Any:
     )
 
 
-def _wait_for_disk(engine: EngineVM, disk: str) -> None:
-    def step(api: Any) -> str:
+def _wait_for_disk(engine: Engine, disk: str) -> None:
+    def step(api: Connection) -> str:
         status = api.system_service().disks_service().disk_service(disk).get().status
         return "" if status == types.DiskStatus.OK else f"it is {status}"
 
     waiting.wait_until(engine, f"disk {disk}", step, waiting.short(engine))
 
 
-def _transfer(engine: EngineVM, disk: str, path: str, size: int, on_bytes: Callable[[int], object]) -> None:
+def _transfer(
+    engine: Engine, machines: Collection[VM], disk: str, path: str, size: int, on_bytes: Callable[[int], object]
+) -> None:
     wanted = types.ImageTransfer(disk=types.Disk(id=disk), direction=types.ImageTransferDirection.UPLOAD)
     transfers = engine.get_api().system_service().image_transfers_service()
     transfer = transfers.add(wanted)
     try:
-        opened = _wait_for_transfer(engine, transfer.id, _Phase.TRANSFERRING)
-        _put(engine, opened.proxy_url or opened.transfer_url, path, size, on_bytes)
+        opened = _wait_for_transfer(engine, transfer, _Phase.TRANSFERRING)
+        _put(engine, machines, opened.proxy_url or opened.transfer_url, path, size, on_bytes)
     except BaseException:
         try:
             _service(engine.get_api(), transfer.id).cancel()
@@ -128,37 +142,42 @@ def _transfer(engine: EngineVM, disk: str, path: str, size: int, on_bytes: Calla
             LOG.warning("the upload to disk %s can't be cancelled: %s", disk, error)
         raise
     _service(engine.get_api(), transfer.id).finalize()
-    _wait_for_transfer(engine, transfer.id, _Phase.FINISHED_SUCCESS)
+    _wait_for_transfer(engine, transfer, _Phase.FINISHED_SUCCESS)
 
 
-def _service(api: Any, transfer: str) -> Any:
+def _service(api: Connection, transfer: str) -> ImageTransferService:
     return api.system_service().image_transfers_service().image_transfer_service(transfer)
 
 
-def _wait_for_transfer(engine: EngineVM, transfer: str, wanted: Any) -> Any:
-    found: list[Any] = []
+def _wait_for_transfer(
+    engine: Engine, transfer: types.ImageTransfer, wanted: types.ImageTransferPhase
+) -> types.ImageTransfer:
+    found = transfer
 
-    def step(api: Any) -> str:
+    def step(api: Connection) -> str:
+        nonlocal found
         try:
-            found[:] = [_service(api, transfer).get()]
+            found = _service(api, transfer.id).get()
         except ovirtsdk4.NotFoundError:
             # The engine forgets transfers that are finished.
             if wanted == _Phase.FINISHED_SUCCESS:
                 return ""
             raise
-        phase = found[0].phase
+        phase = found.phase
         if phase in _OVER:
             raise EngineError(f"the image transfer ended: {phase}", details=last_event(engine))
         return "" if phase == wanted else f"it is {phase}"
 
-    waiting.wait_until(engine, f"image transfer {transfer}", step, waiting.short(engine))
-    return found[0] if found else None
+    waiting.wait_until(engine, f"image transfer {transfer.id}", step, waiting.short(engine))
+    return found
 
 
-def _put(engine: EngineVM, url: str, path: str, size: int, on_bytes: Callable[[int], object]) -> None:
+def _put(
+    engine: Engine, machines: Collection[VM], url: str, path: str, size: int, on_bytes: Callable[[int], object]
+) -> None:
     who = engine.identity()
     host = urlsplit(url).hostname or ""
-    machine = engine if host == who.fqdn else machine_of(engine.env, host)
+    machine: Machine | None = engine if host == who.fqdn else machine_of(machines, host)
     if machine is None:
         raise EngineError(f"the engine wants the image at {url}, and no machine of the environment has that name")
     patience = _STALLED * engine.env.accel.time_factor
@@ -178,8 +197,8 @@ def _put(engine: EngineVM, url: str, path: str, size: int, on_bytes: Callable[[i
         )
 
 
-def _remove(engine: EngineVM, disk: str) -> None:
-    def step(api: Any) -> str:
+def _remove(engine: Engine, disk: str) -> None:
+    def step(api: Connection) -> str:
         # While a transfer is being cancelled its disk is locked.
         try:
             api.system_service().disks_service().disk_service(disk).remove()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import ovirtsdk4
 import pycurl
@@ -13,27 +13,27 @@ from lago.log import task
 from ..errors import EngineError, EngineNotReady
 from . import identity, waiting
 from .connection import Connection
+from .contract import Engine
 from .events import last_words, said
 from .transport import Transport
-
-if TYPE_CHECKING:
-    from .machine import EngineVM
 
 _QUICK: Final = 10
 _REQUEST: Final = 60
 _DENIED: Final = ("access_denied", "invalid_grant")
 
 
-def log_in(engine: EngineVM, *, wait: bool, insecure: bool) -> Connection:
-    """A new connection to an engine that works.
+def log_in(engine: Engine, *, wait: bool, insecure: bool) -> Connection:
+    """Log in to an engine, and return a new connection that works.
 
     Args:
+        engine: says who it is, and with which name and password.
         wait: for its machine, its service and an answer; otherwise it is tried once.
         insecure: whether certificates are not verified.
 
     Raises:
         VMNotRunning, VMNotReady: its machine does not run or answer.
-        EngineNotReady: it does not answer.
+        EngineNotReady: it does not answer; where it is waited for, its service does not run within `long_timeout`, or
+            it does not answer within `short_timeout` then.
         EngineError: it is not set up, refuses the password, or is not who it should be.
     """
     if not wait:
@@ -52,7 +52,7 @@ def log_in(engine: EngineVM, *, wait: bool, insecure: bool) -> Connection:
             ) from None
 
 
-def _attempt(engine: EngineVM, insecure: bool) -> Connection:
+def _attempt(engine: Engine, insecure: bool) -> Connection:
     who = engine.identity()
     quick, slow = (seconds * engine.env.accel.time_factor for seconds in (_QUICK, _REQUEST))
     ca_file = None if insecure else identity.trusted_ca(engine, who, quick)
@@ -74,7 +74,7 @@ def _attempt(engine: EngineVM, insecure: bool) -> Connection:
     return connection
 
 
-def _explained(engine: EngineVM, fqdn: str, error: ovirtsdk4.Error) -> EngineError:
+def _explained(engine: Engine, fqdn: str, error: ovirtsdk4.Error) -> EngineError:
     cause = error.__cause__
     if isinstance(cause, pycurl.error) and cause.args[0] == pycurl.E_PEER_FAILED_VERIFICATION:
         return EngineError(

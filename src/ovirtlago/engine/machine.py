@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lago.errors import HostError
 from lago.virt import VirtEnv
 
-from ..constants import ENGINE_PASSWORD, ENGINE_USER
+from ..constants import ENGINE_PASSWORD, ENGINE_SERVICE, ENGINE_USER
 from ..errors import EngineError, EngineNotReady
 from ..machines import TestVM
 
 if TYPE_CHECKING:
+    from ovirtsdk4 import Connection
+
     from lago.topology.model import Domain
 
-    from .identity import Identity
+    from .contract import Identity
 
 
 class EngineVM(TestVM):
-    """The machine that runs the engine.
+    """The machine that runs the engine, a `contract.Engine`.
 
     Its metadata may say `ovirt-engine-user` and `ovirt-engine-password`, and `ovirt-engine-insecure: true` if
     certificates are not to be verified.
@@ -28,7 +30,7 @@ class EngineVM(TestVM):
 
     def __init__(self, env: VirtEnv, spec: Domain) -> None:
         super().__init__(env, spec)
-        self._api: Any = None
+        self._api: Connection | None = None
         self._unverified = False
         self._identity: Identity | None = None
         self._lock = threading.RLock()
@@ -37,19 +39,19 @@ class EngineVM(TestVM):
         return ["/var/log/ovirt-engine", "/var/log"]
 
     def user(self) -> str:
-        """Who we log in to the engine as."""
+        """Return the name to log in to the engine with."""
         return str(self.metadata.get("ovirt-engine-user", ENGINE_USER))
 
     def password(self) -> str:
-        """The password of `user`."""
+        """Return the password of `user`."""
         return str(self.metadata.get("ovirt-engine-password", ENGINE_PASSWORD))
 
     def insecure(self) -> bool:
-        """Whether certificates of the engine are not verified."""
+        """Return whether certificates of the engine are not verified."""
         return bool(self.metadata.get("ovirt-engine-insecure", False))
 
-    def get_api(self, wait: bool = True, insecure: bool | None = None) -> Any:
-        """A connection of the SDK, `ovirtsdk4.Connection`, that works; the same one as before as long as that does.
+    def get_api(self, wait: bool = True, insecure: bool | None = None) -> Connection:
+        """Return a connection of the SDK, `ovirtsdk4.Connection`, that works; the same one as long as it does.
 
         Args:
             wait: for the machine, the service `ovirt-engine` and an answer of the engine; otherwise it is tried once.
@@ -84,7 +86,12 @@ class EngineVM(TestVM):
             self._api = self._identity = None
 
     def identity(self) -> Identity:
-        """Who the engine is by its own machine, asked once per connection; see `ovirtlago.engine.identity`."""
+        """Return who the engine is by its own machine, which is asked over ssh, once per connection.
+
+        Raises:
+            VMNotRunning, VMNotReady: the machine does not run or answer.
+            EngineError: the engine is not set up.
+        """
         from . import identity
 
         with self._lock:
@@ -93,7 +100,7 @@ class EngineVM(TestVM):
             return self._identity
 
     def is_set_up(self) -> bool:
-        """Whether `engine-setup` was run on it. Raises VMNotRunning, VMNotReady."""
+        """Return whether `engine-setup` was run on it. Raises VMNotRunning, VMNotReady."""
         from .identity import CA_FILE
 
         self.connect()
@@ -102,11 +109,13 @@ class EngineVM(TestVM):
     def wait_for_service(self, timeout: float) -> None:
         """Return when its service `ovirt-engine` runs.
 
+        Args:
+            timeout: seconds.
+
         Raises:
             VMNotRunning, VMNotReady: the machine does not run or answer.
             EngineNotReady: the service does not run within `timeout` seconds.
         """
-        from ..constants import ENGINE_SERVICE
         from . import waiting
         from .events import last_words
 
@@ -133,13 +142,29 @@ class EngineVM(TestVM):
     def add_iso(
         self, path: str, storage_domain: str | None = None, on_bytes: Callable[[int], object] = lambda _number: None
     ) -> str:
-        """Upload an ISO image to a storage domain; see `ovirtlago.engine.iso`."""
+        """Upload an ISO image to a storage domain of the engine.
+
+        Args:
+            path: the file.
+            storage_domain: its name; None: the first one for data that is active.
+            on_bytes: hears how many bytes have just gone.
+
+        Returns:
+            The identifier of the disk that the engine makes of it.
+
+        Raises:
+            LagoError: there is no such file, or no such storage domain.
+            EngineError: the engine does not take it.
+        """
         from . import iso
 
-        return iso.add(self, path, storage_domain, on_bytes)
+        return iso.add(self, self.env.get_vms().values(), path, storage_domain, on_bytes)
 
     def engine_setup(self, config: str | None = None) -> None:
-        """Run `engine-setup` on it, with the answers of a file of this host, or else of whoever sits at the terminal.
+        """Run `engine-setup` on it.
+
+        Args:
+            config: file of this host with the answers; None: whoever sits at the terminal is asked.
 
         Raises:
             VMNotRunning, VMNotReady: it does not run or answer.

@@ -6,37 +6,22 @@ To rest: storage domains, hosts, the service of the engine, those of the hosts. 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
-from lago.host.parallel import in_parallel
-from lago.log import LOG, task
-from lago.utils import RollbackContext
+from lago.log import task
+from lago.utils import RollbackContext, in_parallel
 
 from ..constants import ENGINE_SERVICE, HOST_SERVICES
 from ..errors import EngineError
+from .contract import Engine
 
 if TYPE_CHECKING:
     from ..machines import HostVM
-    from ..virt import OvirtVirtEnv
-    from .machine import EngineVM
 
 
-def working_engine(env: OvirtVirtEnv) -> EngineVM | None:
-    """The engine, if its machine and those of all hosts run and it is set up; otherwise there is nothing to wake."""
-    engine = env.engine_vm()
-    states = env.states()
-    machines = [*([engine] if engine else []), *env.host_vms()]
-    if engine is None or any(states[vm.name()] != "running" for vm in machines):
-        return None
-    if not engine.is_set_up():
-        LOG.info("the engine on %s is not set up", engine.name())
-        return None
-    return engine
-
-
-def deactivate(engine: EngineVM) -> None:
-    """Put storage domains and hosts into maintenance.
+def deactivate(engine: Engine) -> None:
+    """Put the storage domains and hosts of an engine into maintenance.
 
     Raises:
         EngineError: virtual machines run on the hosts, or something does not get to rest in time.
@@ -51,8 +36,12 @@ def deactivate(engine: EngineVM) -> None:
         hosts.deactivate(engine)
 
 
-def end_all(engine: EngineVM) -> None:
-    """Stop the virtual machines of an engine that answers, and deactivate. Raises EngineError."""
+def end_all(engine: Engine) -> None:
+    """Stop the virtual machines of an engine that answers, and deactivate.
+
+    Raises:
+        EngineError: it does not answer at once, or something does not get to rest in time.
+    """
     from . import vms
 
     engine.get_api(wait=False)
@@ -61,8 +50,12 @@ def end_all(engine: EngineVM) -> None:
     deactivate(engine)
 
 
-def activate(engine: EngineVM) -> None:
-    """Let hosts be up and storage domains active. Raises EngineError."""
+def activate(engine: Engine) -> None:
+    """Let the hosts of an engine be up and its storage domains active.
+
+    Raises:
+        EngineError: something does not get there in time.
+    """
     from . import hosts, storage
 
     with task("Activate hosts"):
@@ -71,9 +64,18 @@ def activate(engine: EngineVM) -> None:
         storage.activate(engine)
 
 
-def wake_services(env: OvirtVirtEnv, engine: EngineVM) -> None:
-    """See that the services of hosts run, then the engine's, and that it answers. Raises VMError, EngineError."""
-    in_parallel(_wake_host, env.host_vms(), what="start services of hosts", cancel=env.cancelled.set)
+def wake_services(engine: Engine, hosts: Collection[HostVM]) -> None:
+    """See that the services of hosts run, then the engine's, and that it answers.
+
+    Args:
+        engine: its machine runs.
+        hosts: the machines of hosts, which run too. Services that they don't have are left out.
+
+    Raises:
+        VMError: a service does not start.
+        EngineError: the engine does not answer in time.
+    """
+    in_parallel(_wake_host, hosts, what="start services of hosts", cancel=engine.env.cancelled.set)
     with task(f"Start {ENGINE_SERVICE} on {engine.name()}"):
         engine.service(ENGINE_SERVICE).start()
     engine.get_api()
@@ -96,27 +98,28 @@ def _rest_host(host: HostVM) -> None:
 
 
 @contextlib.contextmanager
-def at_rest(env: OvirtVirtEnv, *, restore: bool) -> Iterator[None]:
-    """The environment is at rest while the block lasts, and awake after it.
+def at_rest(engine: Engine | None, hosts: Collection[HostVM], *, restore: bool) -> Iterator[None]:
+    """Context manager: the environment is at rest while the block lasts, and awake after it.
 
     Args:
+        engine: an engine that works; without one there is nothing to put to rest.
+        hosts: the machines of its hosts, which run.
         restore: wake it at the end; if something fails it is woken in any case.
 
     Raises:
         EngineError: something does not get to rest, or does not wake, in time.
         VMError: a service does not stop or start.
     """
-    engine = working_engine(env)
     with RollbackContext() as undo:
         if engine is not None:
             with task("Put the environment to rest"):
                 undo.prependDefer(activate, engine)
                 deactivate(engine)
                 engine.disconnect()
-                undo.prependDefer(wake_services, env, engine)
+                undo.prependDefer(wake_services, engine, hosts)
                 with task(f"Stop {ENGINE_SERVICE} on {engine.name()}"):
                     engine.service(ENGINE_SERVICE).stop()
-                in_parallel(_rest_host, env.host_vms(), what="stop services of hosts", cancel=env.cancelled.set)
+                in_parallel(_rest_host, hosts, what="stop services of hosts", cancel=engine.env.cancelled.set)
         yield
         if not restore:
             undo.clear()

@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from lago.errors import LagoError
 
 from ..machines import machine_of
+from .contract import Engine
 
 if TYPE_CHECKING:
-    from ..virt import OvirtVirtEnv
-    from .machine import EngineVM
+    from ovirtsdk4.services import SystemService
+
+    from lago.virt import VM
+
+    from ..machines import HostVM
 
 
-def status(env: OvirtVirtEnv) -> dict[str, Any]:
-    """The machines by role, and what the engine says, if it answers; it is asked once and not waited for."""
-    engine = env.engine_vm()
-    states = env.states()
-    data: dict[str, Any] = {"Hosts": {vm.name(): {"machine": states[vm.name()]} for vm in env.host_vms()}}
+def status(
+    engine: Engine | None, hosts: Iterable[HostVM], machines: Collection[VM], states: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the machines by role, and what the engine says, if it answers; it is asked once and not waited for.
+
+    Args:
+        engine: of the environment, if it has one.
+        hosts: machines that are hosts.
+        machines: all machines of the environment.
+        states: a word for each machine by name, such as `running`.
+
+    Returns:
+        `Engine`, `Hosts`, and if the engine answers `Data centers` and `Virtual machines`, as `lago ovirt status` shows
+        them.
+    """
+    data: dict[str, Any] = {"Hosts": {vm.name(): {"machine": states[vm.name()]} for vm in hosts}}
     if engine is None:
         return {**data, "Engine": None}
     about: dict[str, Any] = {"name": engine.name(), "machine": states[engine.name()]}
@@ -26,18 +42,23 @@ def status(env: OvirtVirtEnv) -> dict[str, Any]:
             # Once, as a connection is tried out each time it is asked for.
             system = engine.get_api(wait=False).system_service()
             about |= _engine(engine, system)
-            data |= _inventory(env, engine, system, data["Hosts"])
+            data |= _inventory(engine, machines, system, data["Hosts"])
         except LagoError as error:
             about["api"] = error.what
     return {**data, "Engine": about}
 
 
-def access(engine: EngineVM) -> dict[str, Any]:
-    """Where the engine's pages are, and how to log in. Raises EngineError."""
+def access(engine: Engine) -> dict[str, str]:
+    """Return where the pages of an engine are (`url`), and how to log in (`user`, `password`).
+
+    Raises:
+        VMNotRunning, VMNotReady: its machine does not run or answer.
+        EngineError: it is not set up.
+    """
     return {"url": engine.identity().url, "user": engine.user(), "password": engine.password()}
 
 
-def _engine(engine: EngineVM, system: Any) -> dict[str, Any]:
+def _engine(engine: Engine, system: SystemService) -> dict[str, Any]:
     from .events import described, refusals
 
     with refusals(engine):
@@ -47,13 +68,15 @@ def _engine(engine: EngineVM, system: Any) -> dict[str, Any]:
     return {**access(engine), "api": "up", "version": version, "last event": last}
 
 
-def _inventory(env: OvirtVirtEnv, engine: EngineVM, system: Any, machines: dict[str, Any]) -> dict[str, Any]:
+def _inventory(
+    engine: Engine, machines: Collection[VM], system: SystemService, known: Mapping[str, Any]
+) -> dict[str, Any]:
     from .events import refusals
 
     with refusals(engine):
-        hosts: dict[str, Any] = {name: dict(machine) for name, machine in machines.items()}
+        hosts: dict[str, Any] = {name: dict(machine) for name, machine in known.items()}
         for host in system.hosts_service().list():
-            machine = machine_of(env, host.address, host.name)
+            machine = machine_of(machines, host.address, host.name)
             hosts.setdefault(machine.name() if machine else host.name, {}).update(engine=str(host.status))
         centres = system.data_centers_service()
         storage = {

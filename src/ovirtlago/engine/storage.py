@@ -6,18 +6,17 @@ The master of a data centre keeps what is known of the others: it goes last and 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ovirtsdk4.types import DataCenterStatus, StorageDomainStatus
+from ovirtsdk4.types import DataCenter, DataCenterStatus, StorageDomain, StorageDomainStatus
 
-from lago.host.parallel import in_parallel
-from lago.log import task
-
-from . import waiting
+from . import steps, waiting
+from .contract import Engine, Step
 from .events import refusals
 
 if TYPE_CHECKING:
-    from .machine import EngineVM
+    from ovirtsdk4 import Connection
+    from ovirtsdk4.services import AttachedStorageDomainService
 
 _BUSY: Final = (
     StorageDomainStatus.ACTIVATING,
@@ -31,31 +30,50 @@ _BUSY: Final = (
 class _Attached(NamedTuple):
     """A storage domain of a data centre."""
 
-    centre: Any
-    domain: Any
+    centre: DataCenter
+    domain: StorageDomain
 
-    def service(self, api: Any) -> Any:
+    @property
+    def name(self) -> str:
+        """What the engine calls it."""
+        return str(self.domain.name)
+
+    @property
+    def title(self) -> str:
+        """What it is called in an error."""
+        return f"{self.name} of data center {self.centre.name}"
+
+    def service(self, api: Connection) -> AttachedStorageDomainService:
+        """Return what the SDK asks about it, by a connection."""
         centres = api.system_service().data_centers_service()
         attached = centres.data_center_service(self.centre.id).storage_domains_service()
         return attached.storage_domain_service(self.domain.id)
 
 
-def deactivate(engine: EngineVM) -> None:
-    """Put all storage domains into maintenance, side by side, then masters. Raises EngineError."""
+def deactivate(engine: Engine) -> None:
+    """Put all storage domains of an engine into maintenance: masters last, the others before them, side by side.
+
+    Raises:
+        EngineError: one does not get there in time.
+        Errors: several do not.
+    """
     # Without hosts a data centre is not up, and nothing there can be, or needs to be, put to rest.
     found = [one for one in _attached(engine) if one.centre.status == DataCenterStatus.UP]
     for some in (_others(found), _masters(found)):
         _all_to(engine, some, StorageDomainStatus.MAINTENANCE, "deactivate")
 
 
-def activate(engine: EngineVM) -> None:
-    """Let all storage domains be active: masters, then the others, side by side. Raises EngineError."""
+def activate(engine: Engine) -> None:
+    """Let all storage domains of an engine be active: masters first, then the others, side by side.
+
+    Errors are as of `deactivate`.
+    """
     found = _attached(engine)
     for some in (_masters(found), _others(found)):
         _all_to(engine, some, StorageDomainStatus.ACTIVE, "activate")
 
 
-def _attached(engine: EngineVM) -> list[_Attached]:
+def _attached(engine: Engine) -> list[_Attached]:
     centres = engine.get_api().system_service().data_centers_service()
     with refusals(engine):
         return [
@@ -73,17 +91,10 @@ def _others(found: Iterable[_Attached]) -> list[_Attached]:
     return [one for one in found if not one.domain.master]
 
 
-def _all_to(engine: EngineVM, some: list[_Attached], wanted: StorageDomainStatus, action: str) -> None:
-    def one(attached: _Attached) -> None:
+def _all_to(engine: Engine, some: list[_Attached], wanted: StorageDomainStatus, action: str) -> None:
+    def begin(attached: _Attached) -> Step | None:
         if attached.domain.status == wanted:
-            return
-        name = f"storage domain {attached.domain.name}"
-        with task(f"{action.capitalize()} {name}"):
-            waiting.wait_until(
-                engine,
-                f"{action} {name} of data center {attached.centre.name}",
-                lambda api: waiting.towards(attached.service(api), wanted, action, _BUSY),
-                waiting.long(engine),
-            )
+            return None
+        return lambda api: steps.towards(attached.service(api), wanted, action, _BUSY)
 
-    in_parallel(one, some, what=f"{action} storage domains", cancel=engine.env.cancelled.set)
+    steps.each(engine, some, action, "storage domain", begin, waiting.long(engine), lambda attached: attached.title)

@@ -9,7 +9,7 @@ import contextlib
 import io
 import socket
 from collections.abc import Callable
-from typing import IO, Any, Final, NamedTuple
+from typing import IO, Final, NamedTuple
 from urllib.parse import urlsplit
 
 import pycurl
@@ -24,7 +24,13 @@ _ANYWHERE: Final = "127.0.0.1"
 
 
 class Response(NamedTuple):
-    """The answer of a server."""
+    """The answer of a server.
+
+    Attributes:
+        code: status of HTTP.
+        kind: content type; empty if it says none.
+        body: what it sends.
+    """
 
     code: int
     kind: str
@@ -60,8 +66,8 @@ class Transport:
         self.failure = ""
         """Why the last connection was not made."""
 
-    def prepare(self, curl: Any, url: str) -> None:
-        """Let a curl handle reach the machine under the name that is in `url`."""
+    def prepare(self, curl: pycurl.Curl, url: str) -> None:
+        """Let a curl handle reach the machine under the name that is in the address `url`, and trust it."""
         parts = urlsplit(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
         # Curl wants an address before it asks for a socket.
@@ -84,7 +90,15 @@ class Transport:
             return bad
 
     def request(self, url: str, form: str | None = None) -> Response:
-        """GET an address, or POST a form to it. Raises pycurl.error."""
+        """GET an address, or POST a form to it.
+
+        Args:
+            url: the address; its host is the machine, by whatever name.
+            form: the form, encoded; None for a GET.
+
+        Raises:
+            pycurl.error: there is no answer in time, or it can't be trusted.
+        """
         body = io.BytesIO()
         with contextlib.closing(pycurl.Curl()) as curl:
             self.prepare(curl, url)
@@ -99,7 +113,17 @@ class Transport:
         return Response(code, kind or "", body.getvalue())
 
     def upload(self, url: str, file: IO[bytes], size: int, on_bytes: Callable[[int], object]) -> Response:
-        """PUT `size` bytes of a file to an address; `on_bytes` hears how many have just gone. Raises pycurl.error."""
+        """PUT a file to an address.
+
+        Args:
+            url: the address; its host is the machine, by whatever name.
+            file: is read from where it is.
+            size: how many bytes of it are sent.
+            on_bytes: hears how many bytes have just gone.
+
+        Raises:
+            pycurl.error: it broke off or stood still, or the machine can't be trusted.
+        """
         body = io.BytesIO()
 
         def read(number: int) -> bytes:

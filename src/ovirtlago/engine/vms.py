@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Final
 
-from ovirtsdk4.types import VmStatus
+from ovirtsdk4.types import Vm, VmStatus
 
-from lago.host.parallel import in_parallel
-from lago.log import task
-
-from . import waiting
+from . import steps, waiting
+from .contract import Engine, Step
 from .events import refusals
-from .hosts import selected
 
 if TYPE_CHECKING:
-    from .machine import EngineVM
+    from ovirtsdk4 import Connection
+    from ovirtsdk4.services import VmService
 
 TIMEOUT: Final = 480
 """Seconds that virtual machines may take to start."""
@@ -37,71 +35,89 @@ _BUSY: Final = (
 _STARTING: Final = (VmStatus.DOWN, VmStatus.PAUSED, VmStatus.SUSPENDED)
 
 
-def start(engine: EngineVM, names: Iterable[str] = (), timeout: float = TIMEOUT) -> list[str]:
-    """Start virtual machines (all, if none is named), side by side, and wait until they run; the names of all.
+def start(engine: Engine, names: Iterable[str] = (), timeout: float = TIMEOUT) -> list[str]:
+    """Start virtual machines, side by side, and wait until they run.
 
     Args:
-        timeout: seconds.
+        engine: whose virtual machines they are.
+        names: as the engine calls them; all, if none is named.
+        timeout: seconds that each may take; where machines are emulated it gets more.
+
+    Returns:
+        The names of all.
 
     Raises:
         EngineError: one does not run in time.
+        Errors: several do not.
         LagoError: there is none of a name.
     """
-    seconds = timeout * engine.env.accel.time_factor
 
-    def step(service: Any, _began: float) -> str:
-        status = service.get().status
-        if status == VmStatus.UP:
-            return ""
-        if status in _STARTING:
-            service.start()
-        return f"it is {status}"
+    def begin(vm: Vm) -> Step:
+        def step(api: Connection) -> str:
+            service = _service(api, vm.id)
+            status = service.get().status
+            if status == VmStatus.UP:
+                return ""
+            if status in _STARTING:
+                service.start()
+            return f"it is {status}"
 
-    return _each(engine, names, "start", step, seconds)
+        return step
+
+    return _each(engine, names, "start", begin, timeout * engine.env.accel.time_factor)
 
 
-def stop(engine: EngineVM, names: Iterable[str] = ()) -> list[str]:
-    """Shut virtual machines down (all, if none is named), side by side; the names of all.
+def stop(engine: Engine, names: Iterable[str] = ()) -> list[str]:
+    """Shut virtual machines down, side by side, and wait until they are down.
 
-    One that does not heed it in half of its time is stopped as by pulling the plug. Errors are as of `start`.
+    One that does not heed it in half of its time is stopped as by pulling the plug.
+
+    Args:
+        engine: whose virtual machines they are.
+        names: as the engine calls them; all, if none is named.
+
+    Returns:
+        The names of all.
+
+    Raises:
+        EngineError: one is not down in time.
+        Errors: several are not.
+        LagoError: there is none of a name.
     """
     seconds = waiting.short(engine)
 
-    def step(service: Any, began: float) -> str:
-        status = service.get().status
-        if status == VmStatus.DOWN:
-            return ""
-        if time.monotonic() - began > seconds * _HEED:
-            service.stop()
-        elif status not in _BUSY:
-            service.shutdown()
-        return f"it is {status}"
+    def begin(vm: Vm) -> Step:
+        began = time.monotonic()
 
-    return _each(engine, names, "stop", step, seconds)
+        def step(api: Connection) -> str:
+            service = _service(api, vm.id)
+            status = service.get().status
+            if status == VmStatus.DOWN:
+                return ""
+            if time.monotonic() - began > seconds * _HEED:
+                service.stop()
+            elif status not in _BUSY:
+                service.shutdown()
+            return f"it is {status}"
+
+        return step
+
+    return _each(engine, names, "stop", begin, seconds)
 
 
-def running(engine: EngineVM) -> list[str]:
-    """Names of the virtual machines that are not down. Raises EngineError."""
+def running(engine: Engine) -> list[str]:
+    """Return the names of the virtual machines of an engine that are not down. Raises EngineError."""
     return [vm.name for vm in _list(engine) if vm.status not in (VmStatus.DOWN, VmStatus.SUSPENDED)]
 
 
-def _list(engine: EngineVM) -> list[Any]:
+def _list(engine: Engine) -> list[Vm]:
     with refusals(engine):
         return list(engine.get_api().system_service().vms_service().list())
 
 
-def _each(engine: EngineVM, names: Iterable[str], verb: str, step: Any, seconds: float) -> list[str]:
-    vms = selected(_list(engine), names)
+def _service(api: Connection, vm: str) -> VmService:
+    return api.system_service().vms_service().vm_service(vm)
 
-    def one(vm: Any) -> None:
-        began = time.monotonic()
-        with task(f"{verb.capitalize()} virtual machine {vm.name}"):
-            waiting.wait_until(
-                engine,
-                f"{verb} virtual machine {vm.name}",
-                lambda api: step(api.system_service().vms_service().vm_service(vm.id), began),
-                seconds,
-            )
 
-    in_parallel(one, vms, what=f"{verb} virtual machines", cancel=engine.env.cancelled.set)
-    return [vm.name for vm in vms]
+def _each(engine: Engine, names: Iterable[str], verb: str, begin: Callable[[Vm], Step], seconds: float) -> list[str]:
+    return steps.each(engine, steps.selected(_list(engine), names), verb, "virtual machine", begin, seconds)

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Container
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from lago import config
 
 from ..constants import LONG_TIMEOUT, SHORT_TIMEOUT
 from ..errors import EngineError, EngineNotReady
+from .contract import Engine, Machine, Step
 
 if TYPE_CHECKING:
-    from .machine import EngineVM
+    from ovirtsdk4 import Connection
 
 T = TypeVar("T")
 
@@ -27,13 +28,13 @@ _PACE: Final = 3.0
 _SLOWER: Final = 1.5
 
 
-def short(engine: EngineVM) -> float:
-    """Seconds for a quick step. Raises ConfigError."""
+def short(engine: Machine) -> float:
+    """Return the seconds that a quick step of an engine may take. Raises ConfigError."""
     return _setting("short_timeout", SHORT_TIMEOUT) * engine.env.accel.time_factor
 
 
-def long(engine: EngineVM) -> float:
-    """Seconds for a slow step. Raises ConfigError."""
+def long(engine: Machine) -> float:
+    """Return the seconds that a slow step of an engine may take. Raises ConfigError."""
     return _setting("long_timeout", LONG_TIMEOUT) * engine.env.accel.time_factor
 
 
@@ -43,7 +44,7 @@ def _setting(key: str, default: int) -> float:
 
 
 def seconds(text: str) -> float:
-    """A time as a person writes it. Raises ValueError."""
+    """Return a time in seconds as a person writes it, a number above 0. Raises ValueError."""
     try:
         value = float(text)
     except ValueError:
@@ -59,10 +60,16 @@ def poll(
     cancelled: threading.Event,
     not_yet: type[Exception] = EngineNotReady,
 ) -> T:
-    """What `attempt` returns; it is called again as long as it raises `not_yet`, for `timeout` seconds.
+    """Return what `attempt` returns, which is called again as long as it raises `not_yet`.
+
+    Args:
+        attempt: is called at once, soon again, and then less and less often, every 3 s at last.
+        timeout: seconds; what has begun within them is waited for.
+        cancelled: when it is set, `attempt` is not called again.
+        not_yet: the error that means that trying again may help.
 
     Raises:
-        EngineNotReady, or what else `not_yet` is: the last one.
+        EngineNotReady, or what else `not_yet` is: the last one, when the time is over or it is cancelled.
     """
     deadline = time.monotonic() + timeout
     pace = _FIRST_PACE
@@ -76,23 +83,13 @@ def poll(
             pace = min(pace * _SLOWER, _PACE)
 
 
-def towards(service: Any, wanted: Any, action: str, busy: Container[Any]) -> str:
-    """A step for `wait_until`: something becomes `wanted` by an action of its service, unless it is about to change."""
-    status = service.get().status
-    if status == wanted:
-        return ""
-    if status not in busy:
-        getattr(service, action)()
-    return f"it is {status}"
-
-
-def wait_until(engine: EngineVM, what: str, step: Callable[[Any], str], timeout: float) -> None:
+def wait_until(engine: Engine, what: str, step: Step, timeout: float) -> None:
     """Return when a step on an engine is done.
 
     Args:
+        engine: is asked for a connection, and for a new one if that breaks.
         what: the step, for people.
-        step: is given the connection and returns why it is not done yet, or nothing. What the engine refuses is tried
-            again too.
+        step: is done again and again until it is done. What the engine refuses is tried again too.
         timeout: seconds.
 
     Raises:
@@ -102,7 +99,7 @@ def wait_until(engine: EngineVM, what: str, step: Callable[[Any], str], timeout:
 
     from .events import last_event, said
 
-    api: Any = None
+    api: Connection | None = None
 
     def attempt() -> None:
         nonlocal api

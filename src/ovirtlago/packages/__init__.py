@@ -1,1 +1,1 @@
-"""Packages for oVirt environments: repositories, builds, and their server."""
+"""The repositories of an environment: synced, built, given, made into one, and served."""

@@ -15,14 +15,13 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from lago.errors import CommandError, HostError, LagoError
-from lago.host.files import beside
 from lago.log import task
-from lago.utils import run
+from lago.utils import beside, run
 
 from ..constants import LIBEXEC_DIR
 from ..paths import OvirtPaths
-from .replace import replace_directory
-from .rpms import RepoError
+from ..repository.replace import replace_directory
+from ..repository.rpms import RepoError
 
 
 class Project(NamedTuple):

@@ -1,6 +1,6 @@
 """The repositories of an environment: what is synced, built and given, merged for each distribution.
 
-    repositories of a configuration ── reposync ──┐
+    repositories of a configuration ── sync ──────┐
     directories, packages, addresses ── sources ──┼── merge_repos ──> internal_repo/<distribution>
     sources of projects ── builds ────────────────┘
 
@@ -21,14 +21,14 @@ from typing import Any, Final
 
 from lago import config
 from lago.errors import ConfigError
-from lago.host.parallel import in_parallel
 from lago.log import LOG, task
+from lago.utils import in_parallel
 
 from ..merge_repos import merge
 from ..paths import OvirtPaths
+from ..repository import config as repository_config
+from ..repository.rpms import RepoError
 from . import builds, sources, sync
-from . import config as repository_config
-from .rpms import RepoError
 
 DEFAULT_NAME: Final = "default"
 """The repository's name where no distribution is known."""

@@ -9,17 +9,18 @@ from urllib.parse import urlsplit
 
 from lago.errors import LagoError
 from lago.host.fetch import fetch
-from lago.host.files import beside, write_atomically
+from lago.utils import beside, write_atomically
 
 from . import sync
 
 
 def local(source: str, cache: str, cancelled: threading.Event) -> str:
-    """A source as a directory or a package on this host; what is on a server is copied below `cache`.
+    """Return a source as a directory or a package on this host; what is on a server is copied below `cache`.
 
     Args:
         source: a directory, a package, the address of a package (`.rpm`) or that of a repository.
-        cancelled: see `reposync.sync`.
+        cache: directory for the copies, made if need be.
+        cancelled: when it is set, a repository whose copy fails is not tried again.
 
     Raises:
         LagoError: it is none of these, or can't be had.

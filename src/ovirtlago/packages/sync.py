@@ -10,12 +10,11 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from lago.errors import CommandError, HostError, LagoError
-from lago.host.parallel import in_parallel
 from lago.log import LOG, task
-from lago.utils import lock_file, run
+from lago.utils import in_parallel, lock_file, run
 
 from .. import repoverify
-from .rpms import ARCHITECTURES
+from ..repository.rpms import ARCHITECTURES
 
 _TRIES: Final = 3
 _PATIENCE: Final = 3600

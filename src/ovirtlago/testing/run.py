@@ -9,18 +9,16 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 from xml.etree import ElementTree
 
 from lago import LagoError
 from lago.errors import HostError
-from lago.host.suggest import near
 from lago.log import LOG, task
+from lago.paths import Paths
+from lago.utils import near
 
 from ..constants import PREFIX_VARIABLE
-
-if TYPE_CHECKING:
-    from ..prefix import OvirtPrefix
 
 _STDERR: Final = 2
 _SUFFIX: Final = ".junit.xml"
@@ -44,10 +42,12 @@ class Ended(NamedTuple):
         return not self.failures and not self.errors
 
 
-def run_tests(prefix: OvirtPrefix, path: str, junitxml_file: str | None = None) -> Ended:
+def run_tests(paths: Paths, path: str, junitxml_file: str | None = None) -> Ended:
     """Run the tests of a file or directory; what pytest says goes to our standard error as it comes.
 
     Args:
+        paths: those of the environment that is tested.
+        path: the file or directory.
         junitxml_file: for the report, see `report_path`.
 
     Raises:
@@ -60,14 +60,14 @@ def run_tests(prefix: OvirtPrefix, path: str, junitxml_file: str | None = None) 
         raise LagoError(f"there are no tests at {path}", hint=near(name, sorted(beside)))
     if find_spec("pytest") is None:
         raise HostError("pytest is not installed", hint="pip install pytest")
-    report = report_path(prefix.paths.prefix(), path, junitxml_file)
+    report = report_path(paths.prefix(), path, junitxml_file)
     os.makedirs(os.path.dirname(report), exist_ok=True)
     # An old one must not be taken for what this run says.
     if os.path.exists(report):
         os.unlink(report)
     with task(f"Run tests of {os.path.basename(os.path.normpath(path))}"):
         argv = [sys.executable, "-m", "pytest", "-v", f"--junitxml={report}", os.path.abspath(path)]
-        code = _run(argv, {**os.environ, PREFIX_VARIABLE: prefix.paths.prefix()})
+        code = _run(argv, {**os.environ, PREFIX_VARIABLE: paths.prefix()})
     if code == _NO_TESTS:
         raise LagoError(
             f"there is no test in {path}", hint="pytest takes functions for tests whose name begins with test"
@@ -76,7 +76,7 @@ def run_tests(prefix: OvirtPrefix, path: str, junitxml_file: str | None = None) 
         raise LagoError(
             f"the tests of {path} were not run to the end: pytest ended with status {code}",
             hint="see what it says above, or run "
-            f"{PREFIX_VARIABLE}={shlex.quote(prefix.paths.prefix())} pytest {shlex.quote(path)}",
+            f"{PREFIX_VARIABLE}={shlex.quote(paths.prefix())} pytest {shlex.quote(path)}",
         )
     return _read(report)
 
@@ -99,10 +99,11 @@ def _run(argv: list[str], env: Mapping[str, str]) -> int:
 
 
 def report_path(default_dir: str, test: str, wanted: str | None) -> str:
-    """Where the report about a test file goes.
+    """Return where the report about a test file goes.
 
     Args:
         default_dir: for a report of which no directory is said.
+        test: the file or directory of tests.
         wanted: a file name, a path, or a directory, which ends with a slash; None: `<test>.junit.xml`.
     """
     directory, name = os.path.split(wanted or "")

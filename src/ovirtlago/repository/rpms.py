@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, NamedTuple, TypeVar
 
 from lago.errors import HostError, LagoError
-from lago.host.parallel import in_parallel
-from lago.utils import package_hint
+from lago.utils import in_parallel, package_hint
 
 ARCHITECTURES: Final = (platform.machine(), "noarch")
 """Architectures of packages that machines can install, as rpm and the kernel call them. `src` is none of them."""
