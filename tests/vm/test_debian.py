@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from urllib.parse import quote
 
 import pytest
 
@@ -82,7 +83,7 @@ def test_a_machine_with_systemd_learns_its_name_and_key_and_its_agent_answers(ne
     assert module_box.shell("new", "systemctl is-active ssh systemd-networkd") == "active\nactive\n"
     assert "192.168.200.2/24" in module_box.shell("new", "ip -o -4 addr")
     assert module_box.shell("new", "getent ahostsv4 new-lan.lago.local").split()[0] == "192.168.200.2"
-    uri = f"qemu+unix:///system?socket={module_box.run_dir}/libvirt-sock"
+    uri = f"qemu+unix:///system?socket={quote(str(module_box.run_dir))}/libvirt-sock"
     virsh = ["virsh", "-q", "-c", uri]
     names = subprocess.check_output([*virsh, "list", "--name"], text=True, stdin=subprocess.DEVNULL).split()
     [name] = [one for one in names if one.endswith("-new")]

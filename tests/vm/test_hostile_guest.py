@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import shutil
 import tarfile
 from collections.abc import Iterator
@@ -132,10 +133,10 @@ def test_extract_paths_takes_nothing_of_this_host(vm: VM, case: str, tmp_path: P
 
 def test_a_path_that_readlink_makes_up_is_refused(vm: VM, mine: Path, tmp_path: Path) -> None:
     """What is sent is what the script of the transfer and the guest's own tar make of it."""
-    lie = f"{'/..' * 20}{mine}/hostfile"
+    lie, there = f"{'/..' * 20}{mine}/hostfile", shlex.quote(str(mine))
     vm.succeed(
-        f"rm -f /root/answer; mkdir -p {mine}; echo theirs >{mine}/hostfile; cd /root; "
-        f"printf '#!/bin/sh\\necho {lie}\\n' >readlink; chmod +x readlink"
+        f"rm -f /root/answer; mkdir -p {there}; echo theirs >{there}/hostfile; cd /root; "
+        f"printf '#!/bin/sh\\necho %s\\n' {shlex.quote(shlex.quote(lie))} >readlink; chmod +x readlink"
     )
     with pytest.raises(VMError, match="vm0: /etc/hostname can't be copied to ") as caught:
         vm.copy_from("/etc/hostname", str(tmp_path / "got"))
@@ -156,7 +157,7 @@ def test_files_out_of_the_disks_of_a_machine_that_is_down_go_nowhere_else(
 ) -> None:
     """The last one: it stops the machine."""
     vm.succeed(
-        f"cd /root; mkdir -m 710 d; ln -s {mine} d/l; ln -s /etc/hostname link; mknod d/null c 1 3; mkfifo d/pipe; "
+        f"cd /root; mkdir -m 710 d; ln -s {shlex.quote(str(mine))} d/l; ln -s /etc/hostname link; mknod d/null c 1 3; mkfifo d/pipe; "
         "echo x >d/x; chmod 6755 d/x; mkdir -m 0 d/locked; sync"
     )
     module_box.lago("stop")

@@ -138,9 +138,10 @@ apt = Apt(sys.argv[1], "bookworm")
 apt.update()
 print(open(apt.sources_file).read(), apt.depends("cpio"))
 """
-    script = f'mount --bind {etc} /etc/apt/sources.list.d && exec "$@"'
+    script = 'mount --bind "$1" /etc/apt/sources.list.d && shift && exec "$@"'
     users = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-    argv = ["unshare", *users, "--mount", "--", "sh", "-c", script, "sh", sys.executable, "-c", code, str(work)]
+    argv = ["unshare", *users, "--mount", "--", "sh", "-c", script, "sh", str(etc)]
+    argv += [sys.executable, "-c", code, str(work)]
     environment = {**os.environ, "LAGO_DEBIAN_MIRROR": uri}
     done = subprocess.run(argv, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

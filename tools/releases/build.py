@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import sys
 import tempfile
@@ -105,7 +106,7 @@ def _rpm(tree: Path, top: Path, made: Path, version: str, release: str, dist: st
     spec = top / "lago.spec"
     spec.write_text(_fill(tree / "packaging" / "lago.spec.in", version=version, release=release, changelog=history))
     # Build requirements are looked up in rpm's database, which only distributions with RPM have.
-    macros = ["--define", f"_topdir {top}", "--define", f"__python3 {sys.executable}"]
+    macros = ["--define", f"_topdir {top}", "--define", f"__python3 {shlex.quote(sys.executable)}"]
     run(["rpmbuild", "-ba", "--nodeps", *macros, str(spec)], env=env)
     target = made / "rpm" / (dist or distribution())
     target.mkdir(parents=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from typing import Final
 
 import ovirtsdk4
@@ -62,7 +63,7 @@ def _attempt(engine: Engine, insecure: bool) -> Connection:
         f"{who.url}/api",
         username=engine.user(),
         password=engine.password(),
-        ca_file=ca_file,
+        ca_file=None if ca_file is None else os.fsencode(ca_file),
         insecure=insecure,
         timeout=int(slow),
     )

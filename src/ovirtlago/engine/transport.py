@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import socket
 from collections.abc import Callable
 from typing import IO, Final, NamedTuple
@@ -79,7 +80,8 @@ class Transport:
         curl.setopt(pycurl.SSL_VERIFYPEER, 0 if self._ca_file is None else 1)
         curl.setopt(pycurl.SSL_VERIFYHOST, 0 if self._ca_file is None else 2)
         if self._ca_file is not None:
-            curl.setopt(pycurl.CAINFO, self._ca_file)
+            # As text curl takes ASCII alone.
+            curl.setopt(pycurl.CAINFO, os.fsencode(self._ca_file))
 
     def _open(self, port: int) -> _Handed | int:
         try:
