@@ -157,7 +157,8 @@ def test_files_out_of_the_disks_of_a_machine_that_is_down_go_nowhere_else(
 ) -> None:
     """The last one: it stops the machine."""
     vm.succeed(
-        f"cd /root; mkdir -m 710 d; ln -s {shlex.quote(str(mine))} d/l; ln -s /etc/hostname link; mknod d/null c 1 3; mkfifo d/pipe; "
+        f"cd /root; mkdir -m 710 d; ln -s {shlex.quote(str(mine))} d/l; ln -s /etc/hostname link; "
+        "mknod d/null c 1 3; mkfifo d/pipe; "
         "echo x >d/x; chmod 6755 d/x; mkdir -m 0 d/locked; sync"
     )
     module_box.lago("stop")
