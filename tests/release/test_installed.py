@@ -80,7 +80,7 @@ def test_the_wheel_installs(packages: Path, tmp_path: Path) -> None:
     venv.create(tmp_path / "venv", system_site_packages=False, with_pip=False)
     [modules] = tmp_path.glob("venv/lib/python3.*/site-packages")
     with zipfile.ZipFile(_one(packages, "python/*.whl")) as wheel:
-        mode = wheel.getinfo("lago/askpass").external_attr >> 16
+        mode = wheel.getinfo("lago/guest/askpass").external_attr >> 16
         wheel.extractall(modules)
     assert mode & 0o111 == 0o111, "ssh runs it as a program"
     argv = [str(tmp_path / "venv/bin/python"), "-I", "-m", "lago", "--version"]
