@@ -6,6 +6,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 MACHINE = platform.machine()
@@ -36,19 +37,23 @@ class Maker:
 
     def rpm(self, name: str, version: str = "1.0", *, release: str = "1", epoch: str = "", arch: str = MACHINE) -> Path:
         """A package; a source package for the architecture `src`."""
-        top = self._place / f"{name}-{epoch}-{version}-{release}-{arch}"
-        if not top.exists():
-            top.mkdir()
+        made = self._place / f"{name}-{epoch}-{version}-{release}-{arch}"
+        if not made.exists():
             more = (f"Epoch: {epoch}\n" if epoch else "") + ("BuildArch: noarch" if arch == "noarch" else "")
-            spec = top / "package.spec"
-            spec.write_text(_SPEC.format(name=name, version=version, release=release, more=more))
             what = ["-bs"] if arch == "src" else ["-bb", f"--target={arch}"]
-            subprocess.run(
-                ["rpmbuild", *what, "-D", f"_topdir {top}", "-D", "debug_package %{nil}", spec],
-                check=True,
-                capture_output=True,
-            )
-        [found] = top.glob("*RPMS/**/*.rpm")
+            # rpmbuild takes % in a path for a macro, and does not quote what it gives to a shell.
+            with tempfile.TemporaryDirectory(prefix="lt-", dir="/tmp") as top:
+                spec = Path(top, "package.spec")
+                spec.write_text(_SPEC.format(name=name, version=version, release=release, more=more))
+                subprocess.run(
+                    ["rpmbuild", *what, "-D", f"_topdir {top}", "-D", "debug_package %{nil}", spec],
+                    check=True,
+                    capture_output=True,
+                )
+                [package] = Path(top).glob("*RPMS/**/*.rpm")
+                made.mkdir()
+                shutil.move(package, made)
+        [found] = made.iterdir()
         return found
 
     def into(self, directory: Path, *packages: Path) -> Path:

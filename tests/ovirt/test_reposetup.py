@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from shlex import quote
 
 import pytest
 
@@ -21,9 +22,9 @@ DISTS = {"engine": ["el8"], "host": ["el9"]}
 
 _SCRIPT = """\
 #!/bin/sh
-echo "$0 $* $BUILD_GWT" >>{log}
+{{ printf '%s\\t' "$0" "$@" "$BUILD_GWT"; echo; }} >>{log}
 result=$2; shift 2
-for dist; do mkdir -p $result/$dist; cp {package} $result/$dist/; done
+for dist; do mkdir -p "$result/$dist"; cp {package} "$result/$dist/"; done
 """
 
 
@@ -56,12 +57,14 @@ class Environment:
 
     def build_script(self, name: str, package: Path) -> None:
         """A script that packs a package made before, and writes down how it was called."""
-        self.script(name, _SCRIPT.format(log=self.place / "calls", package=package))
+        self.script(name, _SCRIPT.format(log=quote(str(self.place / "calls")), package=quote(str(package))))
 
     def calls(self) -> list[str]:
         """How scripts were called, without the places of results."""
         lines = (self.place / "calls").read_text().splitlines()
-        return sorted(" ".join(os.path.basename(word) for word in line.split() if "/." not in word) for line in lines)
+        return sorted(
+            " ".join(os.path.basename(word) for word in line.split("\t") if word and "/." not in word) for line in lines
+        )
 
 
 @pytest.fixture

@@ -74,7 +74,10 @@ def test_wrong_ports_and_machines_are_refused(one: Box) -> None:
     assert "'0' is no port" in one.lago("forward", "vm0", "0", code=2).err
     assert "'x' is no port" in one.lago("forward", "vm0", "22:x", code=2).err
     assert "hint: did you mean vm0?" in one.lago("forward", "vm", "22", code=2).err
-    assert "no/such\nhint: mkdir -p" in one.lago("ssh-config", "--output", "no/such/file", code=2).err
+    assert (
+        "no/such/file: No such file or directory\nhint: mkdir -p"
+        in one.lago("ssh-config", "--output", "no/such/file", code=2).err
+    )
     assert "hint: did you mean vm0?" in one.lago("ssh-config", "vm", code=2).err
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

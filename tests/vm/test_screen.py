@@ -39,7 +39,7 @@ def test_a_screenshot_shows_what_the_firmware_wrote(vm: VM, module_box: Box) -> 
 
 def test_a_picture_replaces_a_file_only_as_a_whole(vm: VM, module_box: Box) -> None:
     refused = module_box.lago("screenshot", "vm0", "no/such/directory.png", code=2)
-    assert "no/such\nhint: mkdir -p" in refused.err
+    assert "no/such/directory.png: No such file or directory\nhint: mkdir -p" in refused.err
     assert "there is no machine vm\nhint: did you mean vm0?" in module_box.lago("screenshot", "vm", "a.png", code=2).err
     assert not list(module_box.place.glob("*a.png*"))
 

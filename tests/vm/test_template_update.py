@@ -59,7 +59,9 @@ def test_a_machine_is_made_of_an_appliance(box: Box) -> None:
         member.size = len(ovf)
         tar.addfile(member, io.BytesIO(ovf))
         tar.add(vmdk, "disk.vmdk")
-    box.write('domains: {app: {type: ova, url: "file://$LAGO_INITFILE_PATH/app.ova", disks: [{size: 1M}]}}\n')
+    box.write(
+        'domains: {app: {type: ova, url: "file://$LAGO_INITFILE_PATH/app.ova", bootstrap: none, disks: [{size: 1M}]}}\n'
+    )
     box.lago("init")
     stored = json.loads((box.prefix / "virt" / "vm-app").read_text())
     assert (stored["memory"], stored["vcpu"]) == (96, 3)
