@@ -1,4 +1,4 @@
-"""The one way to run programs, wait, do things side by side, and write files."""
+"""Helpers that programs may use: for running programs, waiting, doing things side by side, and writing files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, Final, Self
 
 from . import config, log
 from .errors import HostError
@@ -20,7 +20,7 @@ from .host.channels import drain_ssh_channel, interactive_ssh_channel
 from .host.files import beside, json_text, sync, synced_together, write_atomically, write_out
 from .host.locks import lock_file
 from .host.parallel import in_parallel
-from .host.programs import LIBEXEC, CommandStatus, package_hint, run
+from .host.programs import CommandStatus, package_hint, run
 from .host.suggest import near
 from .log import LOG
 
@@ -52,6 +52,9 @@ __all__ = [
 
 
 _SETUP = "lago-setup"
+
+_LIBEXEC: Final = "/usr/libexec/lago/"
+"""Where earlier releases had their helper programs; `run_command` looks there first."""
 
 
 def no_phase(_vm: str, _phase: str) -> None:
@@ -126,7 +129,7 @@ def run_command(
 def _search_path(*paths: str) -> str:
     """Search paths one after another, each directory once, in order."""
     directories = [directory for path in paths for directory in path.split(os.pathsep) if directory]
-    first = [] if LIBEXEC in directories else [LIBEXEC]
+    first = [] if _LIBEXEC in directories else [_LIBEXEC]
     return os.pathsep.join(dict.fromkeys([*first, *directories]))
 
 

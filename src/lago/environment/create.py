@@ -124,7 +124,7 @@ def _build(todo: Iterable[Disk], paths: Paths, variables: Mapping[str, str]) -> 
             in_parallel(lambda disk: customize.build(disk, paths, directory), todo, what="build disks")
 
 
-def _variables(path: str, init_file: str) -> dict[str, str]:
+def path_variables(path: str, init_file: str) -> dict[str, str]:
     """What may stand in paths of an init file as `$NAME`, for a prefix that will be at `path`."""
     return {
         **os.environ,
@@ -134,7 +134,7 @@ def _variables(path: str, init_file: str) -> dict[str, str]:
     }
 
 
-def _wanted(init_file: str | Mapping[str, Any]) -> tuple[EnvSpec, str]:
+def parsed_spec(init_file: str | Mapping[str, Any]) -> tuple[EnvSpec, str]:
     """What an init file wants, and the path that relative ones in it are relative to. Raises InitFileError."""
     from ..initfile import document
 

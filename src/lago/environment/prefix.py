@@ -33,9 +33,9 @@ from ..topology.model import Domain, Topology
 from ..topology.names import libvirt_domain_name
 from ..utils import no_phase
 from . import claims
-from .create import _variables, _wanted
+from .create import parsed_spec, path_variables
 from .snapshots.index import Book, Snapshot, size, with_tops
-from .staging import _taken, _unfinished_beside
+from .staging import already_there, unfinished_beside
 
 if TYPE_CHECKING:
     from ..guest.ansible import Inventory
@@ -93,18 +93,18 @@ class Prefix:
         path = os.path.abspath(path)
         check_place(path)
         if os.path.lexists(path):
-            raise _taken(path)
-        wanted, place = _wanted(init_file)
+            raise already_there(path)
+        wanted, place = parsed_spec(init_file)
         lock = LockFile(init_file, frozen=frozen) if isinstance(init_file, str) else None
         os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
-        staging = _unfinished_beside(path)
+        staging = unfinished_beside(path)
         try:
             prefix = cls(staging)
             with lock_file(prefix.paths.lock(), what=staging, timeout=0):
                 with synced_together(staging):
                     prefix.initialize()
                     with log.to_file(prefix.paths.logs("lago.log")), task("Initialize and populate prefix"):
-                        variables = _variables(path, place)
+                        variables = path_variables(path, place)
                         prefix._populate(
                             wanted,
                             variables,
@@ -139,7 +139,7 @@ class Prefix:
         check_place(self._prefix)
         new = not os.path.isdir(self._prefix)
         if not new and set(os.listdir(self._prefix)) - {os.path.basename(self.paths.lock())}:
-            raise _taken(self._prefix)
+            raise already_there(self._prefix)
         try:
             for directory in (self.paths.images(), self.paths.logs(), self.paths.virt()):
                 os.makedirs(directory, 0o755)
@@ -169,9 +169,9 @@ class Prefix:
             InitFileError: all faults of `conf`.
             LagoError: an image can't be had, a disk not be made.
         """
-        wanted, place = _wanted(conf)
+        wanted, place = parsed_spec(conf)
         with log.to_file(self.paths.logs("lago.log")), task("Populate prefix"):
-            self._populate(wanted, _variables(self._prefix, place), template_repo, template_store)
+            self._populate(wanted, path_variables(self._prefix, place), template_repo, template_store)
 
     def _populate(
         self,
@@ -425,8 +425,8 @@ class Prefix:
         path = os.path.abspath(path)
         check_place(path)
         if os.path.lexists(path):
-            raise _taken(path)
-        staging = _unfinished_beside(path)
+            raise already_there(path)
+        staging = unfinished_beside(path)
         try:
             with self._changing("Fork"), lock_file(Paths(staging).lock(), what=staging, timeout=0):
                 name = self._fork(Prefix(staging), snapshot)
@@ -561,7 +561,7 @@ class Prefix:
             with task("Stop prefix"):
                 self._stop_whatever_runs()
             self.release()
-            doomed = _unfinished_beside(self._prefix)
+            doomed = unfinished_beside(self._prefix)
             os.rename(self._prefix, doomed)
             shutil.rmtree(doomed)
 

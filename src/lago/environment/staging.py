@@ -11,12 +11,13 @@ UNFINISHED: Final = ".lago-unfinished-"
 """Directories with this prefix beside a prefix are what an interrupted `create` or `destroy` left."""
 
 
-def _unfinished_beside(path: str) -> str:
+def unfinished_beside(path: str) -> str:
     """A new empty directory that is swept if we are interrupted."""
     made = os.path.join(os.path.dirname(path), UNFINISHED + os.urandom(4).hex())
     os.mkdir(made, 0o755)
     return made
 
 
-def _taken(path: str) -> PrefixError:
+def already_there(path: str) -> PrefixError:
+    """Return the error that something is at the place of a new prefix."""
     return PrefixError(f"{path} exists already", hint=f"choose another name, or lago -p {path} destroy")

@@ -1,4 +1,4 @@
-"""Running programs: the one runner of all of Lago, and the documented `run_command`."""
+"""Running programs: the one runner of all of Lago."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ import shlex
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from ..errors import CommandError, HostError
 from ..log import LOG
-
-LIBEXEC: Final = "/usr/libexec/lago/"
-"""Where earlier releases had their helper programs; `run_command` looks there first."""
 
 
 class CommandStatus(NamedTuple):
