@@ -48,7 +48,7 @@ def init(
     template_repo_path: str | None = None,
     template_store: str | None = None,
 ) -> Env:
-    """Make an environment; it is not started yet.
+    """Make an environment, without starting it.
 
     Args:
         config: path of an init file, or what one would say as a mapping; relative paths in that begin at the working
@@ -56,9 +56,11 @@ def init(
         workdir: directory to make it in; without it `.lago` in the working directory.
         logfile: what is done to this environment is logged there too, from `loglevel` on. Its own `lago.log` always
             has everything.
+        loglevel: a level of Python's `logging`.
         keep: whether it stays when a `with` block ends.
-        template_repo_path: as the option of `lago init`; defaults are those of the configuration.
-        template_store: likewise.
+        template_repo_path: path or address of the repository that templates come from; without it that of the
+            configuration.
+        template_store: directory that keeps their images; without it that of the configuration.
 
     Raises:
         PrefixError: there is an environment in `workdir` already.
@@ -81,9 +83,14 @@ def init(
 
 
 def load_env(workdir: Path, logfile: Path | None = None, loglevel: int = logging.INFO, *, keep: bool = True) -> Env:
-    """The environment that is there already: the current one of a workdir.
+    """Load the environment that is there already: the current one of a workdir.
 
-    Unlike a new one it stays when a `with` block ends, unless `keep` says otherwise; for the rest see `init`.
+    Args:
+        workdir: the directory that `init` or `lago init` made, usually `.lago`.
+        logfile: what is done to this environment is logged there too, from `loglevel` on. Its own `lago.log` always
+            has everything.
+        loglevel: a level of Python's `logging`.
+        keep: whether it stays when a `with` block ends; unlike a new one it does if nothing is said.
 
     Raises:
         PrefixError: there is none.
@@ -96,8 +103,8 @@ def add_stream_logger(level: int = logging.DEBUG, name: str | None = None) -> No
     """Show on standard error what is done to all environments; a second call takes the place of the first.
 
     Args:
-        level: from which on.
-        name: of the logger to listen to, without it that of all of Lago.
+        level: the least that is shown, a level of Python's `logging`.
+        name: the logger to listen to; without it that of all of Lago.
     """
     logger = logging.getLogger(name or log.LOG.name)
     for old in [handler for handler in logger.handlers if handler.get_name() == _STREAM]:
@@ -149,7 +156,10 @@ class Env:
         return _logging_to(self._logfile, self._loglevel)
 
     def start(self, vm_names: Iterable[str] | None = None) -> None:
-        """Start machines (all, if none is named) and wait until they answer ssh.
+        """Start machines and wait until they answer ssh.
+
+        Args:
+            vm_names: which; without them all.
 
         Raises:
             VMNotFound: there is no machine of that name.
@@ -160,14 +170,29 @@ class Env:
             self._prefix.start(vm_names or ())
 
     def stop(self, vm_names: Iterable[str] | None = None) -> None:
-        """Stop machines (all, if none is named) as by pulling the plug. Raises VMNotFound."""
+        """Stop machines as by pulling the plug.
+
+        Args:
+            vm_names: which; without them all.
+
+        Raises:
+            VMNotFound: there is no machine of that name.
+        """
         with self._logged():
             self._prefix.stop(vm_names or ())
 
     def shutdown(self, vm_names: Iterable[str] | None = None, reboot: bool = False) -> dict[str, str]:
-        """Let machines (all that run, if none is named) power off, or boot again; by machine what that took.
+        """Let machines power off, or boot again.
+
+        Args:
+            vm_names: which; without them all that run.
+            reboot: let them boot again, and wait until they answer ssh.
+
+        Returns:
+            What it took, by machine.
 
         Raises:
+            VMNotFound: there is no machine of that name.
             VMNotRunning: one that is named does not run.
             VMNotReady: one did not come up again.
         """
@@ -175,7 +200,11 @@ class Env:
             return self._prefix.shutdown(vm_names, reboot)
 
     def deploy(self) -> None:
-        """Run the deploy scripts of all machines. Raises VMError if one fails."""
+        """Run the deploy scripts of all machines.
+
+        Raises:
+            VMError: a script fails.
+        """
         with self._logged():
             self._prefix.deploy()
 
@@ -205,7 +234,20 @@ class Env:
         return self._prefix.metadata
 
     def collect_artifacts(self, output_dir: Path, ignore_nopath: bool = True) -> dict[str, Any]:
-        """Copy the artifacts and logs of all machines to a directory; see `Prefix.collect_artifacts`."""
+        """Copy the artifacts of all machines and all logs to a directory.
+
+        Args:
+            output_dir: the directory; what is there already is renamed to `<output_dir>.<date>_<time>`.
+            ignore_nopath: leave out what is not there on a machine.
+
+        Returns:
+            By machine the files and directories that are there now, and the paths that are missing.
+
+        Raises:
+            LagoError: `output_dir` can't be made.
+            ExtractPathError: files of a machine can't be had; those of the others are there.
+            ExtractPathNoPathError: something is not there on a machine, and that is not to be ignored.
+        """
         with self._logged():
             return self._prefix.collect_artifacts(os.fspath(output_dir), ignore_nopath)
 
@@ -220,7 +262,25 @@ class Env:
         collect_only: bool = False,
         with_threads: bool = True,
     ) -> dict[str, Any]:
-        """Write machines that are down into a directory, to be made again elsewhere; see `Prefix.export_vms`."""
+        """Write machines that are down into a directory, to be made again elsewhere.
+
+        Args:
+            vms_names: which; without them all.
+            standalone: make each disk one image that needs no template.
+            export_dir: the directory; it is made if it is missing.
+            compress: pack the images with xz.
+            init_file_name: name of the init file that is written beside the images.
+            out_format: its form, `yaml` or `json`.
+            collect_only: write nothing, and only say which files the disks are now.
+            with_threads: whether the images are written side by side.
+
+        Returns:
+            The files by machine, and the path of the init file as `init-file`.
+
+        Raises:
+            VMNotFound: there is no machine of that name.
+            LagoError: one runs, or something can't be written.
+        """
         with self._logged():
             return self._prefix.export_vms(
                 vms_names,
@@ -236,17 +296,35 @@ class Env:
     def create_snapshots(
         self, name: str, *, disk_only: bool = False, description: str = "", replace: bool = False
     ) -> Snapshot:
-        """Hold memory and disks of all machines at one instant; see `Prefix.create_snapshots`."""
+        """Take a snapshot: memory and disks of all machines at one instant.
+
+        Args:
+            name: what to call it.
+            disk_only: leave memory out. Machines are not paused, their file systems are frozen meanwhile where an
+                agent answers, and a revert boots them.
+            description: what `lago snapshot list` shows of it.
+            replace: take the place of a snapshot of the same name.
+
+        Raises:
+            LagoError: there is one of that name, or the name is none; no snapshot is left then.
+        """
         with self._logged():
             return self._prefix.create_snapshots(name, disk_only=disk_only, description=description, replace=replace)
 
     def revert_snapshots(self, name: str) -> None:
-        """Go back to a snapshot, without a boot. Raises LagoError if there is none of that name."""
+        """Go back to a snapshot, without a boot, and wait until the machines answer ssh.
+
+        Args:
+            name: the name that it was taken by; all other snapshots stay valid.
+
+        Raises:
+            LagoError: there is none of that name.
+        """
         with self._logged():
             self._prefix.revert_snapshots(name)
 
     def fork(self, path: Path | None = None, snapshot: str | None = None, *, keep: bool = False) -> Env:
-        """A copy that runs beside this environment, with the same names and addresses; neither notices the other.
+        """Make a copy that runs beside this environment, with the same names and addresses; neither notices the other.
 
         Args:
             path: where to make it; without it beside this one, so that it goes at the latest with the workdir.
@@ -263,12 +341,21 @@ class Env:
         return Env(made, None, self._logfile, self._loglevel, keep=keep)
 
     def ansible_inventory(self, keys: Iterable[str] | None = None) -> str:
-        """The text of an inventory for Ansible, with machines in groups by `keys`; see `lago.guest.ansible`."""
+        """The text of an inventory for Ansible, in its INI format.
+
+        Args:
+            keys: what machines are grouped by, such as `vm-type`, `groups` or `metadata/role`; without them by the
+                keys that `lago ansible_hosts` takes.
+        """
         return self._prefix.ansible_inventory(keys).ini()
 
     @contextlib.contextmanager
     def ansible_inventory_temp_file(self, keys: Iterable[str] | None = None) -> Iterator[IO[str]]:
-        """A file with the inventory, to be read from its start or by its `name`; removed at the end of the block."""
+        """Context manager: a file with the inventory, to be read from its start or by its `name`.
+
+        Args:
+            keys: as for `ansible_inventory`.
+        """
         with tempfile.NamedTemporaryFile("w+", prefix="lago-inventory-", encoding="utf-8") as file:
             file.write(self.ansible_inventory(keys) + "\n")
             file.flush()
