@@ -1,14 +1,14 @@
 # The targets that need Lago first run tools/setup, which takes no time when everything is there.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format docs man pictures bench profile changelog clean
+.PHONY: help setup demo test test-all lint format docs man pictures bench profile changelog clean
 
 BIN := .venv/bin
 JOBS ?= 2
 export LAGO_TEST_STORE ?= $(CURDIR)/.cache/test-store
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' Makefile | expand -t 10
 
 setup: ## Install what is missing: Debian packages (as root) and .venv
 	@tools/setup
@@ -18,6 +18,9 @@ demo: setup ## Bring up three machines on two networks, look around, remove them
 
 test: setup ## Run the tests, JOBS at once; ARGS go to pytest: make test ARGS="-k ssh tests/unit"
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+test-all: override ARGS += --slow
+test-all: test ## Run all tests, those with whole distributions too
 
 lint: setup ## Check style and types
 	@$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy

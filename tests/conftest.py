@@ -18,30 +18,32 @@ from typing import Any
 
 import pytest
 
-from . import leftovers
+from . import leftovers, schedule
 from .users import REPOSITORY, User, open_device, throwaway
 
 _BASE = pytest.StashKey[Path]()
 _BEFORE = pytest.StashKey[leftovers.Snapshot]()
 _LEFT = pytest.StashKey[list[str]]()
-_LONG = (
-    *("test_storage", "test_bootstrap", "test_ovirt", "test_debian", "test_sysprep", "test_snapshots"),
-    *("test_artifacts", "test_docs", "test_template_build", "test_firmware", "test_egress", "test_failures"),
-    "test_installed",
-)
-"""Modules that take minutes, the longest first, so that no worker has one left when the others are done."""
 _REAL_HOME = os.path.expanduser("~")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of `schedule`."""
+    schedule.add_options(parser)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Look at the host, then give the session directories and an environment of its own."""
     config.addinivalue_line("markers", "programs: a unit test that may run programs")
+    config.addinivalue_line("markers", "slow: boots whole distributions, or as long; see --slow")
     if worker := _worker(config):
         base = Path(os.environ["LAGO_TEST_SESSION"]) / worker
         base.mkdir()
         config.option.basetemp = None
     else:
+        if config.option.record_durations:
+            config.pluginmanager.register(schedule.Durations())
         config.stash[_BEFORE] = leftovers.take(_REAL_HOME, str(REPOSITORY))
         # Unix sockets have names of at most 107 bytes, so the base is short, and others may pass through it. Its name
         # has what some program may take for more than a part of a name.
@@ -91,13 +93,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if REPOSITORY / "tests" / "vm" in item.path.parents:
             item.add_marker(pytest.mark.vm)
+    out = set(schedule.left_out(config, items))
+    config.hook.pytest_deselected(items=[item for item in items if item in out])
+    items[:] = [item for item in items if item not in out]
     if _worker(config):
-        items.sort(key=_place)
-
-
-def _place(item: pytest.Item) -> tuple[int, bool]:
-    name = item.path.stem
-    return _LONG.index(name) if name in _LONG else len(_LONG), item.get_closest_marker("vm") is None
+        schedule.longest_first(items)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -26,6 +26,7 @@ GITHUB = REPOSITORY / ".github"
 FORMS = GITHUB / "ISSUE_TEMPLATE"
 WORKFLOWS = sorted(GITHUB.joinpath("workflows").glob("*.yml"))
 CI = [".ci/run", ".ci/run-as-user"]
+SCHEDULED = ".ci/run test-all"
 BARE = "ca-certificates git make python3"
 """What Debian packages the containers get before all else."""
 
@@ -140,9 +141,11 @@ def test_workflows_run_what_there_is(workflow: Path) -> None:
 
 def test_continuous_integration_is_make_test_for_both_users_everywhere() -> None:
     assert [step for step in steps(GITHUB / "workflows" / "ci.yml") if step.startswith(".ci/")] == CI
-    gitlab = load(REPOSITORY / ".gitlab-ci.yml")
-    assert [job["script"] for job in gitlab.values() if "script" in job] == CI
-    assert "make test\n" in REPOSITORY.joinpath(CI[0]).read_text()
+    jobs = [job for job in load(REPOSITORY / ".gitlab-ci.yml").values() if "script" in job]
+    assert [job["script"] for job in jobs if "rules" not in job] == CI
+    assert [job["script"] for job in jobs if "rules" in job] == [SCHEDULED]
+    assert SCHEDULED in steps(GITHUB / "workflows" / "nightly.yml")
+    assert "what=${1:-test}\n" in REPOSITORY.joinpath(CI[0]).read_text()
     assert REPOSITORY.joinpath(CI[1]).read_text().endswith(f"{CI[0]}\n")
 
 

@@ -18,10 +18,15 @@ def mini(store: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def debians(store: Path) -> None:
-    """The templates `debian12` and `debian12-sysvinit` are in the store."""
-    for name in ("debian12", "debian12-sysvinit"):
-        _ensure(name)
+def debian(mini: Path) -> None:
+    """The template `debian12` is in the store too."""
+    _ensure("debian12")
+
+
+@pytest.fixture(scope="session")
+def debian_sysvinit(store: Path) -> None:
+    """The template `debian12-sysvinit` is in the store."""
+    _ensure("debian12-sysvinit")
 
 
 def _ensure(name: str) -> None:

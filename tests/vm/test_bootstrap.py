@@ -6,7 +6,7 @@ import pytest
 
 from .box import Box
 
-INIT_FILE = """\
+CLOUD_INIT = """\
 domains:
   ci:
     boot_time_sec: 110
@@ -19,6 +19,10 @@ domains:
     cloud-init:
       users: [{name: eve}]
       runcmd: [[sh, -c, "echo ran >/etc/ran"]]
+nets: {lan: {}}
+"""
+CREDENTIALS = """\
+domains:
   cred:
     boot_time_sec: 110
     memory: 512
@@ -31,19 +35,19 @@ nets: {lan: {}}
 """
 
 
-@pytest.fixture(scope="module")
-def box(module_box: Box) -> Box:
-    """One machine of each kind, started."""
-    module_box.write(INIT_FILE)
+@pytest.fixture
+def started(box: Box, request: pytest.FixtureRequest) -> Box:
+    """The environment that a test wants, started."""
+    box.write(request.param)
     for verb in ("init", "start"):
         # Init may build templates.
-        with module_box.popen(verb) as process:
-            _, err = process.communicate(timeout=550)
-        assert process.returncode == 0, err
-    return module_box
+        box.lago(verb, patience=550)
+    return box
 
 
-def test_cloud_init_does_what_the_seed_and_the_init_file_say(box: Box) -> None:
+@pytest.mark.parametrize("started", [CLOUD_INIT], ids=["cloud-init"], indirect=True)
+def test_cloud_init_does_what_the_seed_and_the_init_file_say(started: Box) -> None:
+    box = started
     assert "status: done" in box.shell("ci", "cloud-init status --wait")
     assert box.shell("ci", "hostname; id -un; sudo id -un") == "ci\nadmin\nroot\n"
     assert box.shell("ci", "sudo stat -c %a /etc/lago/note; sudo cat /etc/lago/note") == "640\n100% of it: yes\n"
@@ -52,6 +56,9 @@ def test_cloud_init_does_what_the_seed_and_the_init_file_say(box: Box) -> None:
     assert int(box.shell("ci", "df --output=size -BG / | tail -1").strip(" G\n")) >= 16
 
 
-def test_credentials_make_a_user_and_files(box: Box) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("started", [CREDENTIALS], ids=["credentials"], indirect=True)
+def test_credentials_make_a_user_and_files(started: Box) -> None:
+    box = started
     assert box.shell("cred", "hostname; id -un; stat -c '%U %a' ~/.ssh/authorized_keys") == "cred\nadmin\nadmin 600\n"
     assert box.shell("cred", "stat -c '%a %U' /etc/lago/note") == "640 root\n"

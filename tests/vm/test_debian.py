@@ -17,10 +17,11 @@ from lago.errors import VMError
 from lago.services import SystemdContainerService, SystemdService, SysVInitService
 from lago.virt import VM, ServiceState, VirtEnv
 
-from .box import Box
+from .box import MINI, Box
 
 MACHINE = "{memory: 512, vcpu: 1, disks: [{template_name: %s}], nics: [{net: lan}]}"
-INIT = f"domains:\n  new: {MACHINE % 'debian12'}\n  old: {MACHINE % 'debian12-sysvinit'}\nnets: {{lan: {{}}}}\n"
+INIT = f"domains:\n  new: {MACHINE % 'debian12'}\n  other: {MINI % '{net: lan}'}\nnets: {{lan: {{}}}}\n"
+OLD = f"domains:\n  old: {MACHINE % 'debian12-sysvinit'}\nnets: {{lan: {{}}}}\n"
 
 DOCKER = """\
 #!/bin/sh
@@ -37,8 +38,8 @@ esac
 
 
 @pytest.fixture(scope="module")
-def env(debians: None, module_box: Box) -> Iterator[VirtEnv]:
-    """Two machines that run, with systemd and without."""
+def env(debian: None, module_box: Box) -> Iterator[VirtEnv]:
+    """Two machines that run; one has systemd."""
     module_box.env["LAGO_BOOT_TIMEOUT"] = "60"
     module_box.up(INIT)
     found = Prefix(str(module_box.prefix)).virt_env
@@ -53,9 +54,20 @@ def new(env: VirtEnv) -> VM:
 
 
 @pytest.fixture(scope="module")
-def old(env: VirtEnv) -> VM:
-    """The machine with sysvinit."""
-    return env.get_vm("old")
+def old_box(debian_sysvinit: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
+    """An environment of a machine with sysvinit, which runs."""
+    made = Box(tmp_path_factory.mktemp("old"), env={"LAGO_BOOT_TIMEOUT": "60"})
+    made.up(OLD)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def old(old_box: Box) -> Iterator[VM]:
+    """That machine."""
+    env = Prefix(str(old_box.prefix)).virt_env
+    yield env.get_vm("old")
+    env.close()
 
 
 def _stored(box: Box, vm: str) -> object:
@@ -122,9 +134,10 @@ def test_the_guest_agent_is_a_service(new: VM) -> None:
     assert new.guest_agent() is agent
 
 
-def test_sysvinit_is_found_out_and_init_scripts_start_and_stop(old: VM, module_box: Box) -> None:
+@pytest.mark.slow
+def test_sysvinit_is_found_out_and_init_scripts_start_and_stop(old: VM, old_box: Box) -> None:
     assert isinstance(old.service("ssh"), SysVInitService)
-    assert _stored(module_box, "old") == "sysvinit"
+    assert _stored(old_box, "old") == "sysvinit"
     assert old.service("no-such").state() == ServiceState.MISSING
     _starts_and_stops(old, "qemu-guest-agent")
     assert old.guest_agent().alive()
@@ -180,4 +193,4 @@ def test_a_testers_words_on_a_real_distribution(new: VM, module_box: Box) -> Non
     assert new.reboot() == "ACPI"
     assert new.succeed("test ! -e /run/systemd/transient/broken.service && hostname") == "new\n"
     module_box.lago("shutdown", "new")
-    assert module_box.states() == {"new": "down", "old": "running"}
+    assert module_box.states() == {"new": "down", "other": "running"}

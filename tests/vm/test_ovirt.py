@@ -189,6 +189,7 @@ def test_a_revert_wakes_what_was_held_at_rest(ovirt: Environment) -> None:
     ovirt.services([*STOP, *START])
 
 
+@pytest.mark.slow
 def test_a_service_that_does_not_stop_is_told_and_all_is_woken(ovirt: Environment) -> None:
     host = ovirt.env.get_vm("host1")
     host.ssh("touch /run/supervdsmd.refuses")
@@ -201,6 +202,7 @@ def test_a_service_that_does_not_stop_is_told_and_all_is_woken(ovirt: Environmen
     assert list(ovirt.prefix.snapshots()) == ["clean"]
 
 
+@pytest.mark.slow
 def test_a_snapshot_may_leave_all_at_rest_until_a_start(ovirt: Environment) -> None:
     ovirt.box.lago("ovirt", "snapshot", "at-rest", "--no-restore")
     assert "engine does not answer" in ovirt.prefix.ovirt_status()["Engine"]["api"]
@@ -212,6 +214,7 @@ def test_a_snapshot_may_leave_all_at_rest_until_a_start(ovirt: Environment) -> N
     assert "there are virtual machines that run: vm0\nhint: lago ovirt stop-vms" in err
 
 
+@pytest.mark.slow
 def test_a_stop_puts_all_to_rest_first(ovirt: Environment) -> None:
     ovirt.box.lago("ovirt", "stop")
     assert set(ovirt.box.states().values()) == {"down"}
@@ -222,6 +225,7 @@ def test_a_stop_puts_all_to_rest_first(ovirt: Environment) -> None:
     assert ends == sorted(ends)
 
 
+@pytest.mark.slow
 def test_d19_a_stop_needs_no_live_engine(ovirt: Environment) -> None:
     ovirt.box.lago("start")
     err = ovirt.box.lago("ovirt", "stop").err

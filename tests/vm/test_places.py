@@ -97,7 +97,7 @@ def test_no_name_in_run_keeps_a_machine_from_starting_and_none_is_added(made: Bo
 
 
 @as_root
-@pytest.mark.parametrize("umask", ["077", "027"])
+@pytest.mark.parametrize("umask", ["077", pytest.param("027", marks=pytest.mark.slow)])
 def test_what_a_user_keeps_from_others_is_nothing_that_a_machine_needs(made: Box, umask: str) -> None:
     made.wrap = ["sh", "-c", 'umask "$1"; shift; exec "$@"', "sh", umask]
     _starts(made)

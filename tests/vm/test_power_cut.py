@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import pytest
+
 from .box import ONE, Box, kill
 
 
-def test_a_machine_whose_plug_is_pulled_right_after_it_is_up_can_be_reached_again(box: Box) -> None:
+@pytest.mark.parametrize("times", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_a_machine_whose_plug_is_pulled_right_after_it_is_up_can_be_reached_again(box: Box, times: int) -> None:
     box.write(ONE)
     box.lago("init")
     # Linux writes within 30 s what is not synced; some of these stops come in between.
-    for _ in range(4):
+    for _ in range(times):
         box.lago("start")
         assert box.shell("vm0", "grep -c lago /root/.ssh/authorized_keys") == "1\n"
         box.lago("stop")

@@ -187,12 +187,13 @@ def test_a_fork_of_now_takes_the_machines_as_they_are(box: Box) -> None:
     box.lago("-P", "now", "destroy", "--yes")
 
 
-def test_killed_at_any_of_twenty_times_the_environment_is_usable_and_no_snapshot_lost(box: Box) -> None:
+@pytest.mark.parametrize("times", [6, pytest.param(20, marks=pytest.mark.slow)])
+def test_killed_at_any_time_the_environment_is_usable_and_no_snapshot_lost(box: Box, times: int) -> None:
     rng = random.Random(7)
     box.shell("vm0", "echo 1 >/root/mark; sync")
     box.lago("snapshot", "old", "--replace")
     verbs = (["snapshot", "new", "--replace"], ["revert", "base"], ["snapshot", "--delete", "doomed"])
-    for number in range(20):
+    for number in range(times):
         words = verbs[number % len(verbs)]
         if "doomed" in words:
             box.lago("snapshot", "doomed", "--replace")

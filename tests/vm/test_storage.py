@@ -12,7 +12,7 @@ from lago.templates import default_store, own
 from ..users import REPOSITORY
 from .box import Box
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = [pytest.mark.timeout(1800), pytest.mark.slow]
 
 EXAMPLE = REPOSITORY / "examples" / "storage"
 LUN = "/dev/disk/by-path/ip-192.168.200.2:3260-iscsi-iqn.2014-07.org.ovirt:storage-lun-"

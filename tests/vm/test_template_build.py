@@ -82,7 +82,10 @@ def _using(directory: Path) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize(("name", "sign"), [("mini", "*/work/spool/*"), ("debian12", "*/work/system.tar")])
+@pytest.mark.parametrize(
+    ("name", "sign"),
+    [("mini", "*/work/spool/*"), pytest.param("debian12", "*/work/system.tar", marks=pytest.mark.slow)],
+)
 def test_a_killed_build_leaves_nothing_running(tmp_path: Path, name: str, sign: str) -> None:
     process = _build(tmp_path, name)
     deadline = time.monotonic() + 120
