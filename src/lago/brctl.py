@@ -50,7 +50,7 @@ def exists(name: str) -> bool:
     """Whether there is a bridge of that name."""
     found = run(["ip", "-o", "link", "show", "type", "bridge"], check=False)
     # 3: br0: <BROADCAST,...>, or br0@if5 for one with a parent.
-    return any(line.split(": ")[1].partition("@")[0] == name for line in found.out.decode().splitlines())
+    return any(line.split(": ")[1].partition("@")[0] == name for line in found.text.splitlines())
 
 
 def _is_there(name: str) -> bool:

@@ -29,3 +29,6 @@ TCG_TIME_FACTOR: Final = 5
 
 URL_SCHEMES: Final = ("http", "https", "file")
 """What an address may begin with."""
+
+PROGRAMS_OF_ROOT: Final = "/usr/local/sbin:/usr/sbin:/sbin"
+"""Directories that the search path of an ordinary user often lacks."""

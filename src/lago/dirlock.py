@@ -18,6 +18,7 @@ from typing import Any, Final
 from .errors import LockTimeout, PrefixError
 from .host.files import json_text, write_atomically
 from .host.locks import lock_file
+from .host.waiting import within
 
 _PACE: Final = 0.1
 _BRIEF: Final = 60
@@ -41,17 +42,16 @@ def lock(path: str, excl: bool, key_path: str, timeout: float | None = None) -> 
         LockTimeout: others still hold it.
         PrefixError: the directory or the key file can't be used.
     """
-    deadline = None if timeout is None else time.monotonic() + timeout
-    while not trylock(path, excl, key_path):
-        if deadline is not None and time.monotonic() > deadline:
-            holders = ", ".join(_load(path)["users"])
-            raise LockTimeout(
-                f"{path} is still locked after {timeout:g} s",
-                details=f"by the holders of {holders}",
-                hint="a lock ends when its key file is removed",
-            )
+    for left in within(timeout):
+        if trylock(path, excl, key_path):
+            return
         # Holders need not run, so there is nothing to be woken by.
-        time.sleep(_PACE)
+        time.sleep(min(left, _PACE))
+    raise LockTimeout(
+        f"{path} is still locked after {timeout:g} s",
+        details=f"by the holders of {', '.join(_load(path)['users'])}",
+        hint="a lock ends when its key file is removed",
+    )
 
 
 def trylock(path: str, excl: bool, key_path: str) -> bool:

@@ -6,23 +6,22 @@ import contextvars
 import functools
 import logging
 import os
-import shlex
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import IO, Any, Final, Self
+from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 from . import config, log
-from .errors import HostError
-from .host.channels import drain_ssh_channel, interactive_ssh_channel
 from .host.files import beside, json_text, sync, synced_together, write_atomically, write_out
 from .host.locks import lock_file
 from .host.parallel import in_parallel
-from .host.programs import CommandStatus, package_hint, run
+from .host.programs import DEVNULL, PIPE, CommandStatus, package_hint, run, spawn
 from .host.suggest import near
 from .log import LOG
+
+if TYPE_CHECKING:
+    from .host.channels import drain_ssh_channel, interactive_ssh_channel
 
 __all__ = [
     "CommandStatus",
@@ -55,6 +54,15 @@ _SETUP = "lago-setup"
 
 _LIBEXEC: Final = "/usr/libexec/lago/"
 """Where earlier releases had their helper programs; `run_command` looks there first."""
+
+
+def __getattr__(name: str) -> Any:
+    # What only programs of others use is not read for every verb.
+    if name in ("drain_ssh_channel", "interactive_ssh_channel"):
+        from .host import channels
+
+        return getattr(channels, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def no_phase(_vm: str, _phase: str) -> None:
@@ -111,18 +119,10 @@ def run_command(
     environment = dict(os.environ if env is None else env)
     environment["PATH"] = _search_path(environment.get("PATH", ""), os.environ.get("PATH", os.defpath))
     data = input_data.encode() if isinstance(input_data, str) else input_data
-    LOG.debug("run: %s", shlex.join(command))
-    stdin = subprocess.DEVNULL if data is None else subprocess.PIPE
+    stdin = DEVNULL if data is None else PIPE
     options = {"stdin": stdin, "stdout": out_pipe, "stderr": err_pipe, "env": environment, **kwargs}
-    try:
-        process = subprocess.Popen(list(command), **options)
-    except FileNotFoundError as error:
-        if error.filename != command[0]:
-            raise
-        raise HostError(f"the program {command[0]} is not installed", hint=package_hint(command[0])) from None
-    with process:
+    with spawn(list(command), **options) as process:
         out, err = process.communicate(data)
-    LOG.debug("ended: %s: %d", command[0], process.returncode)
     return CommandStatus(process.returncode, out or b"", err or b"")
 
 

@@ -36,6 +36,8 @@ names, which may change with any release:
 |---|---|
 | `log`: `LOG`, `task`, `to_file` | steps that are logged and shown as Lago's own |
 | `host.fetch`: `fetch`, `read_text` | what lies on servers |
+| `host.programs`: `spawn`, `PIPE`, `Process`, `tail` | programs beside us, and the last words of one |
+| `host.waiting`: `poll` | bounded waits |
 | `environment.workdir`: `find_prefix` | the environment that a command line or a directory means |
 | `environment.collect`: `flat_names` | names of collected files |
 | `cli.environment`: `Verbs`, `deploy` | verbs that are as Lago's own |

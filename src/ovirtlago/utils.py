@@ -7,13 +7,13 @@ import errno
 import json
 import os
 import select
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from lago import Prefix, utils
 from lago.errors import HypervisorError, LagoError
+from lago.host.programs import PIPE, Process, spawn
 from lago.hypervisor import Hypervisor
 from lago.utils import CommandStatus
 
@@ -45,7 +45,7 @@ class RepoServer:
         repositories: address by name of the repositories that there were when it started.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], url: str, root: str) -> None:
+    def __init__(self, process: Process, url: str, root: str) -> None:
         self._process = process
         self.url = url
         self.repositories = {name: f"{url}{name}/" for name in sorted(os.listdir(root)) if not name.startswith(".")}
@@ -94,7 +94,7 @@ def _gateway(prefix: Prefix) -> str:
 
 
 @contextlib.contextmanager
-def _process(hypervisor: Hypervisor, address: str, root: str, log: str) -> Iterator[subprocess.Popen[bytes]]:
+def _process(hypervisor: Hypervisor, address: str, root: str, log: str) -> Iterator[Process]:
     words = [
         sys.executable,
         "-I",
@@ -105,24 +105,16 @@ def _process(hypervisor: Hypervisor, address: str, root: str, log: str) -> Itera
         os.path.abspath(root),
     ]
     argv = hypervisor.command(words)
-    with open(log, "ab") as errors:
-        process = subprocess.Popen(
-            argv,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            # Ctrl-C is for us, who end it.
-            start_new_session=True,
-        )
-    with process:
-        try:
-            _started(process, address, log)
-            yield process
-        finally:
-            _end(process)
+    with (
+        open(log, "ab") as errors,
+        # In a session of its own, since Ctrl-C is for us, who end it by the end of its input.
+        spawn(argv, stdin=PIPE, stdout=PIPE, stderr=errors, ask=None, grace=_GRACE, start_new_session=True) as process,
+    ):
+        _started(process, address, log)
+        yield process
 
 
-def _started(process: subprocess.Popen[bytes], address: str, log: str) -> None:
+def _started(process: Process, address: str, log: str) -> None:
     assert process.stdout
     ready, _, _ = select.select([process.stdout], [], [], _START_TIMEOUT)
     line = process.stdout.readline() if ready else b""
@@ -136,12 +128,3 @@ def _started(process: subprocess.Popen[bytes], address: str, log: str) -> None:
         raise ServedAlready(what, hint="packages are served already, by another lago ovirt: one at a time")
     down = answer.get("errno") == errno.EADDRNOTAVAIL
     raise HypervisorError(what, hint="the net is not up: lago start" if down else f"its log is {log}")
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    assert process.stdin
-    process.stdin.close()
-    try:
-        process.wait(_GRACE)
-    except subprocess.TimeoutExpired:
-        process.kill()

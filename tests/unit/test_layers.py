@@ -77,9 +77,10 @@ LAYERS = {
         guestfs inside programs
     """,
     "lago.host": """
+        channels
         streams
-        channels files tree
-        fetch host inotify locks parallel programs ssh_option suggest trust
+        files locks tree
+        fetch full host inotify parallel programs pump ssh_option suggest trust waiting
     """,
     "lago.hypervisor": """
         hypervisor proxy supervisor
@@ -130,7 +131,7 @@ LAYERS = {
         kernel
         apt
         ext4 mirrors
-        programs tree
+        tree
     """,
     "lago.topology": """
         resolve state
@@ -253,3 +254,18 @@ def test_the_layers_name_what_is_there() -> None:
 def test_nothing_imports_ovirtlago_but_itself() -> None:
     ours = [name for name in FILES if name.split(".")[0] == "lago"]
     assert not [name for name in ours for _, imported in imports(name) if imported.split(".")[0] != "lago"]
+
+
+def test_programs_are_started_by_the_one_runner_alone() -> None:
+    """Another Python, which need not have Lago, runs `guestfs.inside`."""
+    runners = {"lago.host.programs", "lago.guestfs.inside"}
+    assert {name for name in FILES if "subprocess" in set(modules(name))} == runners
+
+
+def modules(name: str) -> Iterator[str]:
+    """Every module that a module imports, of whomever it is."""
+    for node in ast.walk(ast.parse(FILES[name].read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module

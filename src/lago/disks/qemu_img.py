@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from ..errors import CommandError, DiskError, HostError
 from ..host.files import beside
+from ..host.full import says_full
 from ..host.programs import run
 from ..topology.model import Disk
 from . import image_header
@@ -274,7 +275,7 @@ def _qemu_img(command: str, format: str, arguments: Sequence[str], failure: str)
         return run(["qemu-img", command, "-f", format, *arguments]).out
     except CommandError as error:
         details = error.details.removeprefix("qemu-img: ")
-        if "No space left" in details:
+        if says_full(details):
             hint = "free some space, or make the environment on another file system"
             raise HostError(f"{failure}: no space left on the device", details=details, hint=hint) from None
         raise DiskError(failure, details=details) from None

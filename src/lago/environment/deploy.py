@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from ..virt import VM, VirtEnv
 
 KEYS: Final = (DEPLOY_SCRIPTS, OVIRT_SCRIPTS)
-_SHOWN: Final = 20
-"""Lines of a script's last words in an error."""
 
 
 def gather(topology: Topology, paths: Paths, variables: Mapping[str, str]) -> Topology:
@@ -99,14 +97,13 @@ def _deploy(vm: VM, paths: Iterable[str], on_phase: Callable[[str, str], None]) 
 def _run(vm: VM, path: str) -> None:
     with open(path, "rb") as file, task(f"Run {os.path.basename(path)} on {vm.name()}"):
         status = vm.guest.run(["bash", "-s"], data=file.read())
-    out, err = (text.decode(errors="replace") for text in (status.out, status.err))
-    LOG.debug("%s: %s printed:\n%s", vm.name(), path, out)
+    LOG.debug("%s: %s printed:\n%s", vm.name(), path, status.text)
     if not status:
-        LOG.debug("%s: %s complained:\n%s", vm.name(), path, err)
+        LOG.debug("%s: %s complained:\n%s", vm.name(), path, status.error_text)
         return
-    LOG.error("%s: %s:\n%s", vm.name(), path, err)
+    LOG.error("%s: %s:\n%s", vm.name(), path, status.error_text)
     raise VMError(
         f"{vm.name()}: the deploy script {path} ended with status {status.code}",
-        details="\n".join((err or out).rstrip().splitlines()[-_SHOWN:]),
+        details=status.tail(),
         hint="its whole output is in the prefix's lago.log; deploying again runs all scripts again",
     )

@@ -29,7 +29,6 @@ _MEMORY_MIB: Final = 1024
 _NET: Final = "update-network"
 _SHUTDOWN: Final = 120
 """Seconds that a machine may take to go down, times 5 when emulated."""
-_SHOWN: Final = 20
 
 _CLEAN: Final = """\
 set -e
@@ -121,8 +120,7 @@ def _run(vm: VM, script: bytes) -> None:
         for text, what in ((script, "the script"), (_CLEAN.encode(), "cleaning up")):
             status = vm.ssh(["sh", "-s"], data=text)
             if status:
-                said = (status.err or status.out).decode(errors="replace").splitlines()
-                raise VMError(f"{what} ended with status {status.code}", details="\n".join(said[-_SHOWN:]))
+                raise VMError(f"{what} ended with status {status.code}", details=status.tail())
 
 
 def _shut_down(vm: VM) -> None:

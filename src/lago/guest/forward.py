@@ -11,11 +11,11 @@ from typing import Final, NamedTuple
 
 from ..errors import LagoError
 from ..host.parallel import Closing
+from ..host.pump import pump
 from ..log import LOG
 
 LOOPBACK: Final = "127.0.0.1"
 _BACKLOG: Final = 64
-_CHUNK: Final = 1 << 16
 _IDLE: Final = 15
 _PROBES: Final = 3
 
@@ -128,8 +128,7 @@ def notice_when_gone(guest: socket.socket) -> None:
 def _pump(source: socket.socket, target: socket.socket) -> None:
     """Copy until the source's end, which is passed on; the other direction may last longer."""
     with contextlib.suppress(OSError):
-        while data := source.recv(_CHUNK):
-            target.sendall(data)
+        pump(source.fileno(), target.fileno())
         target.shutdown(socket.SHUT_WR)
         return
     # Nothing more can be had or said: the other direction shall not wait.

@@ -11,25 +11,23 @@ import fcntl
 import itertools
 import os
 import re
-import select
 import shlex
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import IO, Final, NamedTuple
 
 from ..errors import HostError, SSHError, VMError
+from ..host import waiting
 from ..host.files import beside
 from ..host.locks import lock_file
-from ..host.programs import CommandStatus, package_hint, run
+from ..host.programs import DEVNULL, CommandStatus, package_hint, run, spawn
 from ..host.ssh_option import command as ssh_command
 from ..host.ssh_option import quoted
 from ..host.streams import converse
-from ..log import LOG
 
 _GRACE = 5.0
 """Seconds that the client may take beyond what it is given."""
@@ -130,22 +128,17 @@ class Guest(NamedTuple):
         }
         options = [*self._options(), *(f"-o{key}={value}" for key, value in settings.items())]
         argv = self.wrap(["ssh", *options, "-E", log, "-N", "-f", "--", f"{self.user}@{self.address}"])
-        LOG.debug("run: %s", shlex.join(argv))
         # No pipe: the master keeps what it inherits open for as long as it lives.
         with open(os.memfd_create("stderr"), "w+b", buffering=0) as stderr:
-            master = subprocess.Popen(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=stderr,
-                env=self._environment(),
-            )
-            try:
-                ended = _ends(master.pid, timeout + _GRACE, given_up)
-            finally:
-                if master.poll() is None:
+            env = self._environment()
+            with (
+                spawn(argv, stdout=DEVNULL, stderr=stderr, env=env, ask=signal.SIGKILL) as master,
+                waiting.pidfd(master.pid) as process,
+            ):
+                ended = waiting.ended(process, timeout + _GRACE, given_up)
+                if not ended:
                     master.kill()
-                code = master.wait()
+            code = master.returncode
             stderr.seek(0)
             said = stderr.read().decode(errors="replace")
         with contextlib.suppress(OSError), open(log, encoding="utf-8", errors="replace") as file:
@@ -220,9 +213,7 @@ class Guest(NamedTuple):
 
         def talk(argv: list[str]) -> int:
             nonlocal said
-            stdin = subprocess.DEVNULL if data is None else subprocess.PIPE
-            process = subprocess.Popen(argv, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-            said = converse(process, data, show=show, timeout=timeout)
+            said = converse(argv, data, show=show, timeout=timeout)
             return said.code
 
         try:
@@ -232,7 +223,7 @@ class Guest(NamedTuple):
                 f"{self.name}: the command did not end within {timeout:g} s: {line}",
                 details=b"".join(error.args).decode(errors="replace")[-_SHOWN:],
             ) from None
-        self.check(code, said.err.decode(errors="replace"))
+        self.check(code, said.error_text)
         return said
 
     def session(self, command: str, attempt: Callable[[list[str]], int]) -> int:
@@ -251,10 +242,8 @@ class Guest(NamedTuple):
                 one = self._numbered(number)
                 mark = beside(f"{one.control}.refused")
                 argv = one.argv(command, otherwise=ssh_command(["touch", mark]))
-                LOG.debug("run: %s", shlex.join(argv))
                 with _window_changes_kept_away():
                     code = attempt(argv)
-                LOG.debug("ended: %d", code)
             # Terminals have sessions too; sshd allows some ten at once over one connection (MaxSessions).
             if code != 255 or not _was_there(mark) or not one.connected():
                 return code
@@ -298,7 +287,7 @@ class Guest(NamedTuple):
 
     def feed(self, command: str, stdin: IO[bytes] | int) -> int:
         """Run a command with `stdin`, its output going where ours goes; the exit status."""
-        code = self.session(command, lambda argv: subprocess.run(argv, stdin=stdin, check=False).returncode)
+        code = self.session(command, lambda argv: _code(argv, stdin))
         self.check(code)
         return code
 
@@ -307,7 +296,7 @@ class Guest(NamedTuple):
         line = command if isinstance(command, str) else shlex.join(command)
         if not sys.stdin.isatty():
             return self.feed(line, sys.stdin.fileno())
-        code = subprocess.run(self.terminal_argv(line), check=False).returncode
+        code = _code(self.terminal_argv(line), None)
         self.check(code)
         return code
 
@@ -331,6 +320,12 @@ class Guest(NamedTuple):
                 run(["ssh", *one._options(), "-O", "exit", "--", f"{self.user}@{self.address}"], check=False)
             elif not os.path.exists(f"{one.control}.lock"):
                 return
+
+
+def _code(argv: Sequence[str], stdin: IO[bytes] | int | None) -> int:
+    """Run a program whose output goes where ours goes; its exit status."""
+    with spawn(argv, stdin=stdin, ask=signal.SIGKILL) as process:
+        return process.wait()
 
 
 def _taken(path: str) -> int | None:
@@ -369,16 +364,3 @@ def _window_changes_kept_away() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _ends(pid: int, timeout: float, given_up: Callable[[], bool]) -> bool:
-    """Whether a process ends within `timeout` seconds, and before we give up."""
-    deadline = time.monotonic() + timeout
-    fd = os.pidfd_open(pid)
-    try:
-        while (left := deadline - time.monotonic()) > 0 and not given_up():
-            if select.select([fd], [], [], min(left, 0.5))[0]:
-                return True
-    finally:
-        os.close(fd)
-    return False

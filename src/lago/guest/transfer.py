@@ -13,14 +13,16 @@ import contextlib
 import os
 import posixpath
 import shlex
-import subprocess
+import signal
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Final
 
 from ..errors import LagoError, VMError
+from ..host.full import says_full
 from ..host.parallel import Closing
+from ..host.programs import DEVNULL, PIPE, Process, spawn
 from ..log import LOG
 from . import unpacking
 from .ssh import Guest
@@ -37,8 +39,6 @@ _STRAY: Final = ("changed as we read it", "removed before we read it", "socket i
 
 _KEPT: Final = 16 << 10
 """Bytes of what programs say; a guest may say as much as it likes."""
-
-_FULL: Final = ("No space left on device", "Wrote only", "Disk quota exceeded")
 
 _KEEP: Final = "--skip-old-files"
 """Nothing in a stream may take the place of something before it. GNU tar gives directories their modes last, and if a
@@ -156,14 +156,8 @@ def copy_to(guest: Guest, local: str | Sequence[str], remote: str, on_bytes: Cou
         def send(argv: list[str]) -> int:
             nonlocal packed
             with (
-                _ended(
-                    subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=there.fd)
-                ) as client,
-                _ended(
-                    subprocess.Popen(
-                        tar, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=here.fd, env=_environment()
-                    )
-                ) as packer,
+                spawn(argv, stdin=PIPE, stdout=DEVNULL, stderr=there.fd, ask=signal.SIGKILL) as client,
+                spawn(tar, stdout=PIPE, stderr=here.fd, env=_environment(), ask=signal.SIGKILL) as packer,
             ):
                 _pass_on(packer, client, on_bytes)
             packed = packer.returncode
@@ -237,14 +231,10 @@ def _unpack(guest: Guest, paths: Sequence[str], tree: str, what: str, on_bytes: 
 
         def receive(argv: list[str]) -> int:
             nonlocal told, unpacked
-            with _ended(
-                subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=there.fd)
-            ) as client:
+            with spawn(argv, stdout=PIPE, stderr=there.fd, ask=signal.SIGKILL) as client:
                 told = _names(client.stdout, paths, what)
                 if any(told):
-                    with _ended(
-                        subprocess.Popen(tar, stdin=subprocess.PIPE, stderr=here.fd, env=_environment())
-                    ) as unpacker:
+                    with spawn(tar, stdin=PIPE, stderr=here.fd, env=_environment(), ask=signal.SIGKILL) as unpacker:
                         _pass_on(client, unpacker, on_bytes)
                     unpacked = unpacker.returncode
             return client.returncode
@@ -252,8 +242,8 @@ def _unpack(guest: Guest, paths: Sequence[str], tree: str, what: str, on_bytes: 
         _check_guest(guest, guest.session(command, receive), there.text(), what)
         if unpacked:
             text = here.text()
-            full = any(sign in text for sign in _FULL)
-            raise LagoError(f"{what}, on this host", details=text, hint="free some space" if full else "")
+            hint = "free some space" if says_full(text) else ""
+            raise LagoError(f"{what}, on this host", details=text, hint=hint)
     return {path: name for path, name in zip(paths, told, strict=True) if name}
 
 
@@ -278,22 +268,7 @@ def _names(stream: IO[bytes] | None, paths: Sequence[str], what: str) -> list[st
     return names
 
 
-@contextlib.contextmanager
-def _ended(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-    """Wait for a process at the end, kill it if that comes by an exception, and close its pipes."""
-    try:
-        yield process
-    except BaseException:
-        process.kill()
-        raise
-    finally:
-        process.wait()
-        for stream in (process.stdin, process.stdout):
-            if stream is not None:
-                stream.close()
-
-
-def _pass_on(source: subprocess.Popen[bytes], sink: subprocess.Popen[bytes], on_bytes: Count) -> None:
+def _pass_on(source: Process, sink: Process, on_bytes: Count) -> None:
     """Give what one process writes to another to read, until one of them has had enough."""
     assert source.stdout is not None
     assert sink.stdin is not None

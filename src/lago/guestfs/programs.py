@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -25,7 +26,6 @@ _BOOT: Final = "/boot"
 _MODULES: Final = "/lib/modules"
 _KERNEL_TEMPLATE: Final = "mini"
 _PATIENCE: Final = 600.0
-_SYSTEM_PATH: Final = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
 def run_program(
@@ -45,10 +45,9 @@ def run_program(
         raise HostError(f"the program {argv[0]} of libguestfs is not installed", hint=package_hint("libguestfs-tools"))
     base = environment()
     with tempfile.TemporaryDirectory(prefix="run-", dir=base["LIBGUESTFS_CACHEDIR"]) as work:
-        guard = ["setpriv", "--pdeathsig", "TERM", "--"]
         env = {**base, "LIBGUESTFS_TMPDIR": work, "TMPDIR": work}
         try:
-            return run([*guard, *argv], input_data=input_data, env=env, cwd=cwd)
+            return run(argv, input_data=input_data, env=env, cwd=cwd, dies_with_us=signal.SIGTERM)
         except CommandError as error:
             if "appliance" in error.details:
                 hint = "does libguestfs-test-tool work on this host?"
@@ -120,8 +119,7 @@ def _unpack_modules(image: TemplateImage, release: str, dest: str) -> None:
     with tempfile.TemporaryDirectory(prefix="unpack-", dir=os.path.dirname(dest)) as work:
         raw = os.path.join(work, "raw")
         qemu_img.convert(image.path, image.format, raw, "raw")
-        path = f"{os.environ.get('PATH', os.defpath)}:{_SYSTEM_PATH}"
-        run(["debugfs", "-R", f"rdump /usr/lib/modules/{release} .", raw], env={"PATH": path}, cwd=work)
+        run(["debugfs", "-R", f"rdump /usr/lib/modules/{release} .", raw], cwd=work)
         unpacked = os.path.join(work, release)
         if not os.path.isdir(unpacked):
             raise HostError(

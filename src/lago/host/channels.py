@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import codecs
 import contextlib
-import io
 import os
 import select
 import signal
 import sys
 import termios
 import tty
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from ..errors import SSHError
 from .programs import CommandStatus
+from .streams import writer
 
 if TYPE_CHECKING:
     from paramiko import Channel
@@ -69,22 +68,6 @@ def drain_ssh_channel(
     if code == -1 and (transport is None or not transport.is_active()):
         raise SSHError("the connection was lost before the command ended", details=err.decode(errors="replace"))
     return CommandStatus(code, bytes(out), bytes(err))
-
-
-def writer(stream: IO[Any], kept: bytearray) -> Callable[[bytes], None]:
-    """A function that writes to a text or binary stream at once, and adds to what is kept."""
-    # What is below a text stream takes any bytes as they are, in the middle of a character too.
-    below: IO[Any] = getattr(stream, "buffer", stream)
-    text = isinstance(below, io.TextIOBase)
-    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    stream.flush()
-
-    def write(data: bytes) -> None:
-        kept.extend(data)
-        below.write(decoder.decode(data) if text else data)
-        below.flush()
-
-    return write
 
 
 class _Source:

@@ -15,8 +15,11 @@ from typing import Final
 
 from ..errors import LockTimeout, PrefixError
 from ..log import LOG
+from .waiting import within
 
 _PACE: Final = 0.05
+_QUIET: Final = 1.0
+"""Seconds after which it is said that we wait."""
 
 
 @contextlib.contextmanager
@@ -92,20 +95,20 @@ class _Lock:
         return False
 
     def wait(self, kind: int, what: str, timeout: float) -> None:
-        deadline = time.monotonic() + timeout
-        patience = time.monotonic() + 1
-        while not self.taken(kind):
-            if time.monotonic() > patience:
-                patience = deadline + 1
+        told = False
+        for left in within(timeout):
+            if self.taken(kind):
+                return
+            if not told and timeout - left > _QUIET:
+                told = True
                 LOG.warning("%s is in use by %s, waiting for it", what, _described(self._holder()))
-            if time.monotonic() > deadline:
-                pid = self._holder()
-                raise LockTimeout(
-                    f"{what} is still in use by {_described(pid)} after {timeout:g} s",
-                    hint=f"wait for it, or end it: kill {pid}" if pid else "wait for it",
-                )
             # flock has no time-out and no event to wait for together with one.
-            time.sleep(_PACE)
+            time.sleep(min(left, _PACE))
+        pid = self._holder()
+        raise LockTimeout(
+            f"{what} is still in use by {_described(pid)} after {timeout:g} s",
+            hint=f"wait for it, or end it: kill {pid}" if pid else "wait for it",
+        )
 
     def _holder(self) -> int | None:
         """The process that the file names, if it does hold the lock."""

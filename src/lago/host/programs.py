@@ -1,16 +1,27 @@
-"""Running programs: the one runner of all of Lago."""
+"""Running programs: whatever Lago starts on this host, it starts here."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
+import shutil
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import IO, Any, Final, NamedTuple
 
+from ..constants import PROGRAMS_OF_ROOT
 from ..errors import CommandError, HostError
 from ..log import LOG
+
+DEVNULL: Final = subprocess.DEVNULL
+PIPE: Final = subprocess.PIPE
+Process = subprocess.Popen[bytes]
+Stream = IO[Any] | int | None
+
+_GRACE: Final = 5.0
+_LAST: Final = 20
 
 
 class CommandStatus(NamedTuple):
@@ -23,6 +34,111 @@ class CommandStatus(NamedTuple):
     def __bool__(self) -> bool:
         return self.code != 0
 
+    @property
+    def text(self) -> str:
+        """Its output as text; bytes that are no UTF-8 are replaced."""
+        return self.out.decode(errors="replace")
+
+    @property
+    def error_text(self) -> str:
+        """Its error output as text."""
+        return self.err.decode(errors="replace")
+
+    @property
+    def complaint(self) -> str:
+        """Its error output as text, or its output if that is all it said."""
+        return self.error_text if self.err else self.text
+
+    def tail(self, lines: int = _LAST) -> str:
+        """Return the last lines of its complaint."""
+        return tail(self.complaint, lines)
+
+
+def tail(text: str, lines: int = _LAST) -> str:
+    """Return the last lines of a text, without empty ones at its end."""
+    return "\n".join(text.rstrip().splitlines()[-lines:])
+
+
+@contextlib.contextmanager
+def spawn(
+    argv: Sequence[str],
+    *,
+    stdin: Stream = DEVNULL,
+    stdout: Stream = None,
+    stderr: Stream = None,
+    env: Mapping[str, str] | None = None,
+    dies_with_us: signal.Signals | None = None,
+    ask: signal.Signals | None = signal.SIGTERM,
+    grace: float | None = _GRACE,
+    **more: Any,
+) -> Iterator[Process]:
+    """Context manager: a program that runs; at the end of the block it has ended, and its pipes are closed.
+
+    A block that ends as it should waits for the program. If anything interrupts the block, the program is asked to end,
+    and killed when it has not within `grace`, or when we are interrupted again.
+
+    Args:
+        argv: program and arguments; no shell.
+        stdin: where it reads from; by default nowhere. None is where we read from, `PIPE` a pipe from us.
+        stdout: where its output goes; by default where ours goes.
+        stderr: the same for its error output.
+        env: its environment in place of ours.
+        dies_with_us: a signal that it gets from the kernel when this process, or the thread, ends in whatever way.
+        ask: the signal that asks it to end. None: the end of its input does, at the end of every block.
+        grace: seconds; None: it is waited for as long as that takes.
+        more: more arguments for `subprocess.Popen`, such as `process_group`.
+
+    Raises:
+        HostError: the program is not installed.
+    """
+    options = {"stdin": stdin, "stdout": stdout, "stderr": stderr, "env": env, **more}
+    LOG.debug("run: %s", shlex.join(argv))
+    process = _start(_guarded(argv, dies_with_us, env) if dies_with_us else argv, options)
+    try:
+        yield process
+    except BaseException:
+        _end(process, ask, grace)
+        raise
+    else:
+        if ask is None:
+            _end(process, ask, grace)
+    finally:
+        # Without an exception this closes the pipes and waits, whatever happened.
+        process.__exit__(None, None, None)
+        LOG.debug("ended: %s: %d", argv[0], process.returncode)
+
+
+def _start(argv: Sequence[str], options: Mapping[str, Any]) -> Process:
+    try:
+        return subprocess.Popen(argv, **options)
+    except FileNotFoundError as error:
+        # It is also what is said of a directory to run in.
+        if error.filename != argv[0]:
+            raise
+    found = shutil.which(argv[0], path=PROGRAMS_OF_ROOT)
+    if found is None:
+        raise _not_installed(argv[0])
+    return subprocess.Popen(argv, executable=found, **options)
+
+
+def _guarded(argv: Sequence[str], dies_with_us: signal.Signals, env: Mapping[str, str] | None) -> list[str]:
+    program = which(argv[0], env)
+    if program is None:
+        raise _not_installed(argv[0])
+    return ["setpriv", "--pdeathsig", dies_with_us.name.removeprefix("SIG"), "--", program, *argv[1:]]
+
+
+def _end(process: Process, ask: signal.Signals | None, grace: float | None) -> None:
+    try:
+        if ask is not None:
+            process.send_signal(ask)
+        elif process.stdin is not None:
+            process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(grace)
+    finally:
+        process.kill()
+
 
 def run(
     argv: Sequence[str],
@@ -34,6 +150,8 @@ def run(
     env: Mapping[str, str] | None = None,
     cwd: str | None = None,
     hint: str = "",
+    output: str | None = None,
+    dies_with_us: signal.Signals | None = None,
 ) -> CommandStatus:
     """Run a program to its end and return how it ended.
 
@@ -46,68 +164,75 @@ def run(
         timeout: seconds; `CommandError` when it passes.
         env: variables added to ours.
         hint: what to do if it fails.
+        output: a file that its standard output is written to instead.
+        dies_with_us: a signal that it gets when this process ends in whatever way.
 
     Raises:
         HostError: the program is not installed.
         CommandError: it failed; details are the end of its error output.
     """
-    LOG.debug("run: %s", shlex.join(argv))
-    pipe = subprocess.PIPE if capture else None
-    try:
-        process = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL if input_data is None else subprocess.PIPE,
-            stdout=pipe,
-            stderr=pipe,
-            env={**os.environ, **env} if env else None,
-            cwd=cwd,
-        )
-    except FileNotFoundError as error:
-        if error.filename != argv[0]:
-            raise
-        raise HostError(f"the program {argv[0]} is not installed", hint=package_hint(argv[0])) from None
-    with process:
+    collected = PIPE if capture else None
+    with contextlib.nullcontext(collected) if output is None else open(output, "wb") as stdout:
         try:
-            out, err = process.communicate(input_data, timeout=timeout)
-        except BaseException as error:
-            process.terminate()
-            try:
-                process.wait(5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-            if isinstance(error, subprocess.TimeoutExpired):
-                raise CommandError(
-                    argv,
-                    -signal.SIGTERM,
-                    details=f"it did not end within {timeout:g} s: {shlex.join(argv)}",
-                    hint=hint,
-                ) from None
-            raise
+            with spawn(
+                argv,
+                stdin=DEVNULL if input_data is None else PIPE,
+                stdout=stdout,
+                stderr=collected,
+                env={**os.environ, **env} if env else None,
+                cwd=cwd,
+                dies_with_us=dies_with_us,
+            ) as process:
+                out, err = process.communicate(input_data, timeout=timeout)
+        except subprocess.TimeoutExpired:
+            raise CommandError(
+                argv, -signal.SIGTERM, details=f"it did not end within {timeout:g} s: {shlex.join(argv)}", hint=hint
+            ) from None
     status = CommandStatus(process.returncode, out or b"", err or b"")
-    LOG.debug("ended: %s: %d", argv[0], status.code)
     if check and status:
-        text = (status.err or status.out).decode(errors="replace")
-        raise CommandError(argv, status.code, details=_tail(text), hint=hint)
+        raise CommandError(argv, status.code, details=status.tail(), hint=hint)
     return status
 
 
-def _tail(text: str, lines: int = 20) -> str:
-    return "\n".join(text.rstrip().splitlines()[-lines:])
+def search_path(env: Mapping[str, str] | None = None) -> str:
+    """Where programs are looked for, root's too, which the PATH of an ordinary user often lacks.
+
+    Args:
+        env: an environment in place of ours.
+    """
+    return f"{(os.environ if env is None else env).get('PATH') or os.defpath}:{PROGRAMS_OF_ROOT}"
 
 
-_PACKAGES = {
+def which(program: str, env: Mapping[str, str] | None = None) -> str | None:
+    """Return where a program is, by our search path or that of another environment; None if it is not installed."""
+    return shutil.which(program, path=search_path(env))
+
+
+def _not_installed(program: str) -> HostError:
+    return HostError(f"the program {program} is not installed", hint=package_hint(program))
+
+
+_PACKAGES: Final = {
     "qemu-img": "qemu-utils",
     "qemu-system-x86_64": "qemu-system-x86",
     "libvirtd": "libvirt-daemon",
     "virsh": "libvirt-clients",
     "newuidmap": "uidmap",
     "mke2fs": "e2fsprogs",
+    "debugfs": "e2fsprogs",
+    "e2fsck": "e2fsprogs",
+    "apt-get": "apt",
+    "apt-cache": "apt",
+    "apt-config": "apt",
+    "dpkg-deb": "dpkg",
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
     "dnsmasq": "dnsmasq-base",
     "ip": "iproute2",
     "unshare": "util-linux",
     "nsenter": "util-linux",
+    "setpriv": "util-linux",
+    "setsid": "util-linux",
     "pasta": "passt",
     "dot": "graphviz",
     "systemctl": "systemd",

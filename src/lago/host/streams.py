@@ -2,65 +2,71 @@
 
 from __future__ import annotations
 
-import contextlib
+import codecs
+import io
 import os
 import selectors
-import subprocess
+import signal
 import sys
-import time
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import IO, Any, Final
 
-from .channels import writer
-from .programs import CommandStatus
+from .programs import DEVNULL, PIPE, CommandStatus, spawn
+from .waiting import within
 
 _CHUNK: Final = 1 << 16
 
 
-def converse(
-    process: subprocess.Popen[bytes], data: bytes | None, *, show: bool, timeout: float | None
-) -> CommandStatus:
-    """Follow a program to its end; its standard streams are pipes.
+def converse(argv: Sequence[str], data: bytes | None, *, show: bool, timeout: float | None) -> CommandStatus:
+    """Run a program to its end, and keep what it says. When anything interrupts us it is killed.
 
     Args:
-        data: what it reads.
+        data: what it reads; without it its input is closed.
         show: write its output to ours, and its error output to ours, as it comes.
         timeout: seconds.
 
     Raises:
+        HostError: the program is not installed.
         TimeoutError: it did not end in time; it is killed then. The argument is what it had said, bytes.
     """
     out, err = bytearray(), bytearray()
-    deadline = None if timeout is None else time.monotonic() + timeout
-    with _killed_in_the_end(process), selectors.DefaultSelector() as selector:
+    stdin = DEVNULL if data is None else PIPE
+    with (
+        spawn(argv, stdin=stdin, stdout=PIPE, stderr=PIPE, ask=signal.SIGKILL) as process,
+        selectors.DefaultSelector() as selector,
+    ):
         for stream, kept, ours in ((process.stdout, out, sys.stdout), (process.stderr, err, sys.stderr)):
             sink: Callable[[bytes], None] = writer(ours, kept) if show else kept.extend
             selector.register(stream or -1, selectors.EVENT_READ, sink)
         if process.stdin is not None:
             os.set_blocking(process.stdin.fileno(), False)
             selector.register(process.stdin, selectors.EVENT_WRITE, memoryview(data or b""))
-        while selector.get_map():
-            ready = selector.select(None if deadline is None else max(0, deadline - time.monotonic()))
-            if not ready and deadline is not None and time.monotonic() >= deadline:
-                raise TimeoutError(bytes(out or err))
-            for key, _ in ready:
+        for left in within(timeout):
+            for key, _ in selector.select(left):
                 _move(selector, key)
-        # It has closed its output, which is its end.
+            # It has closed its output, which is its end.
+            if not selector.get_map():
+                break
+        else:
+            raise TimeoutError(bytes(out or err))
         process.wait()
     return CommandStatus(process.returncode, bytes(out), bytes(err))
 
 
-@contextlib.contextmanager
-def _killed_in_the_end(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        if process.returncode is None:
-            process.kill()
-            process.wait()
-        for stream in (process.stdin, process.stdout, process.stderr):
-            if stream is not None:
-                stream.close()
+def writer(stream: IO[Any], kept: bytearray) -> Callable[[bytes], None]:
+    """A function that writes to a text or binary stream at once, and adds to what is kept."""
+    # What is below a text stream takes any bytes as they are, in the middle of a character too.
+    below: IO[Any] = getattr(stream, "buffer", stream)
+    text = isinstance(below, io.TextIOBase)
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    stream.flush()
+
+    def write(data: bytes) -> None:
+        kept.extend(data)
+        below.write(decoder.decode(data) if text else data)
+        below.flush()
+
+    return write
 
 
 def _move(selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:

@@ -99,7 +99,7 @@ def run_guest(kind: Literal["kvm", "tcg"], cpu: str = "max") -> str:
         return ""
     if status.code in (-9, 137):
         return f"it did not end within {TIME_LIMIT} s"
-    lines = [line for line in status.err.decode(errors="replace").splitlines() if "warning:" not in line]
+    lines = [line for line in status.error_text.splitlines() if "warning:" not in line]
     return re.sub(rf"^{QEMU}: (error: )?", "", lines[0]) if lines else f"QEMU ended with status {status.code}"
 
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import glob
 import os
-import shutil
 import sys
 from collections.abc import Callable
 from typing import Final, Literal, NamedTuple
 
 from ..errors import CommandError, HostError
 from ..host.programs import package_hint, run
+from ..host.programs import which as which
 
 Status = Literal["ok", "warn", "fail"]
 
@@ -37,11 +37,6 @@ class Check(NamedTuple):
     status: Status
     found: str
     remedy: str = ""
-
-
-def which(program: str) -> str | None:
-    """Where a program is; ordinary users often lack the directories of system programs in their PATH."""
-    return shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/local/sbin:/usr/sbin:/sbin")
 
 
 def namespace_argv() -> list[str]:

@@ -9,6 +9,8 @@ import socket
 import time
 from typing import Final
 
+from ..host.waiting import within
+
 _PACE: Final = 0.15
 _PATIENCE: Final = 1.5
 
@@ -23,18 +25,17 @@ def reach(address: str, port: int, timeout: float) -> socket.socket:
         OSError: the last answer, or that there was none.
     """
     family, kind, protocol, _, target = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
-    deadline = time.monotonic() + timeout
     pending: dict[int, tuple[socket.socket, float]] = {}
     last: OSError = TimeoutError(errno.ETIMEDOUT, f"no answer from {address} port {port} within {timeout:g} s")
     try:
-        while True:
+        for left in within(timeout):
             attempt = socket.socket(family, kind, protocol)
             attempt.setblocking(False)
             pending[attempt.fileno()] = (attempt, time.monotonic() + _PATIENCE)
             attempt.connect_ex(target)
-            until = min(deadline, time.monotonic() + _PACE)
-            while pending and (left := until - time.monotonic()) > 0:
-                for fd in _settled(list(pending), left):
+            # Nothing pending means a refusal, which comes at once and has no event for its end.
+            for rest in within(min(left, _PACE)):
+                for fd in _settled(list(pending), rest):
                     settled, _ = pending.pop(fd)
                     error = settled.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                     if not error:
@@ -42,12 +43,10 @@ def reach(address: str, port: int, timeout: float) -> socket.socket:
                         return settled
                     settled.close()
                     last = OSError(error, os.strerror(error))
-            if (now := time.monotonic()) >= deadline:
-                raise last
-            # Nothing pending means a refusal, which comes at once and has no event for its end.
-            time.sleep(max(0, until - now))
+            now = time.monotonic()
             for fd in [fd for fd, (_, end) in pending.items() if end < now]:
                 pending.pop(fd)[0].close()
+        raise last
     finally:
         for one, _ in pending.values():
             one.close()

@@ -134,7 +134,7 @@ def _version(name: str, program: str, least: tuple[int, int]) -> Check:
     path = host.which(program)
     if not path:
         return Check(name, "fail", f"{program} is not installed", package_hint(program))
-    text = run([path, "--version"], timeout=30).out.decode(errors="replace")
+    text = run([path, "--version"], timeout=30).text
     match = re.search(r"(\d+)\.(\d+)(\.\d+)*", text)
     if not match:
         return Check(name, "warn", f"can't tell its version: {text.strip()[:60]}")

@@ -10,8 +10,7 @@ from typing import Final
 
 from .. import config
 from ..errors import HostError
-from ..host.programs import package_hint
-from .checks import which
+from ..host.programs import package_hint, which
 from .firewall import DEVICE
 from .protocol import NETNS_FILE
 

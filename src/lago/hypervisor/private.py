@@ -16,18 +16,18 @@ import os
 import select
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Container, Sequence
 from functools import cached_property
 from typing import Any, Final
 
 from .. import config
-from ..errors import HypervisorError
-from ..host import trust
+from ..errors import CommandError, HypervisorError
+from ..host import trust, waiting
 from ..host.files import json_text, write_atomically
 from ..host.locks import holders, lock_file, locked_text
 from ..host.parallel import Closing
+from ..host.programs import spawn
 from ..log import LOG
 from ..paths import Paths, check_place
 from . import checks, egress, protocol, rundir
@@ -163,13 +163,12 @@ class Private:
         program = [sys.executable, "-I", "-S", "-c", _CODE, source, json.dumps(settings), str(write), str(lock)]
         # setsid --fork: neither a child of ours to wait for, nor in the terminal's process group.
         argv = ["setsid", "--fork", *checks.namespace_argv(), "--kill-child", *program]
-        LOG.debug("start hypervisor: %s", argv)
         try:
             with open(log_path, "ab") as log:
                 began = log.tell()
-                subprocess.run(
-                    argv, check=True, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[write, lock], cwd="/"
-                )
+                with spawn(argv, stdout=log, stderr=log, pass_fds=[write, lock], cwd="/") as parent:
+                    if code := parent.wait():
+                        raise CommandError(argv, code)
             os.close(write)
             write = -1
             ready, _, _ = select.select([read], [], [], _START_TIMEOUT)
@@ -283,15 +282,10 @@ class _Process(Closing):
 
     def wait(self, timeout: float) -> None:
         """Return when it has ended; it is killed if that takes more than `timeout` seconds."""
-        if not self._ended(timeout):
+        if not waiting.ended(self._fd, timeout):
             LOG.warning("the private hypervisor did not end within %g s and is killed", timeout)
             self.send(signal.SIGKILL)
-            self._ended(timeout)
-
-    def _ended(self, timeout: float) -> bool:
-        poll = select.poll()
-        poll.register(self._fd, select.POLLIN)
-        return bool(poll.poll(timeout * 1000))
+            waiting.ended(self._fd, timeout)
 
     def close(self) -> None:
         os.close(self._fd)

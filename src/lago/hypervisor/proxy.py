@@ -17,11 +17,11 @@ from typing import Final, NoReturn
 
 from ..errors import LagoError
 from ..host import ssh_option, trust
+from ..host.pump import pump
 from ..paths import Paths
 from .dial import reach
 
 _TIMEOUT: Final = 60
-_MOST: Final = 1 << 16
 _INSIDE: Final = "--inside"
 
 
@@ -51,15 +51,11 @@ def relay(address: str, port: int) -> None:
     """Pass standard input to a guest and what it says to standard output, until it has said all. Raises OSError."""
     with reach(address, port, _TIMEOUT) as guest:
         threading.Thread(target=_send, args=(guest,), daemon=True).start()
-        while data := guest.recv(_MOST):
-            view = memoryview(data)
-            while view:
-                view = view[os.write(sys.stdout.fileno(), view) :]
+        pump(guest.fileno(), sys.stdout.fileno())
 
 
 def _send(guest: socket.socket) -> None:
-    while data := os.read(sys.stdin.fileno(), _MOST):
-        guest.sendall(data)
+    pump(sys.stdin.fileno(), guest.fileno())
     guest.shutdown(socket.SHUT_WR)
 
 

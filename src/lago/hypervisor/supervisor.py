@@ -11,13 +11,15 @@ import contextlib
 import errno
 import json
 import os
+import select
 import signal
 import socket
 import sys
 import threading
-import time
 from typing import Any, Final, NoReturn
 
+from ..constants import PROGRAMS_OF_ROOT
+from ..host.waiting import ended, pidfd, within
 from . import firewall, namespace, protocol
 from .dial import reach
 from .way_out import WayOut, become
@@ -43,6 +45,7 @@ capability_filters = [ "cpu-unavailable-features" ]
 """
 _NOTIFY: Final = f"{protocol.OWN_DIR}/notify"
 _SOCKETS: Final = f"{protocol.OWN_DIR}/sockets"
+_START_TIMEOUT: Final = 60
 _TPM_CA: Final = "/var/lib/swtpm-localca"
 _TPM_LOG: Final = "/var/log/swtpm/libvirt/qemu"
 
@@ -56,7 +59,7 @@ def main(settings: dict[str, Any], ready_fd: int, lock_fd: int) -> NoReturn:
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     # dnsmasq, which is nobody in here, reads what libvirtd writes, whatever the user keeps from others.
     os.umask(0o022)
-    os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+    os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:{PROGRAMS_OF_ROOT}"
     for fd in (ready_fd, lock_fd):
         os.set_inheritable(fd, False)
     try:
@@ -139,15 +142,14 @@ def _start_libvirtd() -> int:
             argv = ["libvirtd", "-f", "/etc/libvirt/libvirtd.conf", "-p", "/run/libvirt/libvirtd.pid"]
             become(argv, {**os.environ, "NOTIFY_SOCKET": _NOTIFY})
         firewall.set_up()
-        deadline = time.monotonic() + 60
-        notified.settimeout(0.1)
-        while time.monotonic() < deadline:
-            with contextlib.suppress(TimeoutError):
-                if b"READY=1" in notified.recv(4096):
+        with pidfd(pid) as libvirtd:
+            for left in within(_START_TIMEOUT):
+                found, _, _ = select.select([notified.fileno(), libvirtd], [], [], left)
+                if notified.fileno() in found and b"READY=1" in notified.recv(4096):
                     return pid
-            if pid in _reap():
-                raise RuntimeError("libvirtd ended at once")
-    raise RuntimeError("libvirtd was not ready after 60 s")
+                if libvirtd in found:
+                    raise RuntimeError("libvirtd ended at once")
+    raise RuntimeError(f"libvirtd was not ready after {_START_TIMEOUT} s")
 
 
 def _reap() -> list[int]:
@@ -187,11 +189,9 @@ def _handle(client: socket.socket) -> None:
 def _kill(machine: str) -> None:
     """Return when the QEMU of a machine has ended. Raises OSError if it has none."""
     with open(f"/run/libvirt/qemu/{machine}.pid", encoding="ascii") as file:
-        process = os.pidfd_open(int(file.read()))
-    try:
+        pid = int(file.read())
+    with pidfd(pid) as process:
         _send(signal.SIGKILL, [process], None)
-    finally:
-        os.close(process)
 
 
 def end(grace: float) -> NoReturn:
@@ -210,14 +210,13 @@ def end(grace: float) -> NoReturn:
 
 def _send(number: signal.Signals, processes: list[int], patience: float | None) -> None:
     """Send a signal to processes and wait, `patience` seconds or for ever, until they have ended."""
-    import select
-
     for process in processes:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(process, number)
-    deadline = time.monotonic() + (patience or 0)
-    for process in processes:
-        select.select([process], [], [], None if patience is None else max(0, deadline - time.monotonic()))
+    for left in within(patience):
+        if not (alive := [process for process in processes if not ended(process, 0)]):
+            return
+        select.select(alive, [], [], left)
 
 
 def _is_qemu(pid: str) -> bool:

@@ -11,9 +11,9 @@ import os
 import select
 import signal
 import socket
-import time
 from typing import Final, NoReturn
 
+from ..host.waiting import within
 from . import namespace, protocol
 
 _RTMGRP_IPV4_ROUTE: Final = 0x40
@@ -74,20 +74,19 @@ class WayOut:
 
         To be called in the private network, once.
         """
-        deadline = time.monotonic() + patience
         try:
             with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as news:
                 news.bind((0, _RTMGRP_IPV4_ROUTE))
-                while not _has_default_route():
-                    watched = [self._ended, news.fileno()]
-                    found, _, _ = select.select(watched, [], [], max(0, deadline - time.monotonic()))
+                for left in within(patience):
+                    if _has_default_route():
+                        return ""
+                    found, _, _ = select.select([self._ended, news.fileno()], [], [], left)
                     if self._ended in found:
                         return f"{self._argv[0]} ended: {self._words()}"
-                    if not found:
-                        return f"{self._argv[0]} is not ready after {patience:g} s: {self._words()}"
-                    with contextlib.suppress(OSError):
-                        news.recv(1 << 16)
-            return ""
+                    if news.fileno() in found:
+                        with contextlib.suppress(OSError):
+                            news.recv(1 << 16)
+            return f"{self._argv[0]} is not ready after {patience:g} s: {self._words()}"
         finally:
             os.close(self._ended)
             os.close(self._log)

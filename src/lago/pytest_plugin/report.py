@@ -9,6 +9,7 @@ from typing import Final
 import pytest
 
 from ..errors import LagoError
+from ..host.programs import tail
 from ..paths import Paths
 from ..virt import VM
 
@@ -51,8 +52,7 @@ def attach(
     """
     report.sections.append(("lago environment", f"{paths.prefix()}\n{states(vms)}"))
     for name, vm in vms.items():
-        tail = "\n".join(vm.console_text().splitlines()[-_TAIL:])
-        report.sections.append((f"lago console of {name}", tail or "(nothing)"))
+        report.sections.append((f"lago console of {name}", tail(vm.console_text(), _TAIL) or "(nothing)"))
     if dest:
         try:
             collect(dest)

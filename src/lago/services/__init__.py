@@ -58,7 +58,7 @@ def detect(vm: Any) -> str:
     known: dict[str, Any] = {**OWN}
     known |= {name: found for name, found in plugins.load(plugins.VM_SERVICE).items() if name not in OWN}
     there = run(vm, ["sh", "-c", 'for path; do test -e "$path" && echo "$path"; done; true', "sh", *_paths(known)])
-    found = there.out.decode(errors="replace").splitlines()
+    found = there.text.splitlines()
     for name, kind in known.items():
         if kind.BIN_PATH in found and (name in OWN or kind.is_supported(vm)):
             return name

@@ -73,6 +73,6 @@ class Service(abc.ABC):
         if status:
             raise VMError(
                 f"{self._vm.name()}: the service {self._name} does not {what}",
-                details=(status.err or status.out).decode(errors="replace"),
+                details=status.complaint,
                 hint=f"lago shell {self._vm.name()}, and look at its log",
             )

@@ -11,7 +11,7 @@ _RUNS = ("active", "reloading", "refreshing")
 
 def state_of(show: CommandStatus) -> ServiceState:
     """What `systemctl show --property=LoadState,ActiveState` says of a unit."""
-    lines = show.out.decode(errors="replace").splitlines()
+    lines = show.text.splitlines()
     said = dict(line.split("=", 1) for line in lines if "=" in line)
     if said.get("ActiveState") in _RUNS:
         return ServiceState.ACTIVE

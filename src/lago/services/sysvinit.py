@@ -14,7 +14,7 @@ _DEAD: Final = (1, 2, 3)
 
 def state_of(status: CommandStatus) -> ServiceState:
     """What `service NAME status` says of a service."""
-    said = (status.out + status.err).decode(errors="replace").strip()
+    said = (status.text + status.error_text).strip()
     if not status:
         return ServiceState.ACTIVE
     if "unrecognized service" in said:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import shlex
 import shutil
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import libvirt
 
 from ..errors import HypervisorError, LagoError, VMError
+from ..host.full import says_full
 from ..host.parallel import in_parallel
 from ..log import LOG
 from . import memory as ram
@@ -122,12 +122,10 @@ def _saving(vm: VM) -> Iterator[None]:
     try:
         yield
     except (libvirt.libvirtError, HypervisorError, OSError) as error:
-        # Libvirt has nothing but the words.
-        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in str(error)
         raise HypervisorError(
             f"{vm.name()} can't be saved: {error}",
             hint="the disk is full: lago snapshot delete an old one, or see df"
-            if full
+            if says_full(error)
             else "lago snapshot --disk-only saves the disks alone",
         ) from error
 

@@ -8,7 +8,6 @@ import re
 import select
 import termios
 import threading
-import time
 import tty
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +16,8 @@ import libvirt
 
 from ..errors import HypervisorError, VMError, VMNotReady, VMNotRunning
 from ..guest import console_log
+from ..host.pump import write_all
+from ..host.waiting import within
 from .connection import refusals
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def _exchange(stream: libvirt.virStream, received: _Received, stdin: int, stdout
             if fd != stdin:
                 if not data:
                     return True
-                _write(stdout, data)
+                write_all(stdout, data)
                 continue
             typed, leave, _ = data.partition(LEAVE)
             if typed:
@@ -72,11 +73,6 @@ def _exchange(stream: libvirt.virStream, received: _Received, stdin: int, stdout
                     stream.send(typed)
             if leave or not data:
                 return False
-
-
-def _write(fd: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(fd, data) :]
 
 
 class _Received:
@@ -116,7 +112,7 @@ class _Received:
             if data == _NOTHING_NOW:
                 return
             if data:
-                _write(self._write, data)
+                write_all(self._write, data)
                 return
         except (libvirt.libvirtError, OSError):
             pass
@@ -175,21 +171,17 @@ def wait_for_text(vm: VM, pattern: str, timeout: float) -> re.Match[str]:
         wanted = re.compile(pattern, re.MULTILINE)
     except re.error as error:
         raise VMError(f"{pattern!r} is no regular expression: {error}") from None
-    deadline = time.monotonic() + timeout
     path = vm.console_log()
     with console_log.Follower({vm.name(): path}) as log:
-        while True:
+        for left in within(timeout):
             # Asked first: what it said until it ended is in the log then.
             ended = not _alive(vm)
             if (match := vm.heard.search(wanted, path)) is not None:
                 return match
             if ended:
                 raise VMNotRunning(f"{vm.name()} ended, or was not started, and did not say {pattern!r}", **_said(vm))
-            if (left := deadline - time.monotonic()) <= 0:
-                raise VMNotReady(
-                    f"{vm.name()} did not say {pattern!r} on its console within {timeout:g} s", **_said(vm)
-                )
             log.wait(left)
+    raise VMNotReady(f"{vm.name()} did not say {pattern!r} on its console within {timeout:g} s", **_said(vm))
 
 
 def _alive(vm: VM) -> bool:

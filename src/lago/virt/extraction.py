@@ -83,7 +83,7 @@ def _check_answers(vm: VM) -> None:
     except VMError as error:
         raise SSHError(error.what) from None
     if status:
-        raise SSHError(f"{vm.name()} does not run commands", details=status.err.decode(errors="replace"))
+        raise SSHError(f"{vm.name()} does not run commands", details=status.error_text)
 
 
 @contextlib.contextmanager

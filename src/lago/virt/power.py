@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import libvirt
 
+from ..host.waiting import within
 from ..log import LOG
 from .connection import refusals
 
@@ -56,8 +56,9 @@ def _by_one_of(ways: Mapping[str, int], vm: VM, ask: Callable[[int], object], do
 
 
 def _obeys(vm: VM, way: str, ask: Callable[[], object], done: threading.Event) -> bool:
-    deadline = time.monotonic() + _PATIENCE[way] * vm.env.accel.time_factor
-    while not vm.env.cancelled.is_set() and (left := deadline - time.monotonic()) > 0:
+    for left in within(_PATIENCE[way] * vm.env.accel.time_factor):
+        if not left or vm.env.cancelled.is_set():
+            break
         try:
             ask()
         except libvirt.libvirtError as error:

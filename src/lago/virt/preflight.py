@@ -8,8 +8,8 @@ import os
 from typing import Final
 
 from ..errors import HostError, VMError
+from ..host.programs import which
 from ..hypervisor import Hypervisor
-from ..hypervisor.checks import which
 from ..topology.model import Domain
 from .domain_xml import kernel
 

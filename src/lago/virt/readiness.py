@@ -15,6 +15,8 @@ import libvirt
 from .. import bootstrap, config
 from ..bootstrap import logins
 from ..errors import SSHError, VMNotReady
+from ..host.programs import tail
+from ..host.waiting import within
 from ..log import LOG
 
 if TYPE_CHECKING:
@@ -52,7 +54,6 @@ def wait_for_ssh(
     Raises:
         VMNotReady: it has not within `timeout`, it ended, or it lets nobody in; says how far it came.
     """
-    deadline = time.monotonic() + timeout
     ended = vm.env.ends.of(vm.libvirt_name())
     last: Exception | None = None
     phase = ""
@@ -63,7 +64,9 @@ def wait_for_ssh(
     patience = _REFUSED_FOR * vm.env.accel.time_factor
     refused_since: float | None = None
     failed = 0
-    while not ended.is_set() and not cancelled.is_set() and (left := deadline - time.monotonic()) > 0:
+    for left in within(timeout):
+        if not left or ended.is_set() or cancelled.is_set():
+            break
         console = vm.console_text()
         if _HALTED in console:
             break
@@ -97,7 +100,7 @@ def wait_for_ssh(
             ended.wait(0.02)
     if cancelled.is_set():
         raise VMNotReady(f"{vm.name()}: no longer waited for")
-    raise explain(vm, timeout if time.monotonic() >= deadline else None, last)
+    raise explain(vm, None if left else timeout, last)
 
 
 def _refuses(error: Exception | None) -> bool:
@@ -125,7 +128,7 @@ def explain(vm: VM, timeout: float | None, last: Exception | None) -> VMNotReady
     """
     console = vm.console_text()
     what, details = _how_far(vm, console, last)
-    tail = "\n".join(console.splitlines()[-_TAIL:])
+    console_tail = tail(console, _TAIL)
     waited = f" within {timeout:g} s" if timeout is not None else ""
     hint = f"its whole console log: {vm.console_log()}"
     if _refuses(last) and details == getattr(last, "details", None):
@@ -134,7 +137,7 @@ def explain(vm: VM, timeout: float | None, last: Exception | None) -> VMNotReady
         hint = f"{remedy}, or write ssh-user and ssh-password as they are there into the init file; {hint}"
     return VMNotReady(
         f"{vm.name()} did not answer ssh{waited}: {what}",
-        details="\n".join(part for part in (details, tail and f"console:\n{tail}") if part),
+        details="\n".join(part for part in (details, console_tail and f"console:\n{console_tail}") if part),
         hint=hint,
     )
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from ..errors import VMError
-from ..host.programs import CommandStatus
+from ..host.programs import CommandStatus, tail
 
 _PATIENCE: Final = 300.0
 _GRACE: Final = 30.0
@@ -97,22 +97,23 @@ class Tester(abc.ABC):
     def _tried(self, command: str | Sequence[str], timeout: float | None, *, fails: bool) -> str:
         status = self.ssh(command, show_output=False, timeout=timeout)
         if bool(status) is not fails:
-            said = (status.out + status.err).decode(errors="replace")
+            said = status.text + status.error_text
             ended = "succeeded" if fails else f"failed with status {status.code}"
             raise self._objection(f"the command {ended}: {_line(command)}", said)
-        return status.out.decode(errors="replace")
+        return status.text
 
     def _wait(self, line: str, otherwise: str, timeout: float) -> str:
         loop = ["sh", "-c", _LOOP, "sh", str(round(timeout)), line]
         status = self.ssh(loop, show_output=False, timeout=timeout + _GRACE)
-        said = (status.out + status.err).decode(errors="replace")
+        said = status.text + status.error_text
         if status:
             raise self._objection(f"{otherwise} within {timeout:g} s", said)
         return said
 
     def _objection(self, what: str, said: str) -> VMError:
-        tail = said.rstrip().splitlines()[-_SHOWN:]
-        return VMError(f"{self.name()}: {what}", details="\n".join(tail), hint=f"its console log: {self.console_log()}")
+        return VMError(
+            f"{self.name()}: {what}", details=tail(said, _SHOWN), hint=f"its console log: {self.console_log()}"
+        )
 
 
 def _line(command: str | Sequence[str]) -> str:

@@ -348,7 +348,7 @@ class VM(Tester):
         if (rest := bootstrap.after_boot(self.spec)) is not None:
             words, data = rest
             if status := self.guest.run(words, data=data):
-                raise VMError(f"{self.name()}: {words[0]} failed", details=status.err.decode(errors="replace"))
+                raise VMError(f"{self.name()}: {words[0]} failed", details=status.error_text)
 
     def ssh(
         self,

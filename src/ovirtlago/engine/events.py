@@ -55,5 +55,5 @@ def last_words(engine: Machine) -> str:
         status = engine.guest.run(["tail", "-n", _LINES, _LOG])
     except LagoError:
         return ""
-    text = status.out.decode(errors="replace").strip()
+    text = status.text.strip()
     return f"{_LOG}:\n{text}" if text else ""

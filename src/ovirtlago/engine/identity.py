@@ -36,7 +36,7 @@ def ask(engine: Machine) -> Identity:
         EngineError: it is not set up.
     """
     engine.connect()
-    said = engine.guest.run(["sh", "-c", _ASK]).out.decode(errors="replace")
+    said = engine.guest.run(["sh", "-c", _ASK]).text
     facts, begin, ca = said.partition(_BEGIN)
     if not begin:
         raise EngineError(

@@ -9,6 +9,7 @@ from typing import Final
 import ovirtsdk4
 import pycurl
 
+from lago.host.waiting import poll
 from lago.log import task
 
 from ..errors import EngineError, EngineNotReady
@@ -44,7 +45,7 @@ def log_in(engine: Engine, *, wait: bool, insecure: bool) -> Connection:
         engine.wait_for_service(waiting.long(engine))
         timeout = waiting.short(engine)
         try:
-            return waiting.poll(functools.partial(_attempt, engine, insecure), timeout, engine.env.cancelled)
+            return poll(functools.partial(_attempt, engine, insecure), timeout, engine.env.cancelled, EngineNotReady)
         except EngineNotReady as error:
             raise EngineNotReady(
                 f"the engine did not let us in within {timeout:g} s: {error.what}",

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lago.errors import HostError
+from lago.host.programs import tail
+from lago.host.waiting import poll
 from lago.virt import VirtEnv
 
 from ..constants import ENGINE_PASSWORD, ENGINE_SERVICE, ENGINE_USER
@@ -116,7 +118,6 @@ class EngineVM(TestVM):
             VMNotRunning, VMNotReady: the machine does not run or answer.
             EngineNotReady: the service does not run within `timeout` seconds.
         """
-        from . import waiting
         from .events import last_words
 
         def attempt() -> None:
@@ -129,7 +130,7 @@ class EngineVM(TestVM):
         self.connect()
         service = self.service(ENGINE_SERVICE)
         try:
-            waiting.poll(attempt, timeout, self.env.cancelled)
+            poll(attempt, timeout, self.env.cancelled, EngineNotReady)
         except EngineNotReady as error:
             error.details = last_words(self)
             raise
@@ -181,6 +182,6 @@ class EngineVM(TestVM):
         if status:
             raise EngineError(
                 f"{self.name()}: engine-setup ended with status {status.code}",
-                details="\n".join(status.err.decode(errors="replace").rstrip().splitlines()[-20:]),
+                details=tail(status.error_text),
                 hint="its log is in /var/log/ovirt-engine/setup there",
             )

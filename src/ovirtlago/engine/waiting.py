@@ -7,12 +7,10 @@ are emulated.
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING
 
 from lago import config
+from lago.host.waiting import poll
 
 from ..constants import LONG_TIMEOUT, SHORT_TIMEOUT
 from ..errors import EngineError, EngineNotReady
@@ -20,12 +18,6 @@ from .contract import Engine, Machine, Step
 
 if TYPE_CHECKING:
     from ovirtsdk4 import Connection
-
-T = TypeVar("T")
-
-_FIRST_PACE: Final = 0.2
-_PACE: Final = 3.0
-_SLOWER: Final = 1.5
 
 
 def short(engine: Machine) -> float:
@@ -52,35 +44,6 @@ def seconds(text: str) -> float:
     if not 0 < value < float("inf"):
         raise ValueError("expected a number above 0")
     return value
-
-
-def poll(
-    attempt: Callable[[], T],
-    timeout: float,
-    cancelled: threading.Event,
-    not_yet: type[Exception] = EngineNotReady,
-) -> T:
-    """Return what `attempt` returns, which is called again as long as it raises `not_yet`.
-
-    Args:
-        attempt: is called at once, soon again, and then less and less often, every 3 s at last.
-        timeout: seconds; what has begun within them is waited for.
-        cancelled: when it is set, `attempt` is not called again.
-        not_yet: the error that means that trying again may help.
-
-    Raises:
-        EngineNotReady, or what else `not_yet` is: the last one, when the time is over or it is cancelled.
-    """
-    deadline = time.monotonic() + timeout
-    pace = _FIRST_PACE
-    while True:
-        try:
-            return attempt()
-        except not_yet:
-            left = deadline - time.monotonic()
-            if left <= 0 or cancelled.wait(min(pace, left)):
-                raise
-            pace = min(pace * _SLOWER, _PACE)
 
 
 def wait_until(engine: Engine, what: str, step: Step, timeout: float) -> None:
@@ -117,7 +80,7 @@ def wait_until(engine: Engine, what: str, step: Step, timeout: float) -> None:
             raise EngineNotReady(reason)
 
     try:
-        poll(attempt, timeout, engine.env.cancelled)
+        poll(attempt, timeout, engine.env.cancelled, EngineNotReady)
     except EngineNotReady as error:
         raise EngineError(
             f"{what}: not done within {timeout:g} s: {error.what}",

@@ -98,8 +98,7 @@ def _run(argv: Sequence[str], paths: OvirtPaths, name: str, env: Mapping[str, st
     with open(_log(paths, name), "wb") as file:
         file.write(done.out + done.err)
     if done:
-        said = (done.err or done.out).decode(errors="replace").rstrip().splitlines()[-20:]
-        raise CommandError(argv, done.code, details="\n".join(said), hint=f"the whole output is {_log(paths, name)}")
+        raise CommandError(argv, done.code, details=done.tail(), hint=f"the whole output is {_log(paths, name)}")
 
 
 def _log(paths: OvirtPaths, name: str) -> str:
@@ -109,6 +108,6 @@ def _log(paths: OvirtPaths, name: str) -> str:
 def revision(path: str) -> str:
     """The commit that a git work tree is at, or `unknown`."""
     try:
-        return run(["git", "-C", path, "rev-parse", "--verify", "HEAD"]).out.decode().strip()
+        return run(["git", "-C", path, "rev-parse", "--verify", "HEAD"]).text.strip()
     except LagoError:
         return "unknown"

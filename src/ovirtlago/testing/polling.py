@@ -10,8 +10,9 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from lago.host.waiting import poll
+
 from ..constants import LONG_TIMEOUT, SHORT_TIMEOUT
-from ..engine.waiting import poll
 
 Exceptions = Sequence[type[Exception]]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import signal
-import subprocess
 import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -14,7 +13,8 @@ from xml.etree import ElementTree
 
 from lago import LagoError
 from lago.errors import HostError
-from lago.log import LOG, task
+from lago.host.programs import spawn
+from lago.log import task
 from lago.paths import Paths
 from lago.utils import near
 
@@ -83,19 +83,9 @@ def run_tests(paths: Paths, path: str, junitxml_file: str | None = None) -> Ende
 
 def _run(argv: list[str], env: Mapping[str, str]) -> int:
     """Run a program to its end; its exit status. When we are interrupted it ends in its own time, as by Ctrl-C."""
-    LOG.debug("run: %s", shlex.join(argv))
     # In a group of its own it gets a Ctrl-C of the terminal from us alone, once.
-    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=_STDERR, env=env, process_group=0) as process:
-        try:
-            return process.wait()
-        except BaseException:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait()
-            finally:
-                # Who interrupts us again does not wait for it.
-                process.kill()
-            raise
+    with spawn(argv, stdout=_STDERR, env=env, ask=signal.SIGINT, grace=None, process_group=0) as process:
+        return process.wait()
 
 
 def report_path(default_dir: str, test: str, wanted: str | None) -> str:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-from typing import Any
+from typing import Any, Final
 
 from ...disks import qemu_img
-from ...errors import HostError, TemplateError
+from ...errors import CommandError, DiskError, HostError, TemplateError
+from ...host.full import says_full
+from ...host.programs import tail
 from ...log import task
 from . import debian12, ext4, kernel, mini, variants
 from .apt import Apt, package_versions
 from .recipe import CMDLINE, Recipe, data_file
 from .tree import Tree
+
+_FREE_SOME: Final = "free some, about 1 GiB is needed, or choose another place with LAGO_TEMPLATE_STORE"
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe for recipe in (mini.RECIPE, debian12.RECIPE, variants.CLOUD_INIT, variants.SYSVINIT)
@@ -49,12 +52,15 @@ def build(recipe: Recipe, image: str, work: str) -> dict[str, Any]:
     try:
         return _build(recipe, image, work)
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if not says_full(error):
             raise
-        raise HostError(
-            f"no space left in {os.path.dirname(image)}, where the template {recipe.name} is built",
-            hint="free some, about 1 GiB is needed, or choose another place with LAGO_TEMPLATE_STORE",
-        ) from None
+        where = f"in {os.path.dirname(image)}, where the template {recipe.name} is built"
+        raise HostError(f"no space left {where}", hint=_FREE_SOME) from None
+    except (CommandError, TemplateError, DiskError) as error:
+        if not says_full(error.details):
+            raise
+        what = "no space left on the device while building a template"
+        raise HostError(what, details=tail(error.details, 5), hint=_FREE_SOME) from None
 
 
 def _build(recipe: Recipe, image: str, work: str) -> dict[str, Any]:

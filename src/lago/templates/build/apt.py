@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from signal import SIGKILL
 from typing import IO
 
 from ... import config
 from ...errors import CommandError, TemplateError
+from ...host.programs import run
 from ...log import LOG
 from .mirrors import ETC, sources
-from .programs import run
 
 _CARRIED_OVER = re.compile(r"Acquire::(http|https|ftp|Retries|Check-Valid-Until|Check-Date|ForceIPv)", re.IGNORECASE)
 
@@ -19,7 +20,7 @@ _CARRIED_OVER = re.compile(r"Acquire::(http|https|ftp|Retries|Check-Valid-Until|
 def carried_over() -> list[str]:
     """What the host's apt configuration says about reaching mirrors, such as a proxy, as lines of apt.conf."""
     try:
-        dump = run(["apt-config", "dump"]).out.decode(errors="replace")
+        dump = run(["apt-config", "dump"]).text
     except CommandError as error:
         LOG.warning("cannot read the configuration of apt: %s", error)
         return []
@@ -91,7 +92,7 @@ class Apt:
 
     def _run(self, *arguments: str, failure: str, program: str = "apt-get") -> str:
         try:
-            return run([program, "-q", *arguments], env=self._env, cwd=self._work).out.decode(errors="replace")
+            return run([program, "-q", *arguments], env=self._env, cwd=self._work, dies_with_us=SIGKILL).text
         except CommandError as error:
             raise TemplateError(
                 failure,
@@ -108,7 +109,7 @@ def package_versions(files: dict[str, str]) -> dict[str, str]:
 def open_package(path: str, work: str) -> IO[bytes]:
     """The tar archive inside a package, ready to read."""
     archive = os.path.join(work, "package.tar")
-    run(["dpkg-deb", "--fsys-tarfile", path], output=archive)
+    run(["dpkg-deb", "--fsys-tarfile", path], output=archive, dies_with_us=SIGKILL)
     return open(archive, "rb")
 
 

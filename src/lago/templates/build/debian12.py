@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from signal import SIGKILL
 
 from ...errors import CommandError, TemplateError
+from ...host.programs import run, search_path
 from . import hooks
 from .apt import Apt
 from .ext4 import EPOCH
-from .programs import run
 from .recipe import Recipe
 from .tree import Tree
 
@@ -171,9 +172,10 @@ def fill(tree: Tree, recipe: Recipe, apt: Apt, work: str) -> None:
     try:
         run(
             ["unshare", *namespaces, "sh", "-c", in_memory, "sh", *argv],
-            env={"SOURCE_DATE_EPOCH": str(EPOCH), "TMPDIR": memory, "LC_ALL": "C.UTF-8"},
+            env={"PATH": search_path(), "SOURCE_DATE_EPOCH": str(EPOCH), "TMPDIR": memory, "LC_ALL": "C.UTF-8"},
             cwd="/",
             output=archive,
+            dies_with_us=SIGKILL,
         )
     except CommandError as error:
         raise hooks.explained(recipe, error) or TemplateError(

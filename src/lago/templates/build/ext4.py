@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
+from signal import SIGKILL
 
 from ...errors import DiskError, TemplateError
-from .programs import run
+from ...host.programs import run, tail
 from .tree import Entry, Tree
 
 EPOCH = 1_700_000_000
@@ -52,22 +53,26 @@ def pack(tree: Tree, image: str, *, size: int, label: str, work: str) -> None:
         "-E",
         options,
     ]
-    run([*argv, image, f"{size // 1024}k"], env={**clock, "MKE2FS_CONFIG": os.path.abspath(config)})
+    run(
+        [*argv, image, f"{size // 1024}k"],
+        env={**clock, "MKE2FS_CONFIG": os.path.abspath(config)},
+        dies_with_us=SIGKILL,
+    )
     script = os.path.join(work, "debugfs.script")
     with open(script, "w", encoding="utf-8") as file:
         file.write("\n".join(_commands(tree)) + "\n")
-    status = run(["debugfs", "-w", "-f", script, image], env=clock)
-    complaints = [line for line in status.err.decode(errors="replace").splitlines() if not line.startswith("debugfs 1")]
+    status = run(["debugfs", "-w", "-f", script, image], env=clock, dies_with_us=SIGKILL)
+    complaints = [line for line in status.error_text.splitlines() if not line.startswith("debugfs 1")]
     if complaints:
         full = any("ould not allocate" in line or "o free space" in line for line in complaints)
         raise TemplateError(
             f"cannot pack the image of {label}",
-            details="\n".join(complaints[-20:]),
+            details=tail("\n".join(complaints)),
             hint=f"its contents need more than {size >> 20} MiB" if full else "",
         )
-    check = run(["e2fsck", "-fn", image], env=clock, check=False)
+    check = run(["e2fsck", "-fn", image], env=clock, check=False, dies_with_us=SIGKILL)
     if check:
-        raise DiskError(f"the packed image of {label} is damaged", details=check.out.decode(errors="replace"))
+        raise DiskError(f"the packed image of {label} is damaged", details=check.text)
 
 
 def _commands(tree: Tree) -> list[str]:

@@ -10,10 +10,11 @@ import os
 import stat
 import struct
 from collections.abc import Iterable
+from signal import SIGKILL
 
 from ...errors import TemplateError
+from ...host.programs import run
 from .apt import Apt
-from .programs import run
 from .tree import Tree
 
 META_PACKAGE = "linux-image-cloud-amd64"
@@ -49,9 +50,9 @@ class Kernel:
         self._root = os.path.join(work, "kernel")
         self._tools = os.path.join(work, "tools")
         self.version = kernel_package.removeprefix("linux-image-")
-        run(["dpkg-deb", "-x", files[kernel_package], self._root])
+        run(["dpkg-deb", "-x", files[kernel_package], self._root], dies_with_us=SIGKILL)
         for tool in TOOLS:
-            run(["dpkg-deb", "-x", files[tool], self._tools])
+            run(["dpkg-deb", "-x", files[tool], self._tools], dies_with_us=SIGKILL)
         self._modules = os.path.join(self._root, "lib", "modules", self.version)
         self.busybox = os.path.join(self._tools, "bin", "busybox")
         self._tool("/bin/kmod", "-b", self._root, self.version, argv0="depmod")
@@ -98,7 +99,7 @@ class Kernel:
     def _tool(self, program: str, *arguments: str, argv0: str = "") -> None:
         libraries = ":".join(f"{self._tools}{usr}/lib/x86_64-linux-gnu" for usr in ("", "/usr"))
         loader = [f"{self._tools}/lib64/ld-linux-x86-64.so.2", "--library-path", libraries]
-        run([*loader, *(["--argv0", argv0] if argv0 else []), self._tools + program, *arguments])
+        run([*loader, *(["--argv0", argv0] if argv0 else []), self._tools + program, *arguments], dies_with_us=SIGKILL)
 
 
 _DIRECTORIES = ("dev", "lib", "proc", "root")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+from ...host.programs import run
 from .apt import open_package
-from .programs import run
 from .recipe import Recipe
 from .tree import Tree
 
@@ -91,5 +91,5 @@ def _wanted(name: str, path: str) -> bool:
 
 
 def _applets(busybox: str) -> list[str]:
-    names = run([busybox, "--list"]).out.decode().split()
+    names = run([busybox, "--list"]).text.split()
     return [name for name in names if name not in ("busybox", "init", "linuxrc")]

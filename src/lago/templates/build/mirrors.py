@@ -10,8 +10,8 @@ from typing import Final, NamedTuple
 
 from ... import config
 from ...errors import CommandError, HostError
+from ...host.programs import run
 from ...log import LOG
-from .programs import run
 
 ETC: Final = "/etc/apt"
 _LISTS: Final = "/var/lib/apt/lists"
@@ -118,11 +118,11 @@ def _known_as_debian(etc: str, lists: str) -> set[tuple[str, str]]:
     """Place and suite of the sources that call themselves Debian in what apt fetched of them."""
     argv = ["apt-get", "-o", f"Dir::Etc={etc}", "-o", f"Dir::State::lists={lists}", "indextargets"]
     try:
-        out = run([*argv, "--format", "$(ORIGIN) $(RELEASE) $(REPO_URI)", "Created-By: Packages"]).out
+        out = run([*argv, "--format", "$(ORIGIN) $(RELEASE) $(REPO_URI)", "Created-By: Packages"]).text
     except CommandError as error:
         LOG.warning("cannot ask apt for its sources: %s", error)
         return set()
-    rows = [line.split(" ") for line in out.decode(errors="replace").splitlines()]
+    rows = [line.split(" ") for line in out.splitlines()]
     return {(row[2].rstrip("/"), row[1]) for row in rows if len(row) == 3 and row[0] == "Debian"}
 
 
