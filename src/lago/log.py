@@ -149,6 +149,10 @@ def say(text: str) -> None:
         _console.show(_depth.get(), text)
 
 
+def no_phase(_vm: str, _phase: str) -> None:
+    """For those who don't want to hear what a machine does now."""
+
+
 def console_shown() -> bool:
     """Whether a person watches steps on the console."""
     return _console is not None

@@ -65,10 +65,6 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def no_phase(_vm: str, _phase: str) -> None:
-    """For those who don't want to hear what a machine does now."""
-
-
 def json_dump(obj: Any, f: IO[str]) -> None:
     """Write JSON to an open file, as Lago writes it."""
     f.write(json_text(obj))

@@ -34,7 +34,7 @@ names, which may change with any release:
 
 | of `lago` | for |
 |---|---|
-| `log`: `LOG`, `task`, `to_file` | steps that are logged and shown as Lago's own |
+| `log`: `LOG`, `task`, `to_file`, `no_phase` | steps that are logged and shown as Lago's own, or heard by nobody |
 | `host.fetch`: `fetch`, `read_text` | what lies on servers |
 | `host.programs`: `spawn`, `PIPE`, `Process`, `tail` | programs beside us, and the last words of one |
 | `host.waiting`: `poll` | bounded waits |
@@ -45,7 +45,6 @@ names, which may change with any release:
 | `cli.output`: `FORMATS` | whether what is printed is for people |
 | `cli.progress`: `shown` | progress |
 | `pytest_plugin.report`: `attach`, `explain`, `file_name` | what a failed test is told of its environment |
-| `utils`: `no_phase` | nobody listens to what machines do |
 | `topology.model`: `Domain`, `Net`, `Topology` | types |
 | `environment.snapshots.index`: `Snapshot` | a type |
 | `guest.ssh`: `Guest` | a type |

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from lago.environment.collect import flat_names
-from lago.utils import no_phase
+from lago.log import no_phase
 from lago.virt import VM
 
 _DIAL: Final = 1

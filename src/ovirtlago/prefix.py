@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 from lago import Prefix
 from lago.constants import DEPLOY_SCRIPTS, OVIRT_SCRIPTS
 from lago.errors import LagoError
-from lago.log import LOG, task, to_file
+from lago.log import LOG, no_phase, task, to_file
 from lago.topology.model import Topology
-from lago.utils import no_phase
 
 from .engine import rest, status
 from .paths import OvirtPaths

@@ -7,13 +7,15 @@ import contextlib
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from ..guest.forward import Local
 from . import output
 from .environment import Verbs
 from .machine import add_host, the_machine
 from .result import Outcome
+
+if TYPE_CHECKING:
+    from ..guest.forward import Local
 
 
 def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -30,6 +32,8 @@ def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 
 def _port(text: str) -> tuple[int, Local]:
+    from ..guest.forward import Local
+
     guest, colon, host = text.partition(":")
     if "/" in host:
         return _number(guest, 1), Local(path=host)

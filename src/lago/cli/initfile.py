@@ -8,8 +8,6 @@ from typing import Any, Final
 
 from ..constants import DEFAULT_INIT_FILE
 from ..errors import LagoError
-from ..initfile import parse
-from ..topology import model
 from .environment import Verbs
 
 _SKELETON: Final = """\
@@ -57,8 +55,8 @@ def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 
 def _validate(args: argparse.Namespace) -> dict[str, Any]:
-    from ..initfile import document
-    from ..topology import resolve
+    from ..initfile import document, parse
+    from ..topology import model, resolve
 
     wanted = parse.parse(document.read(args.file))
     stand_in = model.TemplateImage(id="", path="/", format="qcow2", metadata={"kernel": "", "root-password": ""})

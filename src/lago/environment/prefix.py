@@ -15,30 +15,26 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from .. import config, log
-from ..bootstrap import logins
 from ..constants import DEFAULT_INIT_FILE, DEPLOY_SCRIPTS
 from ..errors import LagoError, PrefixError, VMNotFound
-from ..guest.ssh import Guest
 from ..host import trust
 from ..host.files import json_text, synced_together, write_atomically
 from ..host.locks import lock_file
 from ..host.parallel import no_errand
-from ..host.programs import run
 from ..host.suggest import near
 from ..hypervisor import Hypervisor, libvirt_url, open_hypervisor
-from ..log import LOG, task
+from ..log import LOG, no_phase, task
 from ..paths import Paths, check_place
 from ..topology import state
 from ..topology.model import Domain, Topology
 from ..topology.names import libvirt_domain_name
-from ..utils import no_phase
 from . import claims
-from .create import parsed_spec, path_variables
 from .snapshots.index import Book, Snapshot, size, with_tops
 from .staging import already_there, unfinished_beside
 
 if TYPE_CHECKING:
     from ..guest.ansible import Inventory
+    from ..guest.ssh import Guest
     from ..templates.lockfile import LockFile
     from ..templates.repository import TemplateRepository
     from ..templates.store import TemplateStore
@@ -89,6 +85,7 @@ class Prefix:
             LagoError: an image can't be had, a disk not be made.
         """
         from ..templates.lockfile import LockFile
+        from .create import parsed_spec, path_variables
 
         path = os.path.abspath(path)
         check_place(path)
@@ -136,6 +133,8 @@ class Prefix:
         Raises:
             PrefixError: there is something already.
         """
+        from ..host.programs import run
+
         check_place(self._prefix)
         new = not os.path.isdir(self._prefix)
         if not new and set(os.listdir(self._prefix)) - {os.path.basename(self.paths.lock())}:
@@ -169,6 +168,8 @@ class Prefix:
             InitFileError: all faults of `conf`.
             LagoError: an image can't be had, a disk not be made.
         """
+        from .create import parsed_spec, path_variables
+
         wanted, place = parsed_spec(conf)
         with log.to_file(self.paths.logs("lago.log")), task("Populate prefix"):
             self._populate(wanted, path_variables(self._prefix, place), template_repo, template_store)
@@ -309,6 +310,9 @@ class Prefix:
 
     def guest(self, name: str) -> Guest:
         """How to log in to a machine. Raises VMNotFound."""
+        from ..bootstrap import logins
+        from ..guest.ssh import Guest
+
         domain = self.domain(name)
         number = list(self.topology.domains).index(name)
         password = logins.password(domain)

@@ -27,10 +27,9 @@ from ..host import trust, waiting
 from ..host.files import json_text, write_atomically
 from ..host.locks import holders, lock_file, locked_text
 from ..host.parallel import Closing
-from ..host.programs import spawn
 from ..log import LOG
 from ..paths import Paths, check_place
-from . import checks, egress, protocol, rundir
+from . import protocol, rundir
 
 _START_TIMEOUT: Final = 90
 _KILL_TIMEOUT: Final = 10.0
@@ -123,6 +122,8 @@ class Private:
                 self._start(nameservers, lock)
 
     def _start(self, nameservers: Sequence[str], lock: int) -> None:
+        from . import checks, egress
+
         rundir.remove(self._run_dir, self._uuid)
         self._make_run_dir()
         log_path = self._paths.logs("hypervisor.log")
@@ -158,11 +159,14 @@ class Private:
         write_atomically(self._paths.hypervisor(), json_text({"run_dir": self._run_dir}))
 
     def _launch(self, settings: dict[str, Any], log_path: str, lock: int) -> None:
+        from ..host.programs import spawn
+        from .checks import namespace_argv
+
         source = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         read, write = os.pipe()
         program = [sys.executable, "-I", "-S", "-c", _CODE, source, json.dumps(settings), str(write), str(lock)]
         # setsid --fork: neither a child of ours to wait for, nor in the terminal's process group.
-        argv = ["setsid", "--fork", *checks.namespace_argv(), "--kill-child", *program]
+        argv = ["setsid", "--fork", *namespace_argv(), "--kill-child", *program]
         try:
             with open(log_path, "ab") as log:
                 began = log.tell()
@@ -187,13 +191,15 @@ class Private:
             LOG.warning("guests can't reach the outside: %s (egress.log)", answer["no_way_out"])
 
     def _explain(self, answer: dict[str, Any], log_path: str, began: int) -> Exception:
+        from .checks import explain_namespaces
+
         with open(log_path, "rb") as log:
             log.seek(began)
             said = log.read().decode(errors="replace")
         if said.startswith(("unshare:", "newuidmap:", "newgidmap:")):
-            return checks.explain_namespaces(said)
+            return explain_namespaces(said)
         if answer.get("refused"):
-            return checks.explain_namespaces(answer["error"])
+            return explain_namespaces(answer["error"])
         return HypervisorError(
             f"the private hypervisor did not start: {answer['error']}",
             details=said,

@@ -17,12 +17,11 @@ from ..guest import ssh
 from ..host.parallel import in_parallel
 from ..host.suggest import near
 from ..hypervisor import Hypervisor, accel, egress
-from ..log import LOG, task
+from ..log import LOG, no_phase, task
 from ..paths import Paths
 from ..topology import state
 from ..topology.model import Domain, Net, Topology
 from ..topology.names import libvirt_domain_name
-from ..utils import no_phase
 from . import factory, network
 from .connection import connect, refusals
 from .lifecycle import Ends, start_loop

@@ -17,12 +17,11 @@ from ..errors import ExtractPathNoPathError, SSHError, VMError, VMNotReady, VMNo
 from ..guest import ssh, transfer
 from ..guest.forward import Forward, Local
 from ..host.programs import CommandStatus
-from ..log import task
+from ..log import no_phase, task
 from ..plugins import machines
 from ..topology import state
 from ..topology.model import Disk, Domain, Nic
 from ..topology.names import libvirt_domain_name
-from ..utils import no_phase
 from . import console, cpu, domain_xml, memory, power, preflight, readiness, screen
 from .connection import create, look_up, refusals, unless_gone
 from .tester import Tester
