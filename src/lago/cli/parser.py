@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import functools
+import gettext
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 from ..errors import LagoError
 from ..host.suggest import near
+
+# Each parser asks for argparse's few words anew, and so for files of translations that are never there, some 800 times.
+argparse._ = functools.cache(gettext.gettext)  # type: ignore[attr-defined]
 
 
 class Verbs(argparse._SubParsersAction):  # type: ignore[type-arg]
