@@ -171,3 +171,24 @@ def test_a_verb_imports_nothing_it_does_not_need(tmp_path: Path) -> None:
     # What the interpreter itself has loaded before is not ours.
     bare = subprocess.run([sys.executable, "-c", "import sys; print(*sys.modules)"], capture_output=True, text=True)
     assert not heavy & (set(loaded) - set(bare.stdout.split()))
+
+
+@pytest.mark.programs
+@pytest.mark.parametrize(
+    ("words", "said", "needless"),
+    [
+        (["--help"], "usage: lago", "dataclasses socket subprocess lago.initfile.parse lago.guest.forward"),
+        (["status"], "vm0", "subprocess urllib.request lago.templates lago.guest.ssh lago.environment.create"),
+    ],
+)
+def test_what_is_asked_for_most_imports_nothing_it_does_not_need(
+    tmp_path: Path, words: list[str], said: str, needless: str
+) -> None:
+    code = "import atexit, sys; atexit.register(lambda: print(*sys.modules)); from lago.cli import main; main()"
+    run = [sys.executable, "-c", code, *words]
+    for _ in range(2):
+        done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=True, env=dict(os.environ))
+    *shown, loaded = done.stdout.splitlines()
+    assert said in "\n".join(shown)
+    assert "lago.cli.main" in loaded.split()
+    assert not set(needless.split()) & set(loaded.split())
