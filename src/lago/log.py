@@ -101,7 +101,7 @@ def _level(name: str) -> int:
 
 def file_handler(path: str) -> logging.Handler:
     """A handler that appends to `path` in the form of `lago.log`; the file is made by the first record."""
-    handler = logging.FileHandler(path, encoding="utf-8", delay=True)
+    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace", delay=True)
     handler.setFormatter(logging.Formatter(FILE_FORMAT))
     return handler
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import re
 import threading
 from collections.abc import Iterator
@@ -137,3 +138,10 @@ def test_no_file_is_made_when_nothing_is_said(tmp_path: Path) -> None:
         pass
     assert not tmp_path.joinpath("lago.log").exists()
     assert logging.getLogger("lago") is log.LOG
+
+
+def test_a_name_that_is_no_utf_8_is_logged_with_its_bytes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with log.to_file(str(tmp_path / "lago.log")):
+        log.LOG.debug("run: tar %s", os.fsdecode(b"a\xff"))
+    assert "run: tar a\\udcff\n" in tmp_path.joinpath("lago.log").read_text()
+    assert "Logging error" not in capsys.readouterr().err

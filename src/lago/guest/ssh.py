@@ -12,7 +12,6 @@ import itertools
 import os
 import re
 import shlex
-import shutil
 import signal
 import socket
 import sys
@@ -24,7 +23,7 @@ from ..errors import HostError, SSHError, VMError
 from ..host import waiting
 from ..host.files import beside
 from ..host.locks import lock_file
-from ..host.programs import DEVNULL, CommandStatus, package_hint, run, spawn
+from ..host.programs import DEVNULL, CommandStatus, package_hint, run, spawn, which
 from ..host.ssh_option import command as ssh_command
 from ..host.ssh_option import quoted
 from ..host.streams import converse
@@ -100,7 +99,7 @@ class Guest(NamedTuple):
         """
         if self.connected():
             return
-        if shutil.which("ssh") is None:
+        if which("ssh") is None:
             raise HostError("the program ssh is not installed", hint=package_hint("ssh"))
         what = f"{self.name}: the connection that is being made"
         with lock_file(f"{self.control}.lock", what=what, timeout=timeout + 2 * _GRACE):

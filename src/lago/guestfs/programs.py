@@ -7,7 +7,6 @@ without a kernel, such as a container, it is the kernel of Lago's own template `
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -17,7 +16,7 @@ from .. import config
 from ..disks import qemu_img
 from ..errors import CommandError, DiskError, HostError
 from ..host.locks import lock_file
-from ..host.programs import CommandStatus, package_hint, run
+from ..host.programs import CommandStatus, package_hint, run, which
 from ..hypervisor import accel
 from ..log import task
 from ..topology.model import TemplateImage
@@ -41,7 +40,7 @@ def run_program(
         HostError: libguestfs, or a kernel for it, is missing.
         DiskError: it failed; details are its own error output.
     """
-    if shutil.which(argv[0]) is None:
+    if which(argv[0]) is None:
         raise HostError(f"the program {argv[0]} of libguestfs is not installed", hint=package_hint("libguestfs-tools"))
     base = environment()
     with tempfile.TemporaryDirectory(prefix="run-", dir=base["LIBGUESTFS_CACHEDIR"]) as work:

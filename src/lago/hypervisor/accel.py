@@ -14,7 +14,6 @@ import json
 import os
 import platform
 import re
-import shutil
 import struct
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -24,7 +23,7 @@ from .. import config
 from ..constants import TCG_TIME_FACTOR
 from ..errors import HostError
 from ..host.files import json_text, write_atomically
-from ..host.programs import package_hint, run
+from ..host.programs import package_hint, run, which
 from ..log import LOG
 from . import probe_guest
 
@@ -105,7 +104,7 @@ def run_guest(kind: Literal["kvm", "tcg"], cpu: str = "max") -> str:
 
 def _without_kvm() -> Accel | None:
     """The verdict when there is no need to run a guest."""
-    if not shutil.which(QEMU):
+    if not which(QEMU):
         raise HostError(f"the program {QEMU} is not installed", hint=package_hint(QEMU))
     if platform.machine() != "x86_64":
         return Accel("tcg", f"the host is {platform.machine()} and guests are x86_64")
@@ -170,7 +169,7 @@ def _key() -> dict[str, Any]:
     """What the verdict depends on; all of JSON types, because it is compared with what was read back."""
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
         boot_id = file.read().strip()
-    qemu = shutil.which(QEMU) or ""
+    qemu = which(QEMU) or ""
     return {
         "boot_id": boot_id,
         "uid": os.geteuid(),
