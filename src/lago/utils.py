@@ -56,13 +56,20 @@ _LIBEXEC: Final = "/usr/libexec/lago/"
 """Where earlier releases had their helper programs; `run_command` looks there first."""
 
 
+_OF_CHANNELS: Final = ("drain_ssh_channel", "interactive_ssh_channel")
+"""What only programs of others use, and is not read for every verb."""
+
+
 def __getattr__(name: str) -> Any:
-    # What only programs of others use is not read for every verb.
-    if name in ("drain_ssh_channel", "interactive_ssh_channel"):
+    if name in _OF_CHANNELS:
         from .host import channels
 
         return getattr(channels, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_OF_CHANNELS]
 
 
 def json_dump(obj: Any, f: IO[str]) -> None:
