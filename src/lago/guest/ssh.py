@@ -7,7 +7,6 @@ process asks. Where a guest's network is not the host's, `wrap` puts the master 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import itertools
 import os
 import re
@@ -22,7 +21,7 @@ from typing import IO, Final, NamedTuple
 from ..errors import HostError, SSHError, VMError
 from ..host import waiting
 from ..host.files import beside
-from ..host.locks import lock_file
+from ..host.locks import lock_file, lock_if_free
 from ..host.programs import DEVNULL, CommandStatus, package_hint, run, spawn, which
 from ..host.ssh_option import command as ssh_command
 from ..host.ssh_option import quoted
@@ -268,13 +267,13 @@ class Guest(NamedTuple):
                 one = self._numbered(number)
                 if number and not one.connected():
                     break
-                if number not in avoid and (fd := _taken(f"{one.control}.busy")) is not None:
+                if number not in avoid and (fd := lock_if_free(f"{one.control}.busy")) is not None:
                     try:
                         yield number
                     finally:
                         os.close(fd)
                     return
-            opening = _taken(f"{self.control}.opening") if time.monotonic() >= patience else None
+            opening = lock_if_free(f"{self.control}.opening") if time.monotonic() >= patience else None
             if opening is not None:
                 try:
                     one.open(_PATIENCE)
@@ -325,17 +324,6 @@ def _code(argv: Sequence[str], stdin: IO[bytes] | int | None) -> int:
     """Run a program whose output goes where ours goes; its exit status."""
     with spawn(argv, stdin=stdin, ask=signal.SIGKILL) as process:
         return process.wait()
-
-
-def _taken(path: str) -> int | None:
-    """A lock, until its descriptor is closed; None if somebody else has it."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(fd)
-        return None
-    return fd
 
 
 def _was_there(path: str) -> bool:

@@ -47,6 +47,15 @@ def lock_file(path: str, *, what: str, timeout: float = 120, shared: bool = Fals
         yield lock.fd
 
 
+def lock_if_free(path: str) -> int | None:
+    """Take the lock file at `path` until the descriptor is closed; None if somebody else has it."""
+    lock = _Lock(path, os.O_RDWR | os.O_CREAT)
+    if lock.taken(fcntl.LOCK_EX):
+        return lock.fd
+    lock.close()
+    return None
+
+
 def locked_text(path: str) -> str | None:
     """What the lock file at `path` says, if somebody holds it; nothing is written, nor waited for."""
     try:
