@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
+from .constants import HOST_LOOPBACK
 from .errors import ConfigError
 
 
@@ -99,7 +100,7 @@ OPTIONS: Final[dict[str, Option]] = {
         "auto",
         "how guests on nat networks of a private hypervisor reach the outside",
     ),
-    "egress_host_loopback": Option(boolean, False, "let guests reach the host's loopback at 10.0.2.2"),
+    "egress_host_loopback": Option(boolean, False, f"let guests reach the host's loopback at {HOST_LOOPBACK}"),
     "boot_timeout": Option(_positive, 120, "seconds a guest may take to answer ssh (times 5 when emulated)"),
     "lock_timeout": Option(_positive, 600, "seconds to wait for another Lago that uses the same prefix"),
     "default_root_password": Option(str, "123456", "root password of guests whose template allows one"),

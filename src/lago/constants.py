@@ -27,6 +27,9 @@ PRIVATE: Final = "private"
 TCG_TIME_FACTOR: Final = 5
 """Time-outs are multiplied by this when guests are emulated rather than virtualised."""
 
+HOST_LOOPBACK: Final = "100.64.77.2"
+"""Where guests reach the host's loopback, if `egress_host_loopback` allows it; see `lago.hypervisor.egress`."""
+
 URL_SCHEMES: Final = ("http", "https", "file")
 """What an address may begin with."""
 

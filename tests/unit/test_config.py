@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from lago import config
+from lago.constants import HOST_LOOPBACK
 from lago.errors import ConfigError
+from lago.hypervisor import egress
+
+from .conftest import Lago
 
 
 @pytest.fixture(autouse=True)
@@ -167,3 +173,19 @@ def test_a_bad_value_of_a_password_is_not_shown() -> None:
     with pytest.raises(ConfigError) as raised:
         config.read(value, "libvirt_password", int)
     assert "secret" not in raised.value.render().partition("(hidden)")[0]
+
+
+def test_the_address_of_the_hosts_loopback_is_the_one_that_guests_get(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(egress, "which", lambda _program: "/usr/bin/true")
+    [told] = re.findall(r"\d+\.\d+\.\d+\.\d+", config.OPTIONS["egress_host_loopback"].help)
+    config.set_command_line({"egress": "pasta", "egress_host_loopback": True})
+    assert f"--gateway={told}" in (egress.argv() or [])
+    config.set_command_line({"egress": "slirp4netns", "egress_host_loopback": True})
+    # slirp4netns(1): the gateway is the second address of the network.
+    [network] = [word.removeprefix("--cidr=") for word in egress.argv() or [] if word.startswith("--cidr=")]
+    assert told == str(ipaddress.ip_network(network)[2])
+
+
+def test_the_file_with_all_defaults_names_it_too(lago: Lago) -> None:
+    text = lago("generate-config", "--verbose")
+    assert f"the host's loopback at {HOST_LOOPBACK}\n" in text.replace("\n# ", " ")

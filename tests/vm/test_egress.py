@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from lago import Prefix
+from lago.constants import HOST_LOOPBACK
 from lago.host.programs import run
-from lago.hypervisor import egress
 
 from .box import ONE, Box
 
@@ -70,7 +70,7 @@ def _started(box: Box, **env: str) -> Iterator[str]:
 
 
 def _fetch(box: Box, port: int) -> str:
-    return box.lago("shell", "vm0", "-c", f"timeout 5 wget -q -O - http://{egress.HOST_ADDRESS}:{port}/", code=None).out
+    return box.lago("shell", "vm0", "-c", f"timeout 5 wget -q -O - http://{HOST_LOOPBACK}:{port}/", code=None).out
 
 
 @pytest.mark.parametrize("program", ["slirp4netns", "pasta"])

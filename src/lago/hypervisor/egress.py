@@ -9,13 +9,11 @@ from __future__ import annotations
 from typing import Final
 
 from .. import config
+from ..constants import HOST_LOOPBACK
 from ..errors import HostError
 from ..host.programs import package_hint, which
 from .firewall import DEVICE
 from .protocol import NETNS_FILE
-
-HOST_ADDRESS: Final = "100.64.77.2"
-"""The host's loopback, where `egress_host_loopback` allows it."""
 
 NAMESERVER: Final = "100.64.77.3"
 """Asks the host's own name servers."""
@@ -54,7 +52,7 @@ def _slirp4netns(host_loopback: bool) -> list[str]:
 
 
 def _pasta(host_loopback: bool) -> list[str]:
-    addresses = ["--address=100.64.77.100", "--netmask=24", f"--gateway={HOST_ADDRESS}", f"--dns-forward={NAMESERVER}"]
+    addresses = ["--address=100.64.77.100", "--netmask=24", f"--gateway={HOST_LOOPBACK}", f"--dns-forward={NAMESERVER}"]
     closed = [] if host_loopback else ["--no-map-gw"]
     ports = ["--tcp-ports=none", "--udp-ports=none", "--tcp-ns=none", "--udp-ns=none"]
     return [
