@@ -145,7 +145,7 @@ LAYERS = {
         network vm
         extraction network_xml preflight
         checkpoint console domain_xml power screen
-        connection cpu keys lifecycle memory migration readiness tester
+        connection cpu keys lifecycle memory migration picture readiness tester
     """,
     "ovirtlago": """
         pytest_plugin

@@ -13,6 +13,7 @@ from ..errors import VMError
 from ..host.files import write_out
 from .connection import refusals
 from .keys import strokes
+from .picture import png_of_ppm
 
 if TYPE_CHECKING:
     from .vm import VM
@@ -57,24 +58,6 @@ def screenshot(vm: VM, path: str) -> None:
         stream.finish()
     data = received.getvalue()
     write_out(path, data if kind == "image/png" else png_of_ppm(data))
-
-
-def png_of_ppm(data: bytes) -> bytes:
-    """A PNG image of a binary PPM image with 8 bits per colour, which is what QEMU makes (netpbm's `ppm(5)`).
-
-    Raises:
-        VMError: this is none.
-    """
-    import png
-
-    fields = data.split(maxsplit=4)[:4]
-    if len(fields) < 4 or fields[0] != b"P6" or fields[3] != b"255":
-        raise VMError("the picture of the screen has an unknown format", details=repr(data[:20]))
-    width, height = int(fields[1]), int(fields[2])
-    pixels = data[-3 * width * height :]
-    out = io.BytesIO()
-    png.Writer(width, height, greyscale=False).write_array(out, pixels)
-    return out.getvalue()
 
 
 def send_keys(vm: VM, keys: str) -> None:
