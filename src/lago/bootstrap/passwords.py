@@ -1,57 +1,56 @@
-"""Password hashes as /etc/shadow has them: SHA-512 crypt, by its public specification.
+"""Password hashes as /etc/shadow has them, made by the system's own library: crypt(3), crypt(5).
 
-Python's own module for it is gone since 3.13.
+Python's module for it is gone since 3.13.
 """
 
 from __future__ import annotations
 
-import hashlib
+import ctypes
+import os
 import secrets
+from functools import cache
 from typing import Final
 
+from ..errors import HostError, LagoError
+
+_LIBRARIES: Final = ("libcrypt.so.1", "libcrypt.so.2")
+"""What Debian, and what Fedora calls it."""
+
 _LETTERS: Final = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_ROUNDS: Final = 5000
-_SIZE: Final = 64
+_BUFFER: Final = 32768
+"""The size of `struct crypt_data`, crypt_rn(3)."""
 
 
 def hashed(password: str, salt: str = "") -> str:
-    """`$6$<salt>$<hash>`; without a salt, one that nobody else has."""
-    salt = salt or "".join(secrets.choice(_LETTERS) for _ in range(16))
-    return f"$6${salt}${_spelled(_digest(password.encode(), salt.encode()))}"
+    """Return `$6$<salt>$<hash>`, the SHA-512 hash of a password; without a salt, with one that nobody else has.
+
+    Raises:
+        HostError: libcrypt is not installed.
+        LagoError: libcrypt refuses the password.
+    """
+    setting = f"$6${salt or ''.join(secrets.choice(_LETTERS) for _ in range(16))}"
+    # For C, it would end there.
+    if "\0" in password:
+        raise LagoError("a password has the character 0, which no login can take", hint="choose another password")
+    buffer = ctypes.create_string_buffer(_BUFFER)
+    found = _libcrypt().crypt_rn(password.encode(), setting.encode(), buffer, _BUFFER)
+    if found is None:
+        why = os.strerror(ctypes.get_errno())
+        raise LagoError(f"libcrypt refuses a password: {why}", hint="choose another one, of at most 511 bytes")
+    return bytes(found).decode()
 
 
-def _sha(*parts: bytes) -> bytes:
-    return hashlib.sha512(b"".join(parts)).digest()
-
-
-def _repeated(data: bytes, length: int) -> bytes:
-    return (data * (length // len(data) + 1))[:length]
-
-
-def _digest(password: bytes, salt: bytes) -> bytes:
-    other = _sha(password, salt, password)
-    bits = []
-    count = len(password)
-    while count:
-        bits.append(other if count & 1 else password)
-        count >>= 1
-    current = _sha(password, salt, _repeated(other, len(password)), *bits)
-    p = _repeated(_sha(password * len(password)), len(password))
-    s = _repeated(_sha(salt * (16 + current[0])), len(salt))
-    for number in range(_ROUNDS):
-        odd = number & 1
-        current = _sha(p if odd else current, s if number % 3 else b"", p if number % 7 else b"", current if odd else p)
-    return current
-
-
-def _spelled(digest: bytes) -> str:
-    text = ""
-    for number in range(21):
-        three = [number, number + 21, number + 42]
-        turned = three[number % 3 :] + three[: number % 3]
-        text += _letters(digest[turned[0]] << 16 | digest[turned[1]] << 8 | digest[turned[2]], 4)
-    return text + _letters(digest[_SIZE - 1], 2)
-
-
-def _letters(value: int, count: int) -> str:
-    return "".join(_LETTERS[value >> 6 * n & 63] for n in range(count))
+@cache
+def _libcrypt() -> ctypes.CDLL:
+    for name in _LIBRARIES:
+        try:
+            library = ctypes.CDLL(name, use_errno=True)
+        except OSError:
+            continue
+        library.crypt_rn.restype = ctypes.c_char_p
+        library.crypt_rn.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_int]
+        return library
+    raise HostError(
+        f"the library libcrypt is not installed: there is neither {' nor '.join(_LIBRARIES)}",
+        hint="apt-get install libcrypt1",
+    )
