@@ -87,7 +87,7 @@ def test_a_prefix_is_made_by_hand(tmp_path: Path) -> None:
     assert Path(prefix.paths.images("vm0_root.qcow2")).exists()
     prefix.virt_env.bootstrap()
     prefix.virt_env.get_vm("vm0").bootstrap()
-    assert prefix.status()["Prefix"]["VMs"]["vm0"]["status"] == "down"
+    assert prefix.status().machines["vm0"].state == "down"
     with pytest.raises(InitFileError, match="nics"):
         prefix.virt_conf({"domains": {"vm0": {"nics": [{"net": "wan"}]}}, "nets": {"lan": {}}})
     prefix.destroy()

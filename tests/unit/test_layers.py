@@ -42,7 +42,7 @@ LAYERS = {
         console copying forward main
         artifacts graph initfile machine plugin_verbs shell snapshots ssh_config template_repo up
         environment template
-        doctor progress store
+        doctor progress status store
         output settings
         parser pictures refused result
     """,
@@ -55,7 +55,8 @@ LAYERS = {
         template_update warm workdir
         prefix
         collect create export
-        appliances claims deploy environment snapshots staging
+        staging status
+        appliances claims deploy environment snapshots
     """,
     "lago.environment.export": """
         export

@@ -6,12 +6,11 @@ import argparse
 import os
 import shlex
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple, TextIO, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from .. import log
 from ..constants import DEFAULT_INIT_FILE, DEFAULT_PREFIX, DEFAULT_WORKDIR
 from ..errors import PrefixError
-from . import output
 from .parser import Parser
 from .result import Outcome
 
@@ -179,26 +178,10 @@ def _shutdown(args: argparse.Namespace) -> dict[str, str]:
 
 
 def _status(args: argparse.Namespace) -> Outcome:
-    data = the_prefix(args).status()
-    return Outcome(data, show=lambda stream: _status_table(data, stream))
+    from . import status
 
-
-def _status_table(data: dict[str, Any], stream: TextIO) -> None:
-    prefix = data["Prefix"]
-    console = output.console(stream)
-    console.print(output.cell(prefix["Base directory"], "bold"), f" uuid {prefix['UUID']}")
-    vms = []
-    for name, vm in prefix["VMs"].items():
-        status = output.cell(vm["status"], "green" if vm["status"] == "running" else "yellow")
-        addresses = ", ".join(f"{nic['network']} {nic['ip']}" for nic in vm["NICs"].values())
-        vms.append((name, status, addresses, vm["distro"] or ""))
-    nets = []
-    for name, net in prefix["Networks"].items():
-        status = output.cell(net["status"], "green" if net["status"] == "up" else "yellow")
-        nets.append((name, status, net["gateway"] or "", "management" if net["management"] else ""))
-    for headers, rows in ((("VM", "status", "addresses", "distro"), vms), (("net", "status", "gateway", ""), nets)):
-        console.print()
-        console.print(output.table(headers, rows))
+    found = the_prefix(args).status()
+    return Outcome(status.labelled(found), show=lambda stream: status.show(found, stream))
 
 
 def _list(args: argparse.Namespace) -> list[str]:

@@ -29,7 +29,7 @@ from ..topology import state
 from ..topology.model import Domain, Topology
 from ..topology.names import libvirt_domain_name
 from . import claims
-from .snapshots.index import Book, Snapshot, size, with_tops
+from .snapshots.index import Book, Snapshot, with_tops
 from .staging import already_there, unfinished_beside
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ..topology.spec import EnvSpec
     from ..virt import VirtEnv
     from ..virt.readiness import Phase
+    from .status import Status
 
 LOST: Final = "running, its sockets are gone"
 """State of a machine that can't be reached any more, as `status` says it."""
@@ -579,36 +580,20 @@ class Prefix:
             self.virt_env.close()
             self.hypervisor.end(0)
 
-    def status(self) -> dict[str, Any]:
-        """What `lago status` shows; nothing is started for it."""
+    def status(self) -> Status:
+        """What there is, and what runs of it; nothing is started for it."""
+        from .status import status
+
         topology = self.topology
-        states, nets_are = dict.fromkeys(topology.domains, "down"), dict.fromkeys(topology.nets, "down")
+        machines, networks = dict.fromkeys(topology.domains, "down"), dict.fromkeys(topology.nets, "down")
         if self.hypervisor.running():
             env = self.virt_env
-            states = env.states()
-            nets_are |= dict.fromkeys(env.nets_up(), "up")
+            machines = env.states()
+            networks |= dict.fromkeys(env.nets_up(), "up")
             env.close()
         elif (lost := self.hypervisor.lost()) is not None:
             LOG.warning("%s runs, but its sockets are gone, so it can't be reached: lago stop ends it", self._prefix)
             names = {name: libvirt_domain_name(self.libvirt_uuid, name) for name in topology.domains}
-            states |= {name: LOST for name, at_libvirt in names.items() if at_libvirt in lost}
-            nets_are = dict.fromkeys(topology.nets, "unknown")
-        nets = {
-            net.name: {"gateway": net.gw, "management": net.management, "status": nets_are[net.name]}
-            for net in topology.nets.values()
-        }
-        snapshots = self.snapshots()
-        vms = {}
-        for vm in topology.domains.values():
-            vms[vm.name] = {
-                "NICs": {nic.name: {"ip": nic.ip or "N/A", "network": nic.net} for nic in vm.nics},
-                "distro": vm.distro or vm.image.get("distro"),
-                "metadata": dict(vm.metadata),
-                "root password": vm.root_password or vm.image.get("root-password"),
-                "snapshots": ", ".join(one.name for one in snapshots.values() if vm.name in one.vms),
-                "status": states[vm.name],
-            }
-        data = {"Base directory": self._prefix, "Networks": nets, "UUID": self.uuid, "VMs": vms}
-        if snapshots:
-            data["Snapshots"] = {one.name: {"bytes on disk": size(self.paths, one)} for one in snapshots.values()}
-        return {"Prefix": data}
+            machines |= {name: LOST for name, at_libvirt in names.items() if at_libvirt in lost}
+            networks = dict.fromkeys(topology.nets, "unknown")
+        return status(self.paths, self.uuid, topology, self.snapshots(), machines=machines, networks=networks)

@@ -3,16 +3,39 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
 from lago.cli import pictures
+from lago.cli.status import labelled
+from lago.environment.status import Machine, Network, Nic, Status
 from lago.errors import HostError
 
 from ..conftest import Lago, make_prefix
-from .test_output import STATUS
+from . import test_output
+
+STATUS = Status(
+    path="/path",
+    uuid="fe68",
+    machines={
+        "vm0": Machine(
+            state="down",
+            nics={"eth0": Nic("n0", "192.168.201.2"), "eth1": Nic("br", None)},
+            distro="cirros",
+            metadata={},
+            root_password="123456",
+            snapshots=(),
+        )
+    },
+    networks={"n0": Network("down", "192.168.201.1", management=True), "br": Network("up", None, management=False)},
+    snapshots={},
+)
+
+NO_BREAK = "\u00a0"
 
 MERMAID = """\
 graph LR
@@ -53,9 +76,12 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{script.parent}:{os.environ['PATH']}")
 
 
-def _with_vm(name: str, **more: Any) -> dict[str, Any]:
-    vm = {**STATUS["Prefix"]["VMs"]["vm0"], **more}
-    return {"Prefix": {**STATUS["Prefix"], "VMs": {name: vm}}}
+def _with_vm(name: str, **more: Any) -> Status:
+    return STATUS._replace(machines={name: STATUS.machines["vm0"]._replace(**more)})
+
+
+def test_what_is_drawn_is_what_lago_status_prints() -> None:
+    assert labelled(STATUS) == test_output.STATUS
 
 
 def test_mermaid_has_machines_nets_addresses_and_states() -> None:
@@ -67,14 +93,46 @@ def test_dot_has_them_too() -> None:
 
 
 def test_states_have_their_colours() -> None:
-    assert "style vm0 fill:#c8e6c9" in pictures.mermaid(_with_vm("vm0", status="running"))
-    assert "style vm0 fill:#ffe0b2" in pictures.mermaid(_with_vm("vm0", status="paused"))
+    assert "style vm0 fill:#c8e6c9" in pictures.mermaid(_with_vm("vm0", state="running"))
+    assert "style vm0 fill:#ffe0b2" in pictures.mermaid(_with_vm("vm0", state="paused"))
 
 
 def test_names_that_mean_something_to_the_formats_are_quoted() -> None:
     odd = _with_vm('a"b<c>#\\n')
     assert 'vm0["a#quot;b#lt;c>#35;\\n<br/>cirros' in pictures.mermaid(odd)
     assert 'label="a\\"b<c>#\\\\n\\ncirros' in pictures.dot(odd)
+
+
+HOSTILE = (
+    'a"b<c>#\\n',
+    "<b>bold</b>",
+    "&lt;&amp; &#65;",
+    "ends in \\",
+    '\\"',
+    '"] evil [label="',
+    "\\N \\G \\E",
+    "graph",
+    "ü 日本",
+    "}; a -- b {",
+    "/* // # */",
+)
+
+
+@pytest.mark.programs
+def test_graphviz_shows_names_as_they_are() -> None:
+    vm = STATUS.machines["vm0"]
+    nets = {name: Network("up", None, management=False) for name in HOSTILE}
+    nics = {name: Nic(name, None) for name in HOSTILE}
+    status = STATUS._replace(
+        machines={name: vm._replace(distro=name, nics=nics if name == "graph" else {}) for name in HOSTILE},
+        networks=nets,
+    )
+    root = ElementTree.fromstring(pictures.image(status, "svg"))
+    texts = Counter((one.text or "").replace(NO_BREAK, " ") for one in root.iter("{http://www.w3.org/2000/svg}text"))
+    # As name and distribution of a machine, as name of a net, and on the line between one machine and all nets.
+    assert {name: texts[name] for name in HOSTILE} == dict.fromkeys(HOSTILE, 4)
+    kinds = Counter(one.get("class") for one in root.iter("{http://www.w3.org/2000/svg}g"))
+    assert (kinds["node"], kinds["edge"]) == (2 * len(HOSTILE), len(HOSTILE))
 
 
 @pytest.mark.usefixtures("environment")

@@ -312,7 +312,7 @@ def test_what_lago_makes_is_obeyed_whatever_the_umask(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         made = Workdir(str(tmp_path / "sub" / ".lago")).add_prefix("default", str(file))
-        assert made.status()["Prefix"]["UUID"] == made.uuid
+        assert made.status().uuid == made.uuid
         assert find_prefix(None, str(tmp_path / "sub"), "current").uuid == made.uuid
     finally:
         os.umask(before)

@@ -1,0 +1,96 @@
+"""What an environment has and what runs of it, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .snapshots.index import Snapshot, size
+
+if TYPE_CHECKING:
+    from ..paths import Paths
+    from ..topology.model import Domain, Topology
+
+
+class Nic(NamedTuple):
+    """An interface of a machine: the net that it is on, and its address there, if that is known."""
+
+    net: str
+    ip: str | None
+
+
+class Machine(NamedTuple):
+    """A machine.
+
+    Attributes:
+        state: in a word, `down` if libvirt does not know it.
+        nics: its interfaces by name.
+        snapshots: names of those that it is in, oldest first.
+    """
+
+    state: str
+    nics: Mapping[str, Nic]
+    distro: str | None
+    metadata: Mapping[str, Any]
+    root_password: str | None
+    snapshots: tuple[str, ...]
+
+
+class Network(NamedTuple):
+    """A network; `state` is `up`, `down` or `unknown`."""
+
+    state: str
+    gateway: str | None
+    management: bool
+
+
+class Status(NamedTuple):
+    """An environment.
+
+    Attributes:
+        path: of its prefix.
+        snapshots: by name, oldest first, the bytes on disk that each takes.
+    """
+
+    path: str
+    uuid: str
+    machines: Mapping[str, Machine]
+    networks: Mapping[str, Network]
+    snapshots: Mapping[str, int]
+
+
+def status(
+    paths: Paths,
+    uuid: str,
+    topology: Topology,
+    snapshots: Mapping[str, Snapshot],
+    *,
+    machines: Mapping[str, str],
+    networks: Mapping[str, str],
+) -> Status:
+    """Return what there is, with what is known of its state.
+
+    Args:
+        uuid: of the prefix.
+        snapshots: by name, oldest first.
+        machines: their states by name.
+        networks: their states by name.
+    """
+    return Status(
+        path=paths.prefix(),
+        uuid=uuid,
+        machines={name: _machine(vm, machines[name], snapshots) for name, vm in topology.domains.items()},
+        networks={name: Network(networks[name], net.gw, net.management) for name, net in topology.nets.items()},
+        snapshots={name: size(paths, one) for name, one in snapshots.items()},
+    )
+
+
+def _machine(vm: Domain, state: str, snapshots: Mapping[str, Snapshot]) -> Machine:
+    return Machine(
+        state=state,
+        nics={nic.name: Nic(nic.net, nic.ip) for nic in vm.nics},
+        distro=vm.distro or vm.image.get("distro"),
+        metadata=dict(vm.metadata),
+        root_password=vm.root_password or vm.image.get("root-password"),
+        snapshots=tuple(one.name for one in snapshots.values() if vm.name in one.vms),
+    )
