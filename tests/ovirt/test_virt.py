@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
 
 from lago import Prefix, plugins
 from lago.errors import LagoError, VMError
+from lago.sdk import Env
 from lago.virt import VM
 from ovirtlago import OvirtPrefix
 from ovirtlago.engine import cpu
@@ -185,3 +187,21 @@ def test_verbs_without_an_engine_say_so(lago: Lago, tmp_path: Path) -> None:
     tmp_path.joinpath(".lago", "current").symlink_to("default")
     assert "lago: the environment has no engine" in lago.both("ovirt", "stop-hosts", code=2)[1]
     assert "Hosts" in lago("-f", "json", "ovirt", "status")
+
+
+INIT = {"domains": {"vm": {"disks": [{"size": "1M"}], "nics": [{"net": "lan"}]}}, "nets": {"lan": {}}}
+
+
+@pytest.mark.parametrize("snapshot", [None, "base"])
+def test_a_fork_of_an_ovirt_environment_is_one(tmp_path: Path, snapshot: str | None) -> None:
+    origin = OvirtPrefix.create(str(tmp_path / "origin"), INIT)
+    origin.create_snapshots("base")
+    fork = origin.fork(str(tmp_path / "fork"), snapshot)
+    assert type(fork) is OvirtPrefix
+    assert isinstance(fork.paths, OvirtPaths)
+    assert isinstance(fork.virt_env, OvirtVirtEnv)
+    assert isinstance(fork.fork(str(tmp_path / "second"), start=False), OvirtPrefix)
+    # A program's environment forks into one of the same kind.
+    env = Env(origin, None, None, logging.INFO, keep=True)
+    assert type(env.fork(tmp_path / "third", snapshot, keep=True)._prefix) is OvirtPrefix
+    assert type(Prefix(origin.paths.prefix()).fork(str(tmp_path / "plain"), snapshot)) is Prefix

@@ -56,7 +56,8 @@ LAYERS = {
         prefix
         collect create export
         staging status
-        appliances claims deploy environment snapshots
+        appliances claims deploy snapshots
+        environment facts
     """,
     "lago.environment.export": """
         export

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from .. import bootstrap, config
+from .. import config
+from ..bootstrap import method, prepare
 from ..constants import DEFAULT_INIT_FILE
 from ..disks import qemu_img
 from ..errors import InitFileError
@@ -35,8 +36,8 @@ def populate(
     chosen: Chooser,
     *,
     subnets: Mapping[str, str] | None,
-    bootstrapped: bool,
-    built: bool,
+    bootstrap: bool,
+    build: bool,
 ) -> None:
     """Make the disks of an environment, and describe it in the prefix.
 
@@ -45,8 +46,8 @@ def populate(
         variables: what may stand in paths of the init file.
         chosen: where images come from.
         subnets: by net, where they were leased.
-        bootstrapped: tell machines their names and keys; otherwise `bootstrap` is none for all.
-        built: do what `build` of disks says.
+        bootstrap: tell machines their names and keys; otherwise `bootstrap` is none for all.
+        build: do what `build` of disks says.
 
     Raises:
         InitFileError: all faults of the init file.
@@ -58,7 +59,7 @@ def populate(
         wanted = appliances.unpacked(wanted, paths, variables)
         plain = {path: backing.image(expand(path, variables), chosen) for path in wanted.layered()}
     resolved = _resolve(wanted, uuid, images, subnets, plain, variables)
-    if not bootstrapped:
+    if not bootstrap:
         domains = {name: replace(one, bootstrap="none") for name, one in resolved.domains.items()}
         resolved = replace(resolved, domains=domains)
     resolved = _with_root_passwords(resolved)
@@ -70,8 +71,8 @@ def populate(
         key = file.read().strip()
     with task("Bootstrap VMs"):
         machines_ = resolved.domains.values()
-        in_parallel(lambda domain: bootstrap.prepare(domain, paths, key), machines_, what="bootstrap VMs")
-    if built:
+        in_parallel(lambda domain: prepare(domain, paths, key), machines_, what="bootstrap VMs")
+    if build:
         _build([disk for disk in all_disks if disk.build], paths, variables)
     state.save(paths, resolved)
 
@@ -110,7 +111,7 @@ def _with_root_passwords(resolved: Topology) -> Topology:
 
     def one(domain: Domain) -> Domain:
         known = domain.root_password or domain.ssh_password or domain.image.get("root-password")
-        if known or bootstrap.method(domain) != "virt-sysprep":
+        if known or method(domain) != "virt-sysprep":
             return domain
         return replace(domain, root_password=config.get("default_root_password"))
 

@@ -7,18 +7,17 @@ rename and ends by one, so that at any instant it is there as a whole or not at 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from .. import config, log
 from ..constants import DEFAULT_INIT_FILE, DEPLOY_SCRIPTS
 from ..errors import LagoError, PrefixError, VMNotFound
 from ..host import trust
-from ..host.files import json_text, synced_together, write_atomically
+from ..host.files import synced_together, write_atomically
 from ..host.locks import lock_file
 from ..host.parallel import no_errand
 from ..host.suggest import near
@@ -28,9 +27,10 @@ from ..paths import Paths, check_place
 from ..topology import state
 from ..topology.model import Domain, Topology
 from ..topology.names import libvirt_domain_name
-from . import claims
+from . import facts
+from .claims import Claims
 from .snapshots.index import Book, Snapshot, with_tops
-from .staging import already_there, unfinished_beside
+from .staging import already_there, check_free, staged, unfinished_beside
 
 if TYPE_CHECKING:
     from ..guest.ansible import Inventory
@@ -69,7 +69,7 @@ class Prefix:
         frozen: bool = False,
         bootstrap: bool = True,
         build: bool = True,
-    ) -> Prefix:
+    ) -> Self:
         """A new prefix at `path` from an init file; images that are not in the store are fetched or built.
 
         Args:
@@ -89,41 +89,22 @@ class Prefix:
         from .create import parsed_spec, path_variables
 
         path = os.path.abspath(path)
-        check_place(path)
-        if os.path.lexists(path):
-            raise already_there(path)
+        check_free(path)
         wanted, place = parsed_spec(init_file)
         lock = LockFile(init_file, frozen=frozen) if isinstance(init_file, str) else None
         os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
-        staging = unfinished_beside(path)
-        try:
+        with staged(path) as staging, synced_together(staging):
             prefix = cls(staging)
-            with lock_file(prefix.paths.lock(), what=staging, timeout=0):
-                with synced_together(staging):
-                    prefix.initialize()
-                    with log.to_file(prefix.paths.logs("lago.log")), task("Initialize and populate prefix"):
-                        variables = path_variables(path, place)
-                        prefix._populate(
-                            wanted,
-                            variables,
-                            template_repo,
-                            template_store,
-                            lock,
-                            bootstrapped=bootstrap,
-                            built=build,
-                        )
-                try:
-                    os.rename(staging, path)
-                except OSError as error:
-                    raise PrefixError(f"{path}: {error.strerror}", hint="choose another name") from None
-        except BaseException:
-            Prefix(staging).release()
-            shutil.rmtree(staging, ignore_errors=True)
-            raise
+            prefix.initialize()
+            with log.to_file(prefix.paths.logs("lago.log")), task("Initialize and populate prefix"):
+                variables = path_variables(path, place)
+                prefix._populate(
+                    wanted, variables, template_repo, template_store, lock, bootstrap=bootstrap, build=build
+                )
         if lock is not None:
             lock.save()
         made = cls(path)
-        made._hold_leases()
+        made._claims.hold_leases(made.topology)
         return made
 
     def initialize(self) -> None:
@@ -183,8 +164,8 @@ class Prefix:
         store: TemplateStore | None = None,
         lock: LockFile | None = None,
         *,
-        bootstrapped: bool = True,
-        built: bool = True,
+        bootstrap: bool = True,
+        build: bool = True,
     ) -> None:
         from .. import templates
         from ..templates.choose import Chooser
@@ -208,37 +189,25 @@ class Prefix:
             variables,
             chosen,
             subnets=subnets,
-            bootstrapped=bootstrapped,
-            built=built,
+            bootstrap=bootstrap,
+            build=build,
         )
-        self._hold_images(home)
+        self._claims.hold_images(self.topology, home)
 
     def _lease(self, wanted: EnvSpec) -> dict[str, str]:
         nothing = self.virt_env_of(Topology(domains={}, nets={}))
         try:
-            return claims.lease(wanted, self.paths, nothing.busy_subnets())
+            return self._claims.lease(wanted, nothing.busy_subnets())
         finally:
             nothing.close()
 
-    def _hold_images(self, home: str, uuid_path: str | None = None) -> None:
-        if root := self.metadata.get("template_store"):
-            claims.hold_images(root, self.topology, self.paths, home, uuid_path)
-
-    def _hold_leases(self) -> None:
-        if self.hypervisor.shared:
-            claims.hold_leases(self.topology, self.paths)
-
-    def _hold_leases_and_images(self) -> None:
-        """Say again where we are, in case the prefix was moved."""
-        self._hold_leases()
-        root = self.metadata.get("template_store")
-        if root and claims.held_elsewhere(root, self.uuid, self._prefix):
-            self._hold_images(self._prefix)
+    @property
+    def _claims(self) -> Claims:
+        return Claims(self.paths)
 
     def release(self) -> None:
         """Give back what others could use: subnets, and images."""
-        if os.path.exists(self.paths.uuid()):
-            claims.release(self.paths, self.metadata, self.uuid)
+        self._claims.release()
 
     def check_trusted(self) -> None:
         """Raise PrefixError if something in it that is obeyed is not ours; see `lago.host.trust`."""
@@ -261,23 +230,19 @@ class Prefix:
     @cached_property
     def metadata(self) -> Mapping[str, Any]:
         """Facts about the prefix that last."""
-        try:
-            data: dict[str, Any] = json.loads(trust.read(self.paths.metadata()))
-            return data
-        except FileNotFoundError:
-            return {}
+        return facts.load(self.paths)
 
     def save(self) -> None:
         """Write the environment to disk, with what was changed in `virt_env`."""
         self._save_metadata(self.metadata)
         self.virt_env.save()
 
-    def remember(self, **facts: Any) -> None:
+    def remember(self, **more: Any) -> None:
         """Add to `metadata`, which lasts. Call it inside an `operation`."""
-        self._save_metadata({**self.metadata, **facts})
+        self._save_metadata({**self.metadata, **more})
 
     def _save_metadata(self, data: Mapping[str, Any]) -> None:
-        write_atomically(self.paths.metadata(), json_text(data))
+        facts.save(self.paths, data)
         self.__dict__.pop("metadata", None)
 
     @cached_property
@@ -411,7 +376,7 @@ class Prefix:
         with self._changing("Delete snapshot") as env:
             remove(env, name)
 
-    def fork(self, path: str, snapshot: str | None = None, on_phase: Phase = no_phase, *, start: bool = True) -> Prefix:
+    def fork(self, path: str, snapshot: str | None = None, on_phase: Phase = no_phase, *, start: bool = True) -> Self:
         """A new prefix at `path` whose machines go on from an instant of ours, with the same names and addresses.
 
         Args:
@@ -428,20 +393,12 @@ class Prefix:
                 hint="make it with libvirt_url = private, the default",
             )
         path = os.path.abspath(path)
-        check_place(path)
-        if os.path.lexists(path):
-            raise already_there(path)
-        staging = unfinished_beside(path)
-        try:
-            with self._changing("Fork"), lock_file(Paths(staging).lock(), what=staging, timeout=0):
-                name = self._fork(Prefix(staging), snapshot)
-                self._hold_images(path, Paths(staging).uuid())
-                os.rename(staging, path)
-        except BaseException:
-            Prefix(staging).release()
-            shutil.rmtree(staging, ignore_errors=True)
-            raise
-        made = Prefix(path)
+        check_free(path)
+        with self._changing("Fork"), staged(path) as staging:
+            prefix = type(self)(staging)
+            name = self._fork(prefix, snapshot)
+            prefix._claims.hold_images(prefix.topology, path)
+        made = type(self)(path)
         # The disk writes while the machines of the copy wake up.
         settle = no_errand if snapshot else partial(made._settle, name)
         if start:
@@ -479,7 +436,7 @@ class Prefix:
         # It may have been moved.
         check_place(self._prefix)
         with self._machines("Start Prefix") as env:
-            self._hold_leases_and_images()
+            self._claims.renew(self.topology)
             env.start(names, on_phase)
 
     def deploy(self, on_phase: Phase = no_phase) -> None:

@@ -92,7 +92,7 @@ class Workdir:
         remedy = "lago destroy"
         if left := self.remains():
             why = f", {' and '.join(left)} was cleaned up"
-            remedy = remedy if chosen in left else f"lago -P {left[0]} destroy"
+            remedy = remedy if chosen in left else f"lago -P {shlex.quote(left[0])} destroy"
         raise PrefixError(f"{self.path} holds no prefix{why}", hint=f"lago init, or {remedy}")
 
     def doomed(self) -> list[str]:
@@ -135,7 +135,7 @@ class Workdir:
     def _unknown(self, name: str) -> PrefixError:
         if name in self.remains():
             return PrefixError(
-                f"{self.join(name)} was cleaned up", hint=f"lago --prefix-name {name} destroy removes it"
+                f"{self.join(name)} was cleaned up", hint=f"lago --prefix-name {shlex.quote(name)} destroy removes it"
             )
         return PrefixError(f"{self.path} has no prefix {name}", hint=near(name, self.prefixes()))
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from lago.disks import qemu_img
+from lago.environment.claims import Claims
 from lago.environment.prefix import Prefix
 from lago.errors import TemplateError
 from lago.host.programs import run
@@ -146,7 +147,8 @@ def test_a_prefix_that_was_moved_or_removed_by_hand_is_known(site: Site, lago: L
     assert user.state == "moved"
     assert store.prune(everything=True) == {}
     # Whoever starts it tells where it is.
-    Prefix(str(site.path / "elsewhere" / "default"))._hold_leases_and_images()
+    moved = Prefix(str(site.path / "elsewhere" / "default"))
+    Claims(moved.paths).renew(moved.topology)
     (user,) = store.users.of("r:a:1")
     assert (user.state, user.path) == ("here", str(site.path / "elsewhere" / "default"))
     shutil.rmtree(site.path / "elsewhere")

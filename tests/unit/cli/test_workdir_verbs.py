@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -259,9 +260,9 @@ class TestVerbs:
                 "an environment is named before the verb: lago -P other destroy; lago list has the names",
             ),
             ("destroy --yes other", "an environment is named before the verb: lago -P other destroy; lago list has"),
-            ("fork default", "choose another name, or lago -p {workdir}/default destroy"),
-            ("fork other", "choose another name, or lago -p {workdir}/other destroy"),
-            ("-P other init", "choose another name, or lago -p {workdir}/other destroy"),
+            ("fork default", "choose another name, or lago -p {default} destroy"),
+            ("fork other", "choose another name, or lago -p {other} destroy"),
+            ("-P other init", "choose another name, or lago -p {other} destroy"),
         ],
     )
     def test_who_does_as_a_hint_says_destroys_nothing_else(
@@ -269,7 +270,8 @@ class TestVerbs:
     ) -> None:
         workdir.parent.joinpath("LagoInitFile").write_text(EMPTY)
         _, err = lago.both(*words.split(), code=2)
-        assert f"\nhint: {hint.format(workdir=workdir)}" in err
+        quoted = {name: shlex.quote(f"{workdir}/{name}") for name in ("default", "other")}
+        assert f"\nhint: {hint.format(**quoted)}" in err
         assert lago("list") == "default\nother\n"
 
     def test_all_prefixes_are_destroyed_with_what_cleanup_left(self, lago: Lago, workdir: Path) -> None:

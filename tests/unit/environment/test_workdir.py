@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -222,3 +223,16 @@ def test_a_workdir_with_something_else_in_it_stays(tmp_path: Path) -> None:
     (tmp_path / "w" / "notes").touch()
     workdir.destroy(["a"])
     assert "notes" in os.listdir(tmp_path / "w")
+
+
+def test_hints_quote_names_for_a_shell(tmp_path: Path) -> None:
+    name = "it's a test"
+    workdir = workdir_at(tmp_path / "w", name)
+    (tmp_path / "w" / name / "uuid").write_text("8" * 32)
+    (tmp_path / "w" / name / "initialized").unlink()
+    with pytest.raises(PrefixError, match="was cleaned up") as raised:
+        workdir.get_prefix(name)
+    assert shlex.split(raised.value.hint) == ["lago", "--prefix-name", name, "destroy", "removes", "it"]
+    with pytest.raises(PrefixError, match="holds no prefix") as raised:
+        workdir.current()
+    assert shlex.split(raised.value.hint.partition(", or ")[2]) == ["lago", "-P", name, "destroy"]
