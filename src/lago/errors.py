@@ -17,8 +17,9 @@
     │   ├── VMNotReady              it did not come up; says how far it came
     │   └── ExtractPathError        files of it can't be had
     │       └── ExtractPathNoPathError  they are not there
-    └── SSHError                    the transport to a guest, never the guest's own command
-    InternalError                   exit code 1: we must mend it
+    ├── SSHError                    the transport to a guest, never the guest's own command
+    ├── Errors                      several independent operations failed, each for its own reason
+    └── InternalError               exit code 1: we must mend it
 
 Every error has three parts: what failed, details, and a hint that says what to do about it.
 """

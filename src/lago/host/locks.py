@@ -11,6 +11,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Final
 
 from ..errors import LockTimeout, PrefixError
@@ -20,6 +21,8 @@ from .waiting import within
 _PACE: Final = 0.05
 _QUIET: Final = 1.0
 """Seconds after which it is said that we wait."""
+
+_held: ContextVar[frozenset[str]] = ContextVar("held", default=frozenset())
 
 
 @contextlib.contextmanager
@@ -44,7 +47,16 @@ def lock_file(path: str, *, what: str, timeout: float = 120, shared: bool = Fals
         if not shared:
             os.ftruncate(lock.fd, 0)
             os.pwrite(lock.fd, f"{os.getpid()}\n".encode(), 0)
-        yield lock.fd
+            _held.set(_held.get() | {os.path.abspath(path)})
+        try:
+            yield lock.fd
+        finally:
+            _held.set(_held.get() - {os.path.abspath(path)})
+
+
+def held_here(path: str) -> bool:
+    """Whether what runs now, maybe in a thread of `in_parallel`, is in a block that holds the lock file at `path`."""
+    return os.path.abspath(path) in _held.get()
 
 
 def lock_if_free(path: str) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -9,9 +10,10 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 from ..constants import DEFAULT_MEMORY_MIB, DEFAULT_VCPU
-from ..errors import PrefixError
+from ..errors import LockTimeout, PrefixError
 from ..host import trust
 from ..host.files import json_text, write_atomically
+from ..host.locks import held_here, lock_file
 from ..host.parallel import in_parallel
 from ..paths import Paths
 from .addressing import mac_of_address, mac_of_name
@@ -80,6 +82,20 @@ def _names(raw: Any) -> tuple[str, ...]:
 def save_vm(paths: Paths, vm: Domain, path: str | None = None) -> None:
     """Write one machine again, or to a `path` of its own."""
     write_atomically(path or paths.virt(f"vm-{vm.name}"), json_text(vm_to_json(vm)))
+
+
+def save_service_provider(paths: Paths, vm: Domain) -> None:
+    """Write what manages the services of a machine, which was found out; all else stays as it is on disk.
+
+    That needs the lock of the prefix. While somebody else has it nothing is written, and it is found out again later.
+    """
+    path = paths.virt(f"vm-{vm.name}")
+    # Who is waited for, or is gone with all files, has no use for what is only noted.
+    with contextlib.suppress(LockTimeout, FileNotFoundError), contextlib.ExitStack() as stack:
+        if not held_here(paths.lock()):
+            stack.enter_context(lock_file(paths.lock(), what=f"the environment {paths.prefix()}", timeout=0))
+        raw = json.loads(trust.read(path))
+        write_atomically(path, json_text({**raw, key_of("service_provider"): vm.service_provider}))
 
 
 def save_net(paths: Paths, net: Net) -> None:

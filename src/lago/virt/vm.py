@@ -466,7 +466,7 @@ class VM(Tester):
         """A service of it, by whatever manages them there, which is found out once and stored; see `lago.services`."""
         if self.spec.service_provider is None:
             self.spec = replace(self.spec, service_provider=services.detect(self))
-            self.save()
+            state.save_service_provider(self.env.paths, self.spec)
         return services.provider(str(self.spec.service_provider))(self, name)
 
     def guest_agent(self) -> Any:
