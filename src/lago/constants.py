@@ -14,6 +14,14 @@ MAX_SUBNET: Final = 209
 DEFAULT_MEMORY_MIB: Final = 1024
 DEFAULT_VCPU: Final = 2
 
+PREFIX_PATH_VARIABLE: Final = "LAGO_PREFIX_PATH"
+WORKDIR_PATH_VARIABLE: Final = "LAGO_WORKDIR_PATH"
+INITFILE_PATH_VARIABLE: Final = "LAGO_INITFILE_PATH"
+"""Variables in paths of init files: the prefix, its workdir, the directory of the init file.
+
+With a dollar sign, the first one stands for the prefix in its own files too, so that a prefix can be moved.
+"""
+
 DEPLOY_SCRIPTS: Final = "deploy-scripts"
 OVIRT_SCRIPTS: Final = "ovirt-scripts"
 """Keys of a machine's metadata that list scripts: for `lago deploy`, and those for `lago ovirt deploy` alone."""

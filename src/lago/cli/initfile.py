@@ -6,7 +6,12 @@ import argparse
 import os
 from typing import Any, Final
 
-from ..constants import DEFAULT_INIT_FILE
+from ..constants import (
+    DEFAULT_INIT_FILE,
+    INITFILE_PATH_VARIABLE,
+    PREFIX_PATH_VARIABLE,
+    WORKDIR_PATH_VARIABLE,
+)
 from ..errors import LagoError
 from .environment import Verbs
 
@@ -67,9 +72,9 @@ def _validate(args: argparse.Namespace) -> dict[str, Any]:
         layered=dict.fromkeys(wanted.layered(), stand_in),
         variables={
             **os.environ,
-            "LAGO_PREFIX_PATH": "/",
-            "LAGO_WORKDIR_PATH": "/",
-            "LAGO_INITFILE_PATH": os.path.dirname(os.path.abspath(args.file)),
+            PREFIX_PATH_VARIABLE: "/",
+            WORKDIR_PATH_VARIABLE: "/",
+            INITFILE_PATH_VARIABLE: os.path.dirname(os.path.abspath(args.file)),
         },
     )
     return {"file": args.file, "domains": len(wanted.domains), "nets": len(wanted.nets)}

@@ -10,7 +10,12 @@ from typing import Any
 
 from .. import config
 from ..bootstrap import method, prepare
-from ..constants import DEFAULT_INIT_FILE
+from ..constants import (
+    DEFAULT_INIT_FILE,
+    INITFILE_PATH_VARIABLE,
+    PREFIX_PATH_VARIABLE,
+    WORKDIR_PATH_VARIABLE,
+)
 from ..disks import qemu_img
 from ..errors import InitFileError
 from ..guestfs import customize
@@ -24,7 +29,7 @@ from ..templates.choose import Chooser
 from ..topology import resolve, state
 from ..topology.model import Disk, Domain, TemplateImage, Topology
 from ..topology.spec import EnvSpec
-from ..topology.variables import INITFILE_VARIABLE, expand
+from ..topology.variables import expand
 from . import appliances, deploy
 
 
@@ -120,7 +125,7 @@ def _with_root_passwords(resolved: Topology) -> Topology:
 
 def _build(todo: Iterable[Disk], paths: Paths, variables: Mapping[str, str]) -> None:
     if todo := list(todo):
-        directory = variables[INITFILE_VARIABLE]
+        directory = variables[INITFILE_PATH_VARIABLE]
         with task("Build disks"):
             in_parallel(lambda disk: customize.build(disk, paths, directory), todo, what="build disks")
 
@@ -129,9 +134,9 @@ def path_variables(path: str, init_file: str) -> dict[str, str]:
     """What may stand in paths of an init file as `$NAME`, for a prefix that will be at `path`."""
     return {
         **os.environ,
-        "LAGO_PREFIX_PATH": path,
-        "LAGO_WORKDIR_PATH": os.path.dirname(path),
-        "LAGO_INITFILE_PATH": os.path.dirname(os.path.abspath(init_file)),
+        PREFIX_PATH_VARIABLE: path,
+        WORKDIR_PATH_VARIABLE: os.path.dirname(path),
+        INITFILE_PATH_VARIABLE: os.path.dirname(os.path.abspath(init_file)),
     }
 
 

@@ -12,13 +12,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from ..constants import DEPLOY_SCRIPTS, OVIRT_SCRIPTS
+from ..constants import DEPLOY_SCRIPTS, OVIRT_SCRIPTS, PREFIX_PATH_VARIABLE
 from ..errors import LagoError, VMError
 from ..host.parallel import in_parallel
 from ..log import LOG, task
 from ..paths import Paths
 from ..topology.model import Domain, Topology
-from ..topology.state import PREFIX_VARIABLE
 from ..topology.variables import expand
 
 if TYPE_CHECKING:
@@ -59,13 +58,13 @@ def _stored(source: str, domain: Domain, paths: Paths) -> str:
     name = source.replace(os.sep, "_")
     os.makedirs(paths.scripts(), 0o755, exist_ok=True)
     shutil.copyfile(source, paths.scripts(name))
-    return f"{PREFIX_VARIABLE}/{os.path.relpath(paths.scripts(name), paths.prefix())}"
+    return f"${PREFIX_PATH_VARIABLE}/{os.path.relpath(paths.scripts(name), paths.prefix())}"
 
 
 def scripts(domain: Domain, paths: Paths, keys: Iterable[str]) -> list[str]:
     """The scripts of a machine, in order; `keys` of its metadata list them."""
     found = [script for key in keys for script in domain.metadata.get(key) or ()]
-    return [script.replace(PREFIX_VARIABLE, paths.prefix(), 1) for script in found]
+    return [script.replace(f"${PREFIX_PATH_VARIABLE}", paths.prefix(), 1) for script in found]
 
 
 def run(env: VirtEnv, on_phase: Callable[[str, str], None], keys: Iterable[str]) -> None:

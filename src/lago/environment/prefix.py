@@ -14,7 +14,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from .. import config, log
-from ..constants import DEFAULT_INIT_FILE, DEPLOY_SCRIPTS
+from ..constants import DEFAULT_INIT_FILE, DEPLOY_SCRIPTS, PREFIX_PATH_VARIABLE
 from ..errors import LagoError, PrefixError, VMNotFound
 from ..host import trust
 from ..host.files import synced_together, write_atomically
@@ -171,7 +171,7 @@ class Prefix:
         from ..templates.choose import Chooser
         from .create import populate
 
-        home = variables["LAGO_PREFIX_PATH"]
+        home = variables[PREFIX_PATH_VARIABLE]
         store = store or templates.default_store()
         check_place(store.path, "choose another store with --template-store")
         self._save_metadata({**self.metadata, "template_store": store.path})

@@ -7,9 +7,9 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
-from ..constants import DEFAULT_MEMORY_MIB, DEFAULT_VCPU
+from ..constants import DEFAULT_MEMORY_MIB, DEFAULT_VCPU, PREFIX_PATH_VARIABLE
 from ..errors import LockTimeout, PrefixError
 from ..host import trust
 from ..host.files import json_text, write_atomically
@@ -22,8 +22,7 @@ from .spec import DhcpRange, Machine, Share, key_of
 
 T = TypeVar("T")
 
-PREFIX_VARIABLE = "$LAGO_PREFIX_PATH"
-"""Stands for the prefix in stored paths, so that a prefix can be moved."""
+_PREFIX: Final = f"${PREFIX_PATH_VARIABLE}/"
 
 
 def save(paths: Paths, topology: Topology) -> None:
@@ -212,7 +211,7 @@ def _disk_to_json(disk: Disk) -> dict[str, Any]:
         "type": disk.type,
         "dev": disk.dev,
         "format": disk.format,
-        "path": disk.path if os.path.isabs(disk.path) else f"{PREFIX_VARIABLE}/{disk.path}",
+        "path": disk.path if os.path.isabs(disk.path) else f"{_PREFIX}{disk.path}",
         "serial": disk.serial,
         "size": disk.size,
         "source": disk.source,
@@ -226,8 +225,8 @@ def _disk_to_json(disk: Disk) -> dict[str, Any]:
 
 def _disk_from_json(position: int, raw: Mapping[str, Any]) -> Disk:
     path = _typed(raw["path"], str)
-    if not path.startswith((f"{PREFIX_VARIABLE}/", "/")):
-        raise ValueError(f"the path {path} begins neither with {PREFIX_VARIABLE}/ nor with /")
+    if not path.startswith((_PREFIX, "/")):
+        raise ValueError(f"the path {path} begins neither with {_PREFIX} nor with /")
     template, metadata = raw.get("template"), _typed(raw.get("metadata", {}), dict)
     size = raw.get("size")
     return Disk(
@@ -235,7 +234,7 @@ def _disk_from_json(position: int, raw: Mapping[str, Any]) -> Disk:
         type=_one_of(raw.get("type", "file"), "template", "empty", "file"),
         dev=_typed(raw["dev"], str),
         format=_one_of(raw["format"], "qcow2", "raw", "iso"),
-        path=path.removeprefix(f"{PREFIX_VARIABLE}/"),
+        path=path.removeprefix(_PREFIX),
         serial=_typed(raw.get("serial", str(position)), str),
         # Earlier releases kept what the init file said, such as 60G; the image has its size by now.
         size=size if isinstance(size, int) and not isinstance(size, bool) else None,

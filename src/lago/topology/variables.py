@@ -5,12 +5,9 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Mapping
-from typing import Final
 
+from ..constants import INITFILE_PATH_VARIABLE
 from ..errors import LagoError
-
-INITFILE_VARIABLE: Final = "LAGO_INITFILE_PATH"
-"""The variable that is the directory of the init file."""
 
 
 def expand(path: str, variables: Mapping[str, str]) -> str:
@@ -21,7 +18,7 @@ def expand(path: str, variables: Mapping[str, str]) -> str:
     """
     if path == "~" or path.startswith("~/"):
         path = f"$HOME{path[1:]}"
-    return posixpath.normpath(posixpath.join(variables.get(INITFILE_VARIABLE, "/"), filled_in(path, variables)))
+    return posixpath.normpath(posixpath.join(variables.get(INITFILE_PATH_VARIABLE, "/"), filled_in(path, variables)))
 
 
 def filled_in(text: str, variables: Mapping[str, str]) -> str:

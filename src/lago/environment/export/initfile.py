@@ -7,11 +7,11 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from ...constants import INITFILE_PATH_VARIABLE
 from ...errors import LagoError
 from ...log import LOG
 from ...topology.model import Domain, Net
 from ...topology.spec import Machine, key_of
-from ...topology.variables import INITFILE_VARIABLE
 from .. import deploy
 from .images import Image
 
@@ -53,7 +53,7 @@ def _domain(domain: Domain, images: Iterable[Image]) -> dict[str, Any]:
 
 def _disk(image: Image) -> dict[str, Any]:
     disk = image.disk
-    entry: dict[str, Any] = {"name": disk.name, "dev": disk.dev, "path": f"${INITFILE_VARIABLE}/{image.name}"}
+    entry: dict[str, Any] = {"name": disk.name, "dev": disk.dev, "path": f"${INITFILE_PATH_VARIABLE}/{image.name}"}
     if disk.template is not None:
         return {"type": "template", "template_type": "qcow2", **entry}
     # What machines write goes into the environment, and the export stays as it is.
