@@ -78,6 +78,7 @@ class OvirtPrefix(Prefix):
             VMError: a service of a host or of the engine does not stop or start.
             LagoError: the snapshot can't be taken.
         """
+        self.check_new_snapshot(name, replace=options.get("replace", False))
         with (
             self._logged("Create oVirt snapshot") as env,
             rest.at_rest(env.working_engine(), env.host_vms(), restore=restore),

@@ -205,3 +205,10 @@ def test_a_fork_of_an_ovirt_environment_is_one(tmp_path: Path, snapshot: str | N
     env = Env(origin, None, None, logging.INFO, keep=True)
     assert type(env.fork(tmp_path / "third", snapshot, keep=True)._prefix) is OvirtPrefix
     assert type(Prefix(origin.paths.prefix()).fork(str(tmp_path / "plain"), snapshot)) is Prefix
+
+
+def test_a_name_that_will_not_do_for_a_snapshot_puts_nothing_to_rest(tmp_path: Path) -> None:
+    prefix = prefix_of(tmp_path / "prefix", MACHINES)
+    with pytest.raises(LagoError, match="list can't be the name of a snapshot"):
+        prefix.create_snapshots("list")
+    assert not Path(prefix.paths.logs("lago.log")).exists()

@@ -335,6 +335,16 @@ class Prefix:
         """The snapshots by name, oldest first."""
         return Book.load(self.paths).snapshots
 
+    def check_new_snapshot(self, name: str, *, replace: bool = False) -> None:
+        """Raise LagoError if a new snapshot can't be called so, or if there is one of that name.
+
+        Nothing is waited for; taking a snapshot begins with it.
+
+        Args:
+            replace: it may take the place of that one.
+        """
+        Book.load(self.paths).check_new(name, replace=replace)
+
     def create_snapshots(
         self,
         name: str,
@@ -348,6 +358,7 @@ class Prefix:
         """Take a snapshot of machines (all, if none is named) at one instant; see `lago.environment.snapshots.take`."""
         from .snapshots.take import take
 
+        self.check_new_snapshot(name, replace=replace)
         with self._changing("Create snapshot") as env:
             return take(
                 env,

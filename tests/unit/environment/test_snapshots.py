@@ -16,7 +16,8 @@ from lago.environment.prefix import Prefix
 from lago.environment.snapshots import layers as disk_layers
 from lago.environment.snapshots.index import Book, Layer, Saved, Snapshot
 from lago.environment.workdir import Workdir
-from lago.errors import LagoError, PrefixError
+from lago.errors import LagoError, LockTimeout, PrefixError
+from lago.host.locks import lock_file
 
 from ..conftest import Lago
 
@@ -190,6 +191,30 @@ def test_no_snapshot_is_called_as_what_is_done_with_snapshots(prefix: Prefix, wo
         prefix.create_snapshots(word)
     assert raised.value.hint == "choose another name"
     assert prefix.snapshots() == {}
+
+
+@pytest.mark.programs
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("a/b", "'a/b' can't be the name of a snapshot"),
+        ("tree", "tree can't be the name of a snapshot"),
+        ("one", "there is a snapshot one already"),
+    ],
+)
+def test_a_name_that_will_not_do_is_told_at_once(
+    prefix: Prefix, monkeypatch: pytest.MonkeyPatch, name: str, told: str
+) -> None:
+    prefix.create_snapshots("one")
+    monkeypatch.setenv("LAGO_LOCK_TIMEOUT", "1")
+    with lock_file(prefix.paths.lock(), what="it", timeout=0):
+        with pytest.raises(LagoError) as raised:
+            prefix.create_snapshots(name)
+        assert str(raised.value).startswith(told)
+        with pytest.raises(LockTimeout):
+            prefix.create_snapshots("two")
+        with pytest.raises(LockTimeout):
+            prefix.create_snapshots("one", replace=True)
 
 
 @pytest.mark.programs

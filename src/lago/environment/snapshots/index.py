@@ -10,16 +10,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
+from ...constants import SNAPSHOT_VERBS
 from ...errors import LagoError, PrefixError
 from ...host import trust
 from ...host.files import json_text, write_atomically
 from ...host.suggest import near
 from ...paths import Paths
 from ...topology.model import Disk, Domain, Topology
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 
 
 class Saved(NamedTuple):
@@ -123,6 +127,22 @@ class Book:
         if name not in self.snapshots:
             raise LagoError(f"there is no snapshot {name}", hint=near(name, self.snapshots))
         return self.snapshots[name]
+
+    def check_new(self, name: str, *, replace: bool = False) -> None:
+        """Raise LagoError if a new snapshot can't be called so, or if there is one of that name.
+
+        Args:
+            replace: it may take the place of that one.
+        """
+        if not _NAME.fullmatch(name):
+            raise LagoError(f"{name!r} can't be the name of a snapshot", hint="use letters, digits, and . _ + - inside")
+        if name in SNAPSHOT_VERBS:
+            raise LagoError(
+                f"{name} can't be the name of a snapshot, `lago snapshot {name}` means something else",
+                hint="choose another name",
+            )
+        if name in self.snapshots and not replace:
+            raise LagoError(f"there is a snapshot {name} already", hint="choose another name, or --replace it")
 
     def number(self) -> int:
         """A number that no file of this prefix has in its name yet."""

@@ -11,6 +11,7 @@ from ... import config
 from ...errors import LagoError
 from ...host.parallel import in_parallel, meanwhile, no_errand
 from ...log import task
+from ...virt import checkpoint
 from . import layers as disk_layers
 from . import memory as saved_memory
 from .index import Book, Snapshot, domain_with_tops
@@ -36,8 +37,6 @@ def revert(
         HypervisorError: libvirt refuses; the disks are those of the snapshot then, and its machines down.
         VMNotReady: a machine does not answer.
     """
-    from ...virt import checkpoint
-
     paths, book = env.paths, Book.load(env.paths)
     snapshot = book.get(name)
     _check(env, snapshot)
@@ -97,8 +96,6 @@ def _end(vm: VM) -> None:
 
 
 def _restore(vm: VM, snapshot: Snapshot, on_phase: Phase) -> None:
-    from ...virt import checkpoint
-
     on_phase(vm.name(), "coming back")
     tops = {disk.dev: disk_layers.full(vm.env.paths, disk.path) for disk in vm.spec.writable()}
     paths, saved = vm.env.paths, snapshot.vms[vm.name()]
@@ -110,8 +107,6 @@ def _restore(vm: VM, snapshot: Snapshot, on_phase: Phase) -> None:
 
 
 def _ready(vm: VM, on_phase: Phase) -> None:
-    from ...virt import checkpoint
-
     if vm.spec.ip:
         vm.wait_for_ssh(config.get("ssh_tries"), on_phase, checkpoint.clock_command, listens=True)
     on_phase(vm.name(), "up")

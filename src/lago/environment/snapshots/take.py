@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from ...constants import SNAPSHOT_VERBS
 from ...errors import LagoError
 from ...host.files import sync
 from ...host.parallel import in_parallel
 from ...log import LOG, task
+from ...virt import checkpoint
 from . import layers
 from . import memory as saved_memory
 from .index import Book, Saved, Snapshot
@@ -26,7 +26,34 @@ if TYPE_CHECKING:
     from ...paths import Paths
     from ...virt import VM, VirtEnv
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+
+@dataclass
+class Saving:
+    """A machine that is being saved; paths are as in the book.
+
+    Attributes:
+        running: whether it runs.
+        tops: the images that it writes to from then on.
+        memory: the file for its memory, if it runs and that is wanted.
+        state: the file for what its devices hold, if that is saved apart from the memory.
+        nvram: the file for what its firmware keeps, if it has such.
+    """
+
+    vm: VM
+    running: bool
+    tops: tuple[NewTop, ...]
+    memory: str | None
+    state: str | None
+    nvram: str | None
+
+    def files(self) -> list[str]:
+        """All that is written, but for images."""
+        return [path for path in (self.memory, self.state, self.nvram) if path]
+
+    def saved(self) -> Saved:
+        """What the snapshot has of it."""
+        disks = {top.disk.name: top.backing for top in self.tops}
+        return Saved(disks=disks, memory=self.memory, nvram=self.nvram, state=self.state)
 
 
 def take(
@@ -53,76 +80,121 @@ def take(
         VMError: the state of a machine can't be saved.
         HypervisorError: libvirt refuses.
     """
-    from ...virt import checkpoint
-
     paths, book = env.paths, Book.load(env.paths)
-    if not _NAME.fullmatch(name):
-        raise LagoError(f"{name!r} can't be the name of a snapshot", hint="use letters, digits, and . _ + - inside")
-    if name in SNAPSHOT_VERBS:
-        raise LagoError(
-            f"{name} can't be the name of a snapshot, `lago snapshot {name}` means something else",
-            hint="choose another name",
-        )
-    if name in book.snapshots and not replace:
-        raise LagoError(f"there is a snapshot {name} already", hint="choose another name, or --replace it")
-    running = [vm for vm in vms if vm.alive()]
-    for vm in vms:
-        checkpoint.check(vm, memory=vm in running and not disk_only)
-    live = {vm.name(): checkpoint.live_tops(vm) for vm in running}
-    below = {
-        (vm.name(), disk.name): layers.in_book(paths, live[vm.name()][disk.dev])
-        for vm in running
-        for disk in vm.spec.writable()
-    }
-    tops = layers.plan(book, [vm.spec for vm in vms], below)
-    os.makedirs(paths.snapshots(), 0o755, exist_ok=True)
-    number = book.number()
-    memory = {vm.name(): f"snapshots/{number}.{vm.name()}.mem" for vm in running if not disk_only}
-    state = {vm.name(): f"snapshots/{number}.{vm.name()}.state" for vm in running if memory and checkpoint.splits(vm)}
-    firmware = [vm for vm in vms if os.path.exists(paths.nvram(vm.name()))]
-    nvram = {vm.name(): f"snapshots/{number}.{vm.name()}.nvram" for vm in firmware}
-    before = {vm: dict(disks_) for vm, disks_ in book.tops.items()}
+    book.check_new(name, replace=replace)
+    before = {vm: dict(tops) for vm, tops in book.tops.items()}
+    todo = _plan(env, book, vms, memory=not disk_only)
+    tops = [top for one in todo for top in one.tops]
     book.busy = True
     layers.enter(book, tops, layers.build(paths, book, tops))
     book.save(paths)
     instant = time.time()
     try:
-        with task("Save machines"):
-            pause = _save(env, running, tops, memory, state, nvram, disk_only=disk_only)
-            if pause and not disk_only:
-                in_parallel(checkpoint.set_clock, running, what="set clocks")
+        pause = _save(env, todo, disk_only=disk_only)
         if compress:
-            with task("Compress memory"):
-                in_parallel(partial(saved_memory.pack, paths), memory.values(), what="compress memory")
-            memory = {vm: saved_memory.packed(path) for vm, path in memory.items()}
+            _compress(paths, todo)
     except BaseException:
-        _undo(env, book, running, tops, before, [*memory.values(), *state.values(), *nvram.values()])
+        _undo(env, book, todo, before)
         raise
     taken = Snapshot(
         name=name,
         created=instant,
-        vms={
-            vm.name(): Saved(
-                disks={top.disk.name: top.backing for top in tops if top.vm == vm.name()},
-                memory=memory.get(vm.name()),
-                nvram=nvram.get(vm.name()),
-                state=state.get(vm.name()),
-            )
-            for vm in vms
-        },
+        vms={one.vm.name(): one.saved() for one in todo},
         parent=book.current if book.current != name else book.snapshots[name].parent,
         description=description,
         pause=round(pause, 3),
     )
     if settled:
         settle(paths, taken)
-    replaced = book.snapshots.pop(name, None)
-    book.snapshots[name] = taken
-    book.current, book.busy = name, False
-    book.save(paths)
+    _record(env, book, taken)
+    return taken
+
+
+def _plan(env: VirtEnv, book: Book, vms: Sequence[VM], *, memory: bool) -> list[Saving]:
+    """Return what is to be written for each machine. Raises VMError if the state of one can't be saved."""
+    running = [vm for vm in vms if vm.alive()]
+    for vm in vms:
+        checkpoint.check(vm, memory=memory and vm in running)
+    live = {vm.name(): checkpoint.live_tops(vm) for vm in running}
+    below = {
+        (vm.name(), disk.name): layers.in_book(env.paths, live[vm.name()][disk.dev])
+        for vm in running
+        for disk in vm.spec.writable()
+    }
+    tops = layers.plan(book, [vm.spec for vm in vms], below)
+    os.makedirs(env.paths.snapshots(), 0o755, exist_ok=True)
+    number = book.number()
+
+    def one(vm: VM) -> Saving:
+        stem = f"snapshots/{number}.{vm.name()}"
+        with_memory = memory and vm in running
+        return Saving(
+            vm=vm,
+            running=vm in running,
+            tops=tuple(top for top in tops if top.vm == vm.name()),
+            memory=f"{stem}.mem" if with_memory else None,
+            state=f"{stem}.state" if with_memory and checkpoint.splits(vm) else None,
+            nvram=f"{stem}.nvram" if os.path.exists(env.paths.nvram(vm.name())) else None,
+        )
+
+    return [one(vm) for vm in vms]
+
+
+def _save(env: VirtEnv, todo: Sequence[Saving], *, disk_only: bool) -> float:
+    """Save all machines, let them go on, and return the seconds for which those that run stood still."""
+    running = [one.vm for one in todo if one.running]
+    apart = {one.vm.name(): layers.full(env.paths, one.memory) for one in todo if one.memory and one.state}
+    with task("Save machines"):
+        checkpoint.save_ahead([vm for vm in running if vm.name() in apart], apart, env.paths.snapshots())
+        with _quiet(running) if disk_only else _paused(running) as standing:
+            _write(env.paths, todo)
+        if standing[0] and not disk_only:
+            in_parallel(checkpoint.set_clock, running, what="set clocks")
+    return standing[0]
+
+
+def _write(paths: Paths, todo: Sequence[Saving]) -> None:
+    """Write the state of machines that stand still, and let them write to their new images."""
+    running = [one for one in todo if one.running]
+    try:
+        # What a full disk stops comes first, when all is still as it was.
+        in_parallel(partial(_write_apart, paths), [one for one in running if one.state], what="save memory")
+        in_parallel(partial(_write_rest, paths), running, what="save machines")
+        for one in todo:
+            if one.nvram:
+                shutil.copyfile(paths.nvram(one.vm.name()), layers.full(paths, one.nvram))
+    except BaseException:
+        # While all stand still: QEMU pauses a guest that finds no room for what it writes.
+        layers.drop(paths, [path for one in todo for path in one.files()])
+        raise
+
+
+def _write_apart(paths: Paths, one: Saving) -> None:
+    checkpoint.save_apart(one.vm, layers.full(paths, str(one.memory)), layers.full(paths, str(one.state)))
+
+
+def _write_rest(paths: Paths, one: Saving) -> None:
+    images = {top.disk.dev: layers.full(paths, top.path) for top in one.tops}
+    memory = layers.full(paths, one.memory) if one.memory and not one.state else None
+    checkpoint.save(one.vm, images, memory)
+
+
+def _compress(paths: Paths, todo: Sequence[Saving]) -> None:
+    with_memory = [(one, one.memory) for one in todo if one.memory]
+    with task("Compress memory"):
+        in_parallel(lambda one: saved_memory.pack(paths, one[1]), with_memory, what="compress memory")
+    for one, memory in with_memory:
+        one.memory = saved_memory.packed(memory)
+
+
+def _record(env: VirtEnv, book: Book, taken: Snapshot) -> None:
+    """Enter a snapshot in the book, in place of one of the same name; machines come from it now."""
+    replaced = book.snapshots.pop(taken.name, None)
+    book.snapshots[taken.name] = taken
+    book.current, book.busy = taken.name, False
+    book.save(env.paths)
     if replaced is not None:
         tidy(env, book)
-    return taken
 
 
 def settle(paths: Paths, snapshot: Snapshot) -> None:
@@ -131,49 +203,9 @@ def settle(paths: Paths, snapshot: Snapshot) -> None:
     in_parallel(lambda path: sync(layers.full(paths, path)), written, what="write to disk")
 
 
-def _save(
-    env: VirtEnv,
-    running: Sequence[VM],
-    tops: Sequence[NewTop],
-    memory: Mapping[str, str],
-    state: Mapping[str, str],
-    nvram: Mapping[str, str],
-    *,
-    disk_only: bool,
-) -> float:
-    """Save what runs; the seconds for which it stood still."""
-    from ...virt import checkpoint
-
-    def save_apart(vm: VM) -> None:
-        checkpoint.save_apart(vm, files[vm.name()], layers.full(env.paths, state[vm.name()]))
-
-    def save(vm: VM) -> None:
-        images = {top.disk.dev: layers.full(env.paths, top.path) for top in tops if top.vm == vm.name()}
-        file = None if vm.name() in state else memory.get(vm.name())
-        checkpoint.save(vm, images, layers.full(env.paths, file) if file else None)
-
-    apart = [vm for vm in running if vm.name() in state]
-    files = {vm.name(): layers.full(env.paths, memory[vm.name()]) for vm in apart}
-    checkpoint.save_ahead(apart, files, env.paths.snapshots())
-    with _quiet(running) if disk_only else _paused(running) as standing:
-        try:
-            # What a full disk stops comes first, when all is still as it was.
-            in_parallel(save_apart, apart, what="save memory")
-            in_parallel(save, running, what="save machines")
-            for vm, path in nvram.items():
-                shutil.copyfile(env.paths.nvram(vm), layers.full(env.paths, path))
-        except BaseException:
-            # While all stand still: QEMU pauses a guest that finds no room for what it writes.
-            layers.drop(env.paths, [*memory.values(), *state.values(), *nvram.values()])
-            raise
-    return standing[0]
-
-
 @contextlib.contextmanager
 def _paused(vms: Sequence[VM]) -> Iterator[list[float]]:
     """Let machines stand still; the list has the seconds at the end."""
-    from ...virt import checkpoint
-
     with _halting() as (seconds, go_on):
         for vm in vms:
             if checkpoint.pause(vm):
@@ -184,8 +216,6 @@ def _paused(vms: Sequence[VM]) -> Iterator[list[float]]:
 @contextlib.contextmanager
 def _quiet(vms: Sequence[VM]) -> Iterator[list[float]]:
     """Let guests hold what they write; the list has the seconds at the end."""
-    from ...virt import checkpoint
-
     with _halting() as (seconds, go_on):
         in_parallel(
             lambda vm: go_on.append(partial(checkpoint.unquiesce, vm, checkpoint.quiesce(vm))), vms, what="quiesce"
@@ -212,24 +242,21 @@ def _halting() -> Iterator[tuple[list[float], list[Callable[[], None]]]]:
     seconds.append(time.monotonic() - began if go_on else 0.0)
 
 
-def _undo(
-    env: VirtEnv,
-    book: Book,
-    running: Sequence[VM],
-    tops: Sequence[NewTop],
-    before: dict[str, dict[str, str]],
-    memory: Sequence[str],
-) -> None:
-    """Let tops be what they were, but for machines that write to the new ones already: those lie over the old ones."""
-    from ...virt import checkpoint
+def _undo(env: VirtEnv, book: Book, todo: Sequence[Saving], before: Mapping[str, Mapping[str, str]]) -> None:
+    """Let tops be what they were, but for machines that write to the new ones already: those lie over the old ones.
 
+    Args:
+        before: the tops that there were, by machine and disk.
+    """
     # First, to have room for the book on a full disk.
-    layers.drop(env.paths, memory)
+    layers.drop(env.paths, [path for one in todo for path in one.files()])
     try:
-        written = {path for vm in running if vm.alive() for path in checkpoint.live_tops(vm).values()}
+        live = [one.vm for one in todo if one.running and one.vm.alive()]
+        written = {path for vm in live for path in checkpoint.live_tops(vm).values()}
     except LagoError as error:
         LOG.warning("%s", error.render())
         return
+    tops = [top for one in todo for top in one.tops]
     unused = [top for top in tops if layers.full(env.paths, top.path) not in written]
     for top in unused:
         old = before.get(top.vm, {}).get(top.disk.name)
