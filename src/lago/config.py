@@ -16,20 +16,30 @@ from .errors import ConfigError
 
 
 class Option(NamedTuple):
-    """One setting: how to read it from text, its default, and a sentence for people."""
+    """One setting.
+
+    Attributes:
+        read: makes its value of a text.
+        default: its value when it is set nowhere.
+        help: a sentence for people.
+        choices: the values that there are, where they are few; the command line takes them from here.
+    """
 
     read: Callable[[str], Any]
     default: Any
     help: str
+    choices: tuple[str, ...] = ()
 
 
-def _choice(*values: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        if text not in values:
-            raise ValueError(f"expected one of {', '.join(values)}")
-        return text
+def _one_of(choices: tuple[str, ...], default: str, help_: str, read: Callable[[str], str] = str) -> Option:
+    """A setting whose values are few words; `read` is done to a text before it is looked for among them."""
 
-    return read
+    def chosen(text: str) -> str:
+        if (word := read(text)) not in choices:
+            raise ValueError(f"expected one of {', '.join(choices)}")
+        return word
+
+    return Option(chosen, default, help_, choices)
 
 
 def boolean(text: str) -> bool:
@@ -38,10 +48,6 @@ def boolean(text: str) -> bool:
     if text.lower() not in value:
         raise ValueError("expected true or false")
     return value[text.lower()]
-
-
-def _level(text: str) -> str:
-    return _choice("info", "debug", "error", "warning")(text.lower())
 
 
 def _whole(text: str) -> int:
@@ -78,7 +84,12 @@ def template_repos() -> str:
 
 
 OPTIONS: Final[dict[str, Option]] = {
-    "loglevel": Option(_level, "info", "what is shown of the log; the prefix's own has everything"),
+    "loglevel": _one_of(
+        ("info", "debug", "error", "warning"),
+        "info",
+        "what is shown of the log; the prefix's own has everything",
+        str.lower,
+    ),
     "logdepth": Option(_whole, 3, "how deep steps are shown, -1 for all"),
     "out_format": Option(str, "default", "how data is printed: default, flat, json, yaml, or what a plugin offers"),
     "prefix_path": Option(str, None, "the prefix, by path"),
@@ -94,9 +105,9 @@ OPTIONS: Final[dict[str, Option]] = {
     "libvirt_url": Option(str, "private", "libvirt to use: 'private' gives every prefix its own"),
     "libvirt_user": Option(str, None, "user name, for a libvirt that asks for one"),
     "libvirt_password": Option(str, None, "password, for a libvirt that asks for one"),
-    "accel": Option(_choice("auto", "kvm", "tcg"), "auto", "acceleration of guests; auto probes whether KVM works"),
-    "egress": Option(
-        _choice("auto", "slirp4netns", "pasta", "none"),
+    "accel": _one_of(("auto", "kvm", "tcg"), "auto", "acceleration of guests; auto probes whether KVM works"),
+    "egress": _one_of(
+        ("auto", "slirp4netns", "pasta", "none"),
         "auto",
         "how guests on nat networks of a private hypervisor reach the outside",
     ),

@@ -13,6 +13,7 @@ import pytest
 from docutils.nodes import make_id
 
 from lago import config
+from lago.cli.parser import actions
 from lago.initfile.keys import ENVIRONMENT
 from lago.initfile.values import ListOf, MappingOf, Section
 
@@ -32,7 +33,7 @@ def test_every_verb_has_a_section_with_its_options(manual: Path) -> None:
     text, there = html.unescape(re.sub(r"<[^>]+>", "", page.read_text())), anchors(page)
     for name, parser in verbs().items():
         assert f"lago {name}" in text
-        options = {option for action in parser._actions for option in action.option_strings} - {"-h", "--help"}
+        options = {option for action in actions(parser) for option in action.option_strings} - {"-h", "--help"}
         assert {option for option in options if option not in text} == set(), name
     assert {make_id(f"lago {names[0]}") for names in _spellings()} - there == set()
     for name in ("build", "update", "list", "info", "fetch", "import", "verify", "rm", "prune"):

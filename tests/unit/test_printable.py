@@ -125,6 +125,6 @@ def test_console_logs_are_harmless_on_a_terminal_and_elsewhere_as_they_are(
 def test_data_on_a_terminal_is_harmless_and_elsewhere_as_it_is(format_: str) -> None:
     shown: list[str] = []
     for stream in (Terminal(), io.StringIO()):
-        output.show(Outcome({"distro": EVIL}), format_, stream)
+        output.show(Outcome({"distro": EVIL}), output.formatter(format_), stream)
         shown.append(stream.getvalue())
     assert shown == [f"distro: {SHOWN}\n", f"distro: {EVIL}\n"]

@@ -10,6 +10,7 @@ from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
 from lago import plugins
+from lago.cli import parser as parsing
 from lago.cli.main import build_parser
 from lago.cli.settings import options_of
 
@@ -41,23 +42,19 @@ def command_line() -> tuple[argparse.ArgumentParser, tuple[Verb, ...]]:
 
 def _verbs(
     before: str,
-    action: argparse._SubParsersAction[argparse.ArgumentParser],
+    action: parsing.Verbs[argparse.ArgumentParser],
     choices: Mapping[str, argparse.ArgumentParser],
 ) -> Iterator[Verb]:
-    texts = {choice.dest: choice.help or "" for choice in action._choices_actions}
+    texts = parsing.help_of(action)
     for parser in dict.fromkeys(choices.values()):
         names = [name for name, one in choices.items() if one is parser]
-        inner = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
-        below = [verb for one in inner for verb in _verbs(f"{before} {names[0]}", one, one.choices)]
+        inner = parsing.verbs_below(parser)
+        below = _verbs(f"{before} {names[0]}", inner, inner.choices) if inner else ()
         yield Verb(tuple(f"{before} {name}" for name in names), texts.get(names[0], ""), parser, tuple(below))
 
 
 def _usage(parser: argparse.ArgumentParser) -> nodes.literal_block:
-    formatter = argparse.HelpFormatter(parser.prog, width=80)
-    # Named here, -h would be at the head of each.
-    actions = [one for one in parser._actions if not isinstance(one, argparse._HelpAction)]
-    formatter.add_usage(parser.usage, actions, parser._mutually_exclusive_groups, prefix="")
-    return nodes.literal_block("", formatter.format_help().strip(), language="none")
+    return nodes.literal_block("", parsing.usage(parser, 80), language="none")
 
 
 def _sentence(text: str) -> str:
@@ -66,24 +63,16 @@ def _sentence(text: str) -> str:
 
 
 def _arguments(parser: argparse.ArgumentParser, label: str) -> Iterator[nodes.Node]:
-    formatter = argparse.HelpFormatter(parser.prog)
-    shown = [action for action in parser._actions if action.help and action.help != argparse.SUPPRESS]
-    places = [one for one in shown if not one.option_strings and not isinstance(one, argparse._SubParsersAction)]
+    shown = [action for action in parsing.actions(parser) if action.help and action.help != argparse.SUPPRESS]
+    places = [one for one in shown if not one.option_strings and not isinstance(one, parsing.Verbs)]
     if places:
         yield definitions(
-            ((str(one.metavar or one.dest), "", [formatter._expand_help(one)]) for one in places),
+            ((str(one.metavar or one.dest), "", [parsing.described(parser, one)[1]]) for one in places),
             label,
         )
     flags = [one for one in shown if one in set(options_of(parser)) or one.dest == "version"]
     if flags:
-        yield options(
-            (
-                one.option_strings,
-                formatter._format_args(one, one.dest.upper()) if one.nargs != 0 else "",
-                formatter._expand_help(one),
-            )
-            for one in flags
-        )
+        yield options((one.option_strings, *parsing.described(parser, one)) for one in flags)
 
 
 def _section(document: nodes.document, verb: Verb) -> nodes.section:

@@ -6,7 +6,8 @@ import argparse
 from typing import Any
 
 from ..constants import DEFAULT_INIT_FILE
-from .environment import Verbs, the_prefix
+from .environment import the_prefix
+from .parser import Verbs
 
 
 def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -71,7 +72,7 @@ def _export(args: argparse.Namespace) -> Any:
         export_dir=args.dst_dir,
         compress=args.compress,
         init_file_name=args.init_file_name,
-        out_format="json" if args.out_format == "json" else "yaml",
+        out_format="json" if args.out_format.name == "json" else "yaml",
         collect_only=args.collect_only,
         with_threads=not args.without_threads,
     )
@@ -79,4 +80,4 @@ def _export(args: argparse.Namespace) -> Any:
 
 def _ansible_hosts(args: argparse.Namespace) -> Any:
     made = the_prefix(args).ansible_inventory(args.keys)
-    return made.ini() if args.out_format in ("default", "flat") else made.data()
+    return made.ini() if args.out_format.name in ("default", "flat") else made.data()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from .. import config
 from ..constants import SNAPSHOT_VERBS
 from ..errors import LagoError
+from .parser import Verbs, actions
 
 if TYPE_CHECKING:
     from ..environment.prefix import Prefix
@@ -31,8 +32,8 @@ def complete() -> None:
 
 def attach(parser: argparse.ArgumentParser) -> None:
     """Give the arguments of a parser, and of those below it, what completes them."""
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
+    for action in actions(parser):
+        if isinstance(action, Verbs):
             for one in action.choices.values():
                 attach(one)
         elif action.dest in _COMPLETERS and not hasattr(action, "completer"):

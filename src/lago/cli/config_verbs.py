@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 
-from .environment import Verbs
+from .parser import Verbs
 from .result import Outcome
 
 

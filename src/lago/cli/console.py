@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 
 from ..errors import LagoError
 from ..printable import printable
-from .environment import Verbs, the_prefix
+from .environment import the_prefix
 from .machine import add_host, the_machine
+from .parser import Verbs
 from .result import Outcome
 
 if TYPE_CHECKING:
     from ..guest.console_log import Follower
+    from .output import Format
 
 
 def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -62,13 +64,13 @@ def _logs(args: argparse.Namespace) -> Outcome:
     prefix = the_prefix(args)
     names = [prefix.domain(name).name for name in args.vm_names or prefix.topology.domains]
     paths = {name: prefix.paths.console_log(name) for name in names}
-    show = _plain(several=len(paths) > 1) if args.out_format == "default" else _formatted(args.out_format)
+    show = _plain(several=len(paths) > 1) if args.out_format.for_people else _formatted(args.out_format)
     if args.follow:
         with console_log.Follower(paths) as follower, contextlib.suppress(KeyboardInterrupt):
             _follow(follower, args.lines, show)
         return Outcome(None)
     found = {name: console_log.tail(path, args.lines) for name, path in paths.items()}
-    if args.out_format != "default":
+    if not args.out_format.for_people:
         return Outcome(found)
     for name, lines in found.items():
         show(name, lines)
@@ -89,14 +91,13 @@ def _plain(*, several: bool) -> Show:
     return show
 
 
-def _formatted(format_: str) -> Show:
+def _formatted(format_: Format) -> Show:
     """Each line on its own, since nobody knows when the last one comes; JSON is one object a line."""
-    from . import output
 
     def show(name: str, lines: Sequence[str]) -> None:
         for line in lines:
             data = {name: line}
-            print(json.dumps(data) if format_ == "json" else output.formatter(format_).format(data), flush=True)
+            print(json.dumps(data) if format_.name == "json" else format_.format(data), flush=True)
 
     return show
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-from .environment import Verbs, the_prefix
+from .environment import the_prefix
+from .parser import Verbs
 
 
 def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:

@@ -6,13 +6,14 @@ import argparse
 from typing import TYPE_CHECKING, TextIO
 
 from . import output
+from .parser import Verbs
 from .result import Outcome
 
 if TYPE_CHECKING:
     from ..hypervisor.doctor import Check
 
 
-def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parsers(subparsers: Verbs[argparse.ArgumentParser]) -> None:
     """Add the verb to the command line."""
     parser = subparsers.add_parser(
         "doctor",
@@ -37,4 +38,4 @@ def _table(found: list[Check], stream: TextIO) -> None:
     colour = {"ok": "green", "warn": "yellow", "fail": "bold red"}
     headers = [Column(header, overflow="fold") for header in ("", "check", "found", "remedy")]
     rows = [(output.cell(one.status, colour[one.status]), one.name, one.found, one.remedy) for one in found]
-    output.console(stream).print(output.table(headers, rows))
+    output.print_table(stream, headers, rows)

@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from .. import log
 from ..constants import DEFAULT_INIT_FILE, DEFAULT_PREFIX, DEFAULT_WORKDIR
 from ..errors import PrefixError
-from .parser import Parser
+from .parser import Parser, Verbs
 from .result import Outcome
 
 if TYPE_CHECKING:
     from ..environment.prefix import Prefix
     from ..environment.workdir import Workdir
-
-Verbs = argparse._SubParsersAction  # the only name argparse has for it
 
 
 def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:

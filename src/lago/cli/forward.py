@@ -5,14 +5,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import signal
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import output
-from .environment import Verbs
 from .machine import add_host, the_machine
-from .result import Outcome
+from .parser import Verbs
 
 if TYPE_CHECKING:
     from ..guest.forward import Local
@@ -61,12 +59,9 @@ def place(host: str, port: int) -> str:
     return f"{host}:{port}" if port else host
 
 
-def serve(data: Any, lines: Sequence[str], format_: str) -> None:
+def serve(data: Any, lines: Sequence[str], format_: output.Format) -> None:
     """Say where something is now, and return at Ctrl-C."""
-    if format_ == "default":
-        print(*lines, sep="\n", flush=True)
-    else:
-        output.show(Outcome(data), format_, sys.stdout)
+    output.announce(data, lines, format_)
     with contextlib.suppress(KeyboardInterrupt):
         _sleep()
 

@@ -6,7 +6,8 @@ import argparse
 import sys
 
 from ..errors import LagoError
-from .environment import Verbs, the_prefix
+from .environment import the_prefix
+from .parser import Verbs
 from .result import Outcome
 
 _TEXT = ("mermaid", "dot")

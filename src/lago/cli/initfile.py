@@ -13,7 +13,7 @@ from ..constants import (
     WORKDIR_PATH_VARIABLE,
 )
 from ..errors import LagoError
-from .environment import Verbs
+from .parser import Verbs
 
 _SKELETON: Final = """\
 # What `lago init` makes an environment of. Every key is in docs/init-file.md, and `lago schema` has them for editors.

@@ -13,8 +13,8 @@ from typing import Any, Final, NoReturn
 
 from .. import config, log
 from ..errors import LagoError
-from . import environment, output, refused, settings
-from .parser import Parser
+from . import output, refused, settings
+from .parser import Parser, Verbs
 from .result import Outcome
 
 _FAMILIES: Final = {
@@ -40,7 +40,7 @@ _FAMILIES: Final = {
 
 def build_parser(
     words: Collection[str] | None = (),
-) -> tuple[argparse.ArgumentParser, environment.Verbs[argparse.ArgumentParser]]:
+) -> tuple[argparse.ArgumentParser, Verbs[argparse.ArgumentParser]]:
     """The parser of the command line, and its verbs.
 
     Args:
@@ -60,7 +60,7 @@ def build_parser(
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     _add_globals(parser)
-    verbs = parser.add_subparsers(title="verbs", dest="verb", metavar="VERB", action=settings.Verbs)
+    verbs = parser.add_subparsers(title="verbs", dest="verb", metavar="VERB", action=settings.ConfiguredVerbs)
     meant = [name for name, known in _FAMILIES.items() if words and not {*known.split()}.isdisjoint(words)]
     for name in meant or _FAMILIES:
         import_module(f".{name}", __package__).add_parsers(verbs)
@@ -72,10 +72,12 @@ def _add_globals(parser: argparse.ArgumentParser) -> None:
     """The global options. Their defaults are those of the configuration."""
 
     def add(*names: str, **more: Any) -> None:
-        dest = names[-1].removeprefix("--").replace("-", "_")
-        parser.add_argument(*names, help=config.OPTIONS[dest].help, **more)
+        option = config.OPTIONS[names[-1].removeprefix("--").replace("-", "_")]
+        if option.choices:
+            more["choices"] = option.choices
+        parser.add_argument(*names, help=option.help, **more)
 
-    add("-l", "--loglevel", choices=("info", "debug", "error", "warning"))
+    add("-l", "--loglevel")
     add("--logdepth", type=int, metavar="N")
     add("-f", "--out-format", choices=_Formats(), metavar="{default,flat,json,yaml}")
     add("-p", "--prefix-path", metavar="PATH")
@@ -90,8 +92,8 @@ def _add_globals(parser: argparse.ArgumentParser) -> None:
     add("--libvirt_url", metavar="URI")
     add("--libvirt-user", metavar="USER")
     add("--libvirt-password", metavar="PASSWORD")
-    add("--accel", choices=("auto", "kvm", "tcg"))
-    add("--egress", choices=("auto", "slirp4netns", "pasta", "none"))
+    add("--accel")
+    add("--egress")
     add("--default_root_password", metavar="PASSWORD")
     add("--lease_dir", metavar="PATH")
     add("--ignore-warnings", action="store_const", const=True)
@@ -174,7 +176,7 @@ def _settle(args: argparse.Namespace) -> None:
             setattr(args, name, config.get(name))
     if explicit_workdir:
         args.prefix_path = None
-    output.formatter(args.out_format)
+    args.out_format = output.formatter(args.out_format)
 
 
 def _leave(number: int, _frame: FrameType | None) -> NoReturn:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
@@ -100,19 +102,25 @@ def _plain(value: Any) -> Any:
     return value
 
 
-class _BuiltIn(OutFormatPlugin):
-    def __init__(self, function: Callable[[Any], str]) -> None:
+class Format(OutFormatPlugin):
+    """An output format and its name."""
+
+    def __init__(self, name: str, function: Callable[[Any], str]) -> None:
+        self.name = name
         self._function = function
+
+    @property
+    def for_people(self) -> bool:
+        """Whether people read it, so that there may be something else in place of data."""
+        return self.name == "default"
 
     def format(self, obj: Any) -> str:
         return self._function(obj)
 
 
-FORMATS: Final[dict[str, OutFormatPlugin]] = {
-    "default": _BuiltIn(default),
-    "flat": _BuiltIn(flat),
-    "json": _BuiltIn(as_json),
-    "yaml": _BuiltIn(as_yaml),
+FORMATS: Final[dict[str, Format]] = {
+    name: Format(name, function)
+    for name, function in (("default", default), ("flat", flat), ("json", as_json), ("yaml", as_yaml))
 }
 
 
@@ -121,26 +129,33 @@ def names() -> list[str]:
     return [*FORMATS, *(entry.name for entry in plugins.entries(plugins.OUTPUT) if entry.name not in FORMATS)]
 
 
-def formatter(name: str) -> OutFormatPlugin:
+def formatter(name: str) -> Format:
     """A format by name. Raises ConfigError if there is none, or its plugin is broken."""
     if name in FORMATS:
         return FORMATS[name]
     for entry in plugins.entries(plugins.OUTPUT):
         if entry.name == name and (plugin := plugins.load_one(entry)) is not None:
-            found: OutFormatPlugin = plugin
-            return found
+            return Format(name, plugin.format)
     raise ConfigError(f"there is no output format {name}", hint=near(name, FORMATS))
 
 
-def show(outcome: Outcome, format_: str, stream: TextIO) -> None:
+def show(outcome: Outcome, format_: Format, stream: TextIO) -> None:
     """Print what a verb returned."""
     if outcome.data is None:
         return
-    if format_ == "default" and outcome.show is not None and stream.isatty():
+    if format_.for_people and outcome.show is not None and stream.isatty():
         outcome.show(stream)
-    elif text := formatter(format_).format(outcome.data):
+    elif text := format_.format(outcome.data):
         print(printable(text) if stream.isatty() else text, file=stream)
     stream.flush()
+
+
+def announce(data: Any, lines: Iterable[str], format_: Format) -> None:
+    """Print what somebody waits for while we go on: lines for people, or data."""
+    if format_.for_people:
+        print(*lines, sep="\n", flush=True)
+    else:
+        show(Outcome(data), format_, sys.stdout)
 
 
 def console(stream: TextIO) -> Console:
@@ -155,6 +170,20 @@ def cell(text: str, style: str = "") -> Text:
     from rich.text import Text
 
     return Text(printable(text), style=style)
+
+
+def when(seconds: float, between: str = "T") -> str:
+    """An instant as local time, to the second; `between` stands between date and time: a blank for people.
+
+    Args:
+        seconds: since 1970.
+    """
+    return time.strftime(f"%Y-%m-%d{between}%H:%M:%S", time.localtime(seconds))
+
+
+def print_table(stream: TextIO, headers: Sequence[str | Column], rows: Iterable[Sequence[str | Text]]) -> None:
+    """Print a `table`."""
+    console(stream).print(table(headers, rows))
 
 
 def table(headers: Sequence[str | Column], rows: Iterable[Sequence[str | Text]], **options: Any) -> Table:

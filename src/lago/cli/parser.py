@@ -6,7 +6,7 @@ import argparse
 import functools
 import gettext
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from ..errors import LagoError
 from ..host.suggest import near
@@ -14,8 +14,11 @@ from ..host.suggest import near
 # Each parser asks for argparse's few words anew, and so for files of translations that are never there, some 800 times.
 argparse._ = functools.cache(gettext.gettext)  # type: ignore[attr-defined]
 
+Verbs = argparse._SubParsersAction
+"""The verbs of a parser, as argparse has them."""
 
-class Verbs(argparse._SubParsersAction):  # type: ignore[type-arg]
+
+class VerbsAction(Verbs):  # type: ignore[type-arg]
     """The verbs of a parser; the help of one without a description begins with what its line in the list says."""
 
     def add_parser(self, name: str, **options: Any) -> Any:
@@ -23,6 +26,48 @@ class Verbs(argparse._SubParsersAction):  # type: ignore[type-arg]
         if help_ := options.get("help"):
             options.setdefault("description", f"{help_[0].upper()}{help_[1:]}.")
         return super().add_parser(name, **options)
+
+
+def remove_verb(verbs: Verbs[argparse.ArgumentParser], name: str) -> None:
+    """Remove a verb, or what there is of one that could not be added."""
+    verbs.choices.pop(name, None)
+    verbs._choices_actions[:] = [action for action in verbs._choices_actions if action.dest != name]
+
+
+def help_of(verbs: Verbs[argparse.ArgumentParser]) -> dict[str, str]:
+    """What the list of verbs says of each, by name."""
+    return {action.dest: action.help or "" for action in verbs._choices_actions}
+
+
+def actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    """The arguments, options and verbs of a parser."""
+    return parser._actions
+
+
+def verbs_below(parser: argparse.ArgumentParser) -> Verbs[argparse.ArgumentParser] | None:
+    """The verbs of a parser, if it has some."""
+    return next((one for one in parser._actions if isinstance(one, Verbs)), None)
+
+
+def not_taken(namespace: argparse.Namespace) -> list[str]:
+    """The words that nothing of a command line took."""
+    left: list[str] = getattr(namespace, argparse._UNRECOGNIZED_ARGS_ATTR, [])
+    return left
+
+
+def usage(parser: argparse.ArgumentParser, width: int) -> str:
+    """Its usage in lines of at most `width` characters, without the option -h that all have."""
+    formatter = argparse.HelpFormatter(parser.prog, width=width)
+    shown = [one for one in parser._actions if not isinstance(one, argparse._HelpAction)]
+    formatter.add_usage(parser.usage, shown, parser._mutually_exclusive_groups, prefix="")
+    return formatter.format_help().strip()
+
+
+def described(parser: argparse.ArgumentParser, action: argparse.Action) -> tuple[str, str]:
+    """How the values of an option are written, and what is said of it."""
+    formatter = argparse.HelpFormatter(parser.prog)
+    values = "" if action.nargs == 0 else formatter._format_args(action, action.dest.upper())
+    return values, formatter._expand_help(action)
 
 
 class Parser(argparse.ArgumentParser):
@@ -34,13 +79,13 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, *args: Any, all_verbs: Callable[[], Iterable[str]] | None = None, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.register("action", "parsers", Verbs)
+        self.register("action", "parsers", VerbsAction)
         #: What to say of words that it does not take but somebody may try, by word; of all without a dash by "".
         self.instead: dict[str, str] = {}
         self._all_verbs = all_verbs
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
-        if isinstance(action, argparse._SubParsersAction) and value not in action.choices:
+        if isinstance(action, Verbs) and value not in action.choices:
             known = self._all_verbs() if self._all_verbs else action.choices
             raise LagoError(f"{self.prog} has no verb {value}", hint=near(value, known))
         super()._check_value(action, value)
@@ -65,8 +110,8 @@ class Parser(argparse.ArgumentParser):
         """The parser of the innermost verb that words after this one's name."""
         parser: Parser = self
         for word in words:
-            inner = next((a for a in parser._actions if isinstance(a, argparse._SubParsersAction)), None)
+            inner = verbs_below(parser)
             if inner is None or word not in inner.choices:
                 break
-            parser = inner.choices[word]
+            parser = cast(Parser, inner.choices[word])
         return parser

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import plugins
 from ..log import LOG
-from . import output
-from .environment import Verbs
+from .parser import Verbs, remove_verb
 from .result import Outcome
 
 if TYPE_CHECKING:
@@ -36,8 +35,7 @@ def _add(verbs: Verbs[argparse.ArgumentParser], entry: plugins.Entry, plugin: CL
         parser = verbs.add_parser(entry.name, **plugin.init_args)
         plugin.populate_parser(parser)
     except Exception as error:
-        verbs.choices.pop(entry.name, None)
-        verbs._choices_actions[:] = [action for action in verbs._choices_actions if action.dest != entry.name]
+        remove_verb(verbs, entry.name)
         LOG.warning("plugin %s of package %s is left out: %s", entry.name, entry.package, error)
         LOG.debug("%s", entry.value, exc_info=error)
         return
@@ -47,7 +45,6 @@ def _add(verbs: Verbs[argparse.ArgumentParser], entry: plugins.Entry, plugin: CL
 def _run(plugin: CLIPlugin, args: argparse.Namespace) -> Any:
     theirs = copy.copy(args)
     del theirs.run
-    theirs.out_format = output.formatter(args.out_format)
     result = plugin.do_run(theirs)
     if isinstance(result, int) and not isinstance(result, bool):
         return Outcome(None, result)

@@ -6,9 +6,9 @@ import argparse
 import functools
 
 from ..errors import LagoError
-from .environment import Verbs
 from .forward import serve
 from .machine import add_host, the_machine
+from .parser import Verbs
 
 
 def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:

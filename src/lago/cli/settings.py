@@ -11,7 +11,7 @@ from .. import config
 from . import parser as parsing
 
 
-class Verbs(parsing.Verbs):
+class ConfiguredVerbs(parsing.VerbsAction):
     """The verbs; the one that is called gets its defaults from its section of the configuration."""
 
     def __call__(
@@ -24,13 +24,13 @@ class Verbs(parsing.Verbs):
         if values and values[0] in self.choices:
             apply(self.choices[values[0]], values[0])
         super().__call__(parser, namespace, values, option_string)
-        if values and (left := getattr(namespace, argparse._UNRECOGNIZED_ARGS_ATTR, None)):
+        if values and (left := parsing.not_taken(namespace)):
             self.choices[values[0]].meant(values[1:]).refuse(left, parser)
 
 
 def options_of(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
     """Its options, without those that only print something."""
-    for action in parser._actions:
+    for action in parsing.actions(parser):
         if action.option_strings and action.dest not in ("help", "version") and action.dest != argparse.SUPPRESS:
             yield action
 

@@ -8,7 +8,8 @@ import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..errors import LagoError, VMNotFound
-from .environment import Verbs, the_prefix
+from .environment import the_prefix
+from .parser import Verbs
 from .result import Outcome
 
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
@@ -13,7 +12,8 @@ from ..errors import LagoError
 from ..host.suggest import near
 from ..printable import printable
 from . import output
-from .environment import Verbs, the_prefix
+from .environment import the_prefix
+from .parser import Verbs
 from .result import Outcome
 
 if TYPE_CHECKING:
@@ -128,9 +128,9 @@ def _tree(prefix: Prefix) -> dict[str, Any]:
     return {
         one.name: {
             "parent": one.parent,
-            "created": time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(one.created)),
+            "created": output.when(one.created),
             "description": one.description,
-            "memory": any(vm.memory for vm in one.vms.values()),
+            "memory": _has_memory(one),
             "pause": one.pause,
             "bytes on disk": size(prefix.paths, one),
         }
@@ -138,12 +138,18 @@ def _tree(prefix: Prefix) -> dict[str, Any]:
     }
 
 
+def _has_memory(one: Snapshot) -> bool:
+    return any(vm.memory for vm in one.vms.values())
+
+
 def _table(prefix: Prefix, stream: TextIO) -> None:
+    from ..environment.snapshots.index import size
+
     rows = []
-    for name, one in _tree(prefix).items():
-        memory, mib = "yes" if one["memory"] else "no", f"{one['bytes on disk'] >> 20}"
-        rows.append((name, one["created"].replace("T", " "), memory, mib, one["parent"] or "", one["description"]))
-    output.console(stream).print(output.table(("snapshot", "taken", "memory", "MiB", "from", ""), rows))
+    for one in prefix.snapshots().values():
+        memory, mib = "yes" if _has_memory(one) else "no", f"{size(prefix.paths, one) >> 20}"
+        rows.append((one.name, output.when(one.created, " "), memory, mib, one.parent or "", one.description))
+    output.print_table(stream, ("snapshot", "taken", "memory", "MiB", "from", ""), rows)
 
 
 def _drawn(prefix: Prefix) -> str:

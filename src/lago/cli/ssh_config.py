@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from .environment import Verbs, the_prefix
+from .environment import the_prefix
+from .parser import Verbs
 from .result import Outcome
 
 

@@ -54,4 +54,4 @@ def show(status: Status, stream: TextIO) -> None:
         nets.append((name, state, net.gateway or "", "management" if net.management else ""))
     for headers, rows in ((("VM", "status", "addresses", "distro"), vms), (("net", "status", "gateway", ""), nets)):
         console.print()
-        console.print(output.table(headers, rows))
+        output.print_table(stream, headers, rows)

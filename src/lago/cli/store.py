@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
 from ..errors import TemplateError
 from ..host.suggest import near
 from . import output
+from .parser import Verbs
 from .result import Outcome
 
 if TYPE_CHECKING:
     from ..templates import TemplateStore
 
 
-def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
     """Add the verbs to `lago template`."""
 
     def add(name: str, run: Callable[[argparse.Namespace], object], help_: str, more: str = "") -> Any:
@@ -112,7 +112,7 @@ def _table(listed: Mapping[str, Mapping[str, Any]], stream: TextIO) -> None:
         (identity, f"{row['size'] >> 20}" if row["in store"] else "", "\n".join(row["users"]))
         for identity, row in sorted(listed.items())
     ]
-    output.console(stream).print(output.table(("image", "MiB", "used by"), rows))
+    output.print_table(stream, ("image", "MiB", "used by"), rows)
 
 
 def _info(args: argparse.Namespace) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def _about(store: TemplateStore, identity: str) -> dict[str, Any]:
         "path": image.path,
         "format": image.format,
         "sha256": store.digest(identity),
-        "since": time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(store.since(identity))),
+        "since": output.when(store.since(identity)),
         "metadata": dict(image.metadata),
     }
 

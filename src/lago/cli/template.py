@@ -7,13 +7,14 @@ import os
 from typing import TYPE_CHECKING
 
 from . import store
+from .parser import Verbs
 from .result import Outcome
 
 if TYPE_CHECKING:
     from ..templates import TemplateStore
 
 
-def add_parsers(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parsers(subparsers: Verbs[argparse.ArgumentParser]) -> None:
     """Add `template` with its verbs."""
     description = "Images that the disks of machines start from."
     template = subparsers.add_parser(

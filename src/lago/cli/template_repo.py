@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .environment import Verbs
+from .parser import Verbs
 
 
 def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:

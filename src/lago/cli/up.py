@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from . import output
-from .environment import Verbs, Wanted, add_init_options, wanted_prefix
+from .environment import Wanted, add_init_options, wanted_prefix
+from .parser import Verbs
 from .result import Outcome
 
 if TYPE_CHECKING:
@@ -98,17 +98,6 @@ def _prune(args: argparse.Namespace) -> Outcome:
 
 
 def _shown(found: list[Warm]) -> Outcome:
-    data = [
-        {
-            "key": one.key,
-            "used": time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(one.used)),
-            "bytes on disk": one.size,
-        }
-        for one in found
-    ]
-    return Outcome(data, show=lambda stream: _table(data, stream))
-
-
-def _table(data: list[dict[str, Any]], stream: TextIO) -> None:
-    rows = [(one["key"], one["used"].replace("T", " "), f"{one['bytes on disk'] >> 20}") for one in data]
-    output.console(stream).print(output.table(("key", "used", "MiB"), rows))
+    data = [{"key": one.key, "used": output.when(one.used), "bytes on disk": one.size} for one in found]
+    rows = [(one.key, output.when(one.used, " "), f"{one.size >> 20}") for one in found]
+    return Outcome(data, show=lambda stream: output.print_table(stream, ("key", "used", "MiB"), rows))

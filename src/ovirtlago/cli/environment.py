@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from lago.cli.environment import Verbs
+from lago.cli.parser import Verbs
 
 from . import the_prefix
 

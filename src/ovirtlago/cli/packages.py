@@ -6,8 +6,8 @@ import argparse
 import contextlib
 from typing import Any
 
-from lago.cli.environment import Verbs
-from lago.cli.output import FORMATS
+from lago.cli.output import announce
+from lago.cli.parser import Verbs
 from lago.errors import HypervisorError
 from lago.log import LOG
 
@@ -75,11 +75,8 @@ def _serve(args: argparse.Namespace) -> None:
     with contextlib.suppress(KeyboardInterrupt):
         prefix = the_prefix(args)
         with repo_server_context(prefix) as server:
-            if args.out_format is FORMATS["default"]:
-                print(server.url, *map(server.repo_file, server.repositories), sep="\n", flush=True)
-            else:
-                files = {name: server.repo_file(name) for name in server.repositories}
-                data = {"url": server.url, "repositories": server.repositories, "repo_files": files}
-                print(args.out_format.format(data), flush=True)
+            files = {name: server.repo_file(name) for name in server.repositories}
+            data = {"url": server.url, "repositories": server.repositories, "repo_files": files}
+            announce(data, [server.url, *files.values()], args.out_format)
             server.wait()
             raise HypervisorError("packages are not served any more: the environment ended", hint="lago start")

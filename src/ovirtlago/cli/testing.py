@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from lago.cli.artifacts import add_collect_options
-from lago.cli.environment import Verbs
+from lago.cli.parser import Verbs
 
 from . import the_prefix
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from types import MappingProxyType
 from typing import Any
 
@@ -13,6 +14,7 @@ import yaml
 from lago.cli import output
 from lago.cli.result import Outcome
 from lago.errors import ConfigError
+from lago.plugins.output import OutFormatPlugin
 
 STATUS: dict[str, Any] = {
     "Prefix": {
@@ -89,7 +91,7 @@ YAML = """\
 
 def shown(value: Any, format_: str, stream: io.StringIO | None = None) -> str:
     stream = stream or io.StringIO()
-    output.show(Outcome(value), format_, stream)
+    output.show(Outcome(value), output.formatter(format_), stream)
     return stream.getvalue()
 
 
@@ -168,9 +170,34 @@ class _Terminal(io.StringIO):
 def test_on_a_terminal_default_alone_is_shown_for_a_person() -> None:
     outcome = Outcome({"a": 1}, show=lambda stream: print("a table", file=stream))
     stream = _Terminal()
-    output.show(outcome, "default", stream)
+    output.show(outcome, output.formatter("default"), stream)
     assert stream.getvalue() == "a table\n"
     streams: list[tuple[str, io.StringIO]] = [("json", _Terminal()), ("default", io.StringIO())]
     for format_, other in streams:
-        output.show(outcome, format_, other)
+        output.show(outcome, output.formatter(format_), other)
         assert "a table" not in other.getvalue()
+
+
+def test_a_format_knows_its_name_and_whether_people_read_it() -> None:
+    for name, format_ in output.FORMATS.items():
+        assert isinstance(format_, OutFormatPlugin)
+        assert (format_.name, format_.for_people) == (name, name == "default")
+        assert output.formatter(name) is format_
+
+
+def test_what_is_said_meanwhile_is_lines_for_people_and_data_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    output.announce({"port": 1}, ["here:1", "there:2"], output.formatter("default"))
+    assert capsys.readouterr().out == "here:1\nthere:2\n"
+    output.announce({"port": 1}, ["here:1"], output.formatter("flat"))
+    assert capsys.readouterr().out == "port: 1\n"
+
+
+def test_instants_are_local_time_to_the_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "XXX-2")
+    time.tzset()
+    try:
+        assert output.when(86400.9) == "1970-01-02T02:00:00"
+        assert output.when(86400.9, " ") == "1970-01-02 02:00:00"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
