@@ -549,7 +549,13 @@ class Prefix:
             self.hypervisor.end(0)
 
     def status(self) -> Status:
-        """What there is, and what runs of it; nothing is started for it."""
+        """Return what there is, and what runs of it; nothing is started for it.
+
+        Returns:
+            `path` and `uuid` of the prefix, and by name: `machines` with `state`, `nics` (`net` and `ip` of each),
+            `distro`, `metadata`, `root_password` and `snapshots`; `networks` with `state`, `gateway` and `management`;
+            `snapshots`, the bytes on disk of each.
+        """
         from .status import status
 
         topology = self.topology

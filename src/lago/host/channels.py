@@ -1,4 +1,7 @@
-"""Talk over a paramiko channel: feed a command and collect what it says, or hand it the terminal."""
+"""Talk over a paramiko channel: feed a command and collect what it says, or hand it the terminal.
+
+Who has a channel has paramiko, which Lago itself does without.
+"""
 
 from __future__ import annotations
 
