@@ -96,15 +96,14 @@ def spawn(
     process = _start(_guarded(argv, dies_with_us, env) if dies_with_us else argv, options)
     try:
         yield process
+        if ask is None:
+            _end(process, ask, grace)
+        _close(process)
     except BaseException:
         _end(process, ask, grace)
         raise
-    else:
-        if ask is None:
-            _end(process, ask, grace)
     finally:
-        # Without an exception this closes the pipes and waits, whatever happened.
-        process.__exit__(None, None, None)
+        _close(process)
         LOG.debug("ended: %s: %d", argv[0], process.returncode)
 
 
@@ -138,6 +137,12 @@ def _end(process: Process, ask: signal.Signals | None, grace: float | None) -> N
             process.wait(grace)
     finally:
         process.kill()
+
+
+def _close(process: Process) -> None:
+    """Close its pipes and wait for it. Left by an interrupt, a `with` of its own would hardly wait."""
+    with process:
+        pass
 
 
 def run(

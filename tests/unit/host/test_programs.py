@@ -42,6 +42,19 @@ class TestSpawn:
             fail(p)
         assert p.returncode == -signal.SIGTERM
 
+    def test_an_interrupt_ends_a_program_that_is_waited_for_at_the_end_of_its_block(self) -> None:
+        # It speaks late, so that it is being waited for by then.
+        code = (
+            "from lago.host.programs import spawn\n"
+            "with spawn(['sh', '-c', 'sleep 1; echo $$; exec sleep 60']):\n    pass"
+        )
+        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as ours:
+            assert ours.stdout
+            pid = int(ours.stdout.readline())
+            ours.send_signal(signal.SIGINT)
+            ours.wait(50)
+        assert not os.path.exists(f"/proc/{pid}")
+
     def test_it_is_asked_by_the_signal_that_is_wanted(self) -> None:
         with (
             pytest.raises(ValueError, match="interrupted"),
