@@ -15,6 +15,7 @@ from common import PYTHON, compare, finish, options, report, timed
 from lago.initfile import document, parse
 from lago.topology import model
 from lago.topology import resolve as resolving
+from lago.topology.address import Address
 
 SIZES = ((10, 1), (100, 5), (1000, 20))
 GROWTH_BUDGET = 1.2
@@ -41,7 +42,7 @@ def resolve(text: str) -> None:
     """From text to topology."""
     wanted = parse.parse(document.loads(text, "LagoInitFile"))
     image = model.TemplateImage(id="bench:mini:1", path="/store/mini", format="qcow2")
-    subnets = {name: f"10.0.{number}.1" for number, name in enumerate(wanted.nets)}
+    subnets = {name: Address.of(10, 0, number, 1) for number, name in enumerate(wanted.nets)}
     images = dict.fromkeys(wanted.templates(), image)
     resolving.resolve(wanted, uuid="0" * 32, templates=images, subnets=subnets)
 

@@ -18,6 +18,7 @@ from lago.environment.prefix import Prefix
 from lago.host.files import json_text
 from lago.paths import Paths
 from lago.topology import state
+from lago.topology.address import Address
 from lago.topology.model import Domain, Net, Nic, Topology
 from lago.topology.names import libvirt_domain_name
 
@@ -51,10 +52,10 @@ def prefix(path: Path, vms: int) -> Path:
     (path / "node.xml").write_text(f"<node>{domains}</node>")
     (path / "uuid").write_text(_UUID)
     (path / "metadata").write_text(json_text({"libvirt_url": f"test://{path}/node.xml"}))
-    lab = Net(name="lab", type="nat", management=True, gw="192.168.200.1", dhcp=None, mapping={})
+    lab = Net(name="lab", type="nat", management=True, gw=Address("192.168.200.1"), dhcp=None, mapping={})
     machines = {}
     for number, name in enumerate(names):
-        nic = Nic(index=0, net="lab", mac=f"54:52:c0:a8:c8:{number + 2:02x}", ip=f"192.168.200.{number + 2}")
+        nic = Nic(index=0, net="lab", mac=f"54:52:c0:a8:c8:{number + 2:02x}", ip=Address(f"192.168.200.{number + 2}"))
         machines[name] = Domain(name=name, memory=1, vcpu=1, nics=(nic,), disks=(), mgmt_net="lab")
     state.save(Paths(str(path)), Topology(domains=machines, nets={"lab": lab}))
     (path / "initialized").touch()

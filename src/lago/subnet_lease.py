@@ -16,7 +16,7 @@ import json
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator
-from ipaddress import IPv4Interface, IPv4Network
+from ipaddress import IPv4Network
 from typing import NamedTuple
 
 from . import config, constants
@@ -24,6 +24,8 @@ from .errors import ConfigError, HostError, LagoError, PrefixError
 from .host.files import json_text, write_atomically
 from .host.locks import lock_file
 from .log import LOG
+from .topology import address as addresses
+from .topology.address import Address
 
 LEASE_DIR = os.path.join(config.OPTIONS["lease_dir"].default, "")
 """Where leases are kept unless the setting `lease_dir` says otherwise."""
@@ -37,9 +39,9 @@ MIN_SUBNET = constants.MIN_SUBNET
 MAX_SUBNET = constants.MAX_SUBNET
 """Third octet of the last subnet, unless the setting `subnet_range` says otherwise."""
 
-_PRIVATE = tuple(map(IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 _LEASE_NAME = re.compile(r"(0|[1-9][0-9]{0,2})\.lease")
 _UNFINISHED = re.compile(r"\.[0-9]{1,3}\.lease\..+")
+_MASK = re.compile(r"/(24|255\.255\.255\.0|0\.0\.0\.255)$")
 _HIDDEN = "?"
 
 
@@ -51,9 +53,9 @@ class Lease(NamedTuple):
     uuid: str
 
     @property
-    def gateway(self) -> str:
+    def gateway(self) -> Address:
         """First address of the subnet; it stands for the lease everywhere."""
-        return f"192.168.{self.octet}.1"
+        return Address.of(192, 168, self.octet, 1)
 
     def stale(self) -> bool:
         """Whether the prefix is gone. One that we may not look at counts as alive."""
@@ -84,7 +86,7 @@ class SubnetStore:
         self.range = _range(f"{min_third_octet}-{max_third_octet}")
         self._lock_timeout = lock_timeout
 
-    def acquire(self, uuid_path: str, subnet: str | None = None, avoid: Collection[str] = ()) -> str:
+    def acquire(self, uuid_path: str, subnet: str | None = None, avoid: Collection[str] = ()) -> Address:
         """Lease a subnet, the lowest free one or `subnet`, and return the address of its gateway.
 
         A `subnet` outside the range is not leased, but it must be private and not taken by others.
@@ -120,13 +122,13 @@ class SubnetStore:
             hint="destroy an environment that you no longer need, or widen the setting subnet_range, up to 0-255",
         )
 
-    def _acquire_this(self, owner: Lease, subnet: str, used: list[IPv4Network]) -> str:
-        address = _parse(subnet)
-        if address is None:
+    def _acquire_this(self, owner: Lease, subnet: str, used: list[IPv4Network]) -> Address:
+        gateway = _parse(subnet)
+        if gateway is None:
             raise LagoError(f"{subnet} is not an address in a /24 network", hint="write it like 192.168.200.1")
-        if not any(address in network for network in _PRIVATE):
-            raise LagoError(f"{subnet} is not a private address", hint=f"choose one in {', '.join(map(str, _PRIVATE))}")
-        octet, gateway = _octet(address), str(address.ip)
+        if not gateway.private:
+            raise LagoError(f"{subnet} is not a private address", hint=f"choose one in {', '.join(addresses.PRIVATE)}")
+        octet = _octet(gateway)
         with self._locked() if octet in self.range else contextlib.nullcontext():
             present = self._lease(octet)
             if not present or not present.owned_by(owner.uuid_path):
@@ -209,15 +211,15 @@ class SubnetStore:
             LOG.warning("%s is damaged, so the subnet counts as free", self._path(octet))
             return None
 
-    def _refusal(self, octet: int, gateway: str, used: list[IPv4Network]) -> str | None:
+    def _refusal(self, octet: int, gateway: Address, used: list[IPv4Network]) -> str | None:
         """Why a subnet can't be had, None if it can."""
         lease = self._lease(octet)
         if lease and not lease.stale():
             return f"{gateway} is leased by {lease.uuid_path}"
-        network = IPv4Network(f"{gateway}/24", strict=False)
+        network = IPv4Network((bytes(gateway.with_last(0).octets), 24))
         return next((f"{gateway} is in use on this host: {other}" for other in used if other.overlaps(network)), None)
 
-    def _take(self, lease: Lease) -> str:
+    def _take(self, lease: Lease) -> Address:
         write_atomically(self._path(lease.octet), json_text([lease.uuid_path, lease.uuid]))
         return lease.gateway
 
@@ -300,20 +302,17 @@ def _range(text: str) -> range:
     return range(int(match[1]), int(match[2]) + 1)
 
 
-def _parse(text: str) -> IPv4Interface | None:
+def _parse(text: str) -> Address | None:
     """An address in a /24 network, the first one for that of the network itself; None if the text is something else."""
-    try:
-        address = IPv4Interface(text if "/" in text else f"{text}/24")
-    except ValueError:
+    address = text if isinstance(text, Address) else Address.read(_MASK.sub("", text))
+    if address is None or address.last == 255:
         return None
-    if address.network.prefixlen != 24 or address.ip == address.network.broadcast_address:
-        return None
-    return IPv4Interface(f"{address.ip + 1}/24") if address.ip == address.network.network_address else address
+    return address if address.last else address.with_last(1)
 
 
-def _octet(address: IPv4Interface) -> int:
+def _octet(address: Address) -> int:
     """The third octet of an address in 192.168.0.0/16, otherwise -1."""
-    return address.packed[2] if address in _PRIVATE[-1] else -1
+    return address.octets[2] if address.octets[:2] == (192, 168) else -1
 
 
 def _avoided(text: str) -> IPv4Network:

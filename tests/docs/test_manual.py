@@ -15,7 +15,7 @@ from docutils.nodes import make_id
 from lago import config
 from lago.cli.parser import actions
 from lago.initfile.keys import ENVIRONMENT
-from lago.initfile.values import ListOf, MappingOf, Section
+from lago.initfile.sections import ListOf, MappingOf, Section
 
 from ..users import REPOSITORY
 from .conftest import verbs

@@ -13,6 +13,7 @@ import pytest
 from lago.guest.ssh import Guest
 from lago.hypervisor.shared import Shared
 from lago.paths import Paths
+from lago.topology.address import Address
 from lago.topology.model import Domain, Net, Nic
 from lago.topology.names import libvirt_domain_name
 from lago.virt import VirtEnv
@@ -23,18 +24,18 @@ NETS = {
         name="front",
         type="nat",
         management=True,
-        gw="192.168.210.1",
+        gw=Address("192.168.210.1"),
         dhcp=None,
         mapping={"vm0": "192.168.210.2", "vm1": "192.168.210.3"},
     ),
-    "back": Net(name="back", type="nat", management=False, gw="192.168.211.1", dhcp=None, mapping={}),
+    "back": Net(name="back", type="nat", management=False, gw=Address("192.168.211.1"), dhcp=None, mapping={}),
 }
 VMS = {
     name: Domain(
         name=name,
         memory=128,
         vcpu=1,
-        nics=(Nic(index=0, net="front", mac=f"54:52:c0:a8:d2:0{number}", ip=f"192.168.210.{number}"),),
+        nics=(Nic(index=0, net="front", mac=f"54:52:c0:a8:d2:0{number}", ip=Address(f"192.168.210.{number}")),),
         disks=(),
         mgmt_net="front",
     )

@@ -14,6 +14,7 @@ from lago.errors import HostError, HypervisorError, LagoError, VMError
 from lago.hypervisor.shared import Shared
 from lago.paths import Paths
 from lago.topology import state
+from lago.topology.address import Address
 from lago.topology.model import Disk, Domain, Net, TemplateImage, Topology
 from lago.virt import BridgeNetwork, IsolatedNetwork, NATNetwork, VirtEnv, preflight, readiness
 
@@ -37,7 +38,7 @@ class Home:
 
 
 def net(name: str, **more: Any) -> Net:
-    values = {"type": "nat", "management": False, "gw": "10.9.8.1", "dhcp": None, "mapping": {}, **more}
+    values = {"type": "nat", "management": False, "gw": Address("10.9.8.1"), "dhcp": None, "mapping": {}, **more}
     return Net(name=name, **values)
 
 
@@ -45,7 +46,7 @@ def net(name: str, **more: Any) -> Net:
 def env(tmp_path: Path) -> Iterator[VirtEnv]:
     nets = [
         net("lab", management=True, mapping={"vm0": "10.9.8.2"}, dns_records={"www": "10.9.8.2"}),
-        net("data", type="isolated", gw="10.9.7.1"),
+        net("data", type="isolated", gw=Address("10.9.7.1")),
         net("wire", type="bridge", gw=None),
     ]
     specs = {one.name: one for one in nets}

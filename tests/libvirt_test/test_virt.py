@@ -16,6 +16,7 @@ from lago.guest import ssh
 from lago.hypervisor import Hypervisor
 from lago.hypervisor.shared import Shared
 from lago.paths import Paths
+from lago.topology.address import Address
 from lago.topology.model import Domain, Net, Nic
 from lago.virt import VirtEnv
 from lago.virt.connection import look_up
@@ -51,7 +52,7 @@ def machine(name: str, *nets: str) -> Domain:
 
 
 def network(name: str, octet: int) -> Net:
-    gw = f"192.168.{octet}.1"
+    gw = Address(f"192.168.{octet}.1")
     return Net(name=name, type="nat", management=octet == 200, gw=gw, dhcp=None, mapping={"x": f"192.168.{octet}.2"})
 
 

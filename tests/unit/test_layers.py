@@ -25,7 +25,8 @@ LAYERS = {
         guestfs
         templates
         disks guest initfile services
-        brctl dirlock hypervisor plugins subnet_lease topology utils
+        brctl dirlock hypervisor plugins subnet_lease utils
+        topology
         host
         config paths
         errors log
@@ -94,7 +95,8 @@ LAYERS = {
         parse
         checks schema
         dns_checks keys
-        disk_checks prototypes values
+        disk_checks machine_checks net_checks prototypes specs values
+        sections
         faults
         document
         initfile nodes
@@ -138,7 +140,8 @@ LAYERS = {
     "lago.topology": """
         resolve state
         addressing model
-        names spec topology variables
+        spec
+        address names place topology variables
     """,
     "lago.virt": """
         virt

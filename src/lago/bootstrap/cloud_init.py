@@ -58,8 +58,7 @@ def _user_data(domain: Domain, key: str) -> dict[str, Any]:
     if not as_root:
         users.append(_user(str(domain.ssh_user), key, domain.ssh_password, sudo=True))
     files = [
-        {"path": path, "content": one["content"], "permissions": (one.get("mode") or "644").rjust(4, "0")}
-        for path, one in domain.files.items()
+        {"path": path, "content": one.content, "permissions": one.permissions} for path, one in domain.files.items()
     ]
     return {
         "hostname": domain.host_name,

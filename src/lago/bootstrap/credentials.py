@@ -41,8 +41,7 @@ def additions(domain: Domain, _paths: Paths, public_key: str) -> Additions:
         lines.append(f"f+~ /etc/sudoers.d/lago 0440 root root - {_base64(f'{user} ALL=(ALL) NOPASSWD:ALL{_END}')}")
         credentials["sysusers.extra"] = f'u {user} - "{user}" {home} /bin/bash\n'
     for path, one in domain.files.items():
-        mode = (one.get("mode") or "644").rjust(4, "0")
-        lines.append(f"f+~ {path} {mode} root root - {_base64(one['content'] or '')}")
+        lines.append(f"f+~ {path} {one.permissions} root root - {_base64(one.content)}")
     credentials["tmpfiles.extra"] = "\n".join([*lines, ""])
     strings = tuple(f"{_CREDENTIAL}{key}={_base64(text)}" for key, text in credentials.items())
     if (size := sum(map(len, strings))) > _MOST:

@@ -84,9 +84,8 @@ def _interface(name: str, mac: str) -> str:
 
 def _files(domain: Domain) -> Iterator[sysprep.Mod]:
     for path, one in domain.files.items():
-        mode = (one.get("mode") or "644").rjust(4, "0")
-        yield ("--mkdir", os.path.dirname(path), *sysprep.write_file(path, one["content"] or ""))
-        yield ("--chmod", f"{mode}:{path}")
+        yield ("--mkdir", os.path.dirname(path), *sysprep.write_file(path, one.content))
+        yield ("--chmod", f"{one.permissions}:{path}")
 
 
 def _distro(domain: Domain) -> str:

@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 from typing import Any, Final
 
-from ..constants import (
-    DEFAULT_INIT_FILE,
-    INITFILE_PATH_VARIABLE,
-    PREFIX_PATH_VARIABLE,
-    WORKDIR_PATH_VARIABLE,
-)
+from ..constants import DEFAULT_INIT_FILE
 from ..errors import LagoError
 from .parser import Verbs
 
@@ -60,23 +54,12 @@ def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 
 def _validate(args: argparse.Namespace) -> dict[str, Any]:
+    from ..environment.create import path_variables
     from ..initfile import document, parse
-    from ..topology import model, resolve
+    from ..topology import resolve
 
     wanted = parse.parse(document.read(args.file))
-    stand_in = model.TemplateImage(id="", path="/", format="qcow2", metadata={"kernel": "", "root-password": ""})
-    resolve.resolve(
-        wanted,
-        uuid="0" * 32,
-        templates=dict.fromkeys(wanted.templates(), stand_in),
-        layered=dict.fromkeys(wanted.layered(), stand_in),
-        variables={
-            **os.environ,
-            PREFIX_PATH_VARIABLE: "/",
-            WORKDIR_PATH_VARIABLE: "/",
-            INITFILE_PATH_VARIABLE: os.path.dirname(os.path.abspath(args.file)),
-        },
-    )
+    resolve.check(wanted, path_variables("/", args.file))
     return {"file": args.file, "domains": len(wanted.domains), "nets": len(wanted.nets)}
 
 

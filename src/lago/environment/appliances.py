@@ -41,7 +41,7 @@ def _unpacked(domain: DomainSpec, paths: Paths, variables: Mapping[str, str]) ->
         found = ova.unpack(archive, image, url)
     # As earlier releases had it.
     metadata = {"root-partition": "/dev/sda1"}
-    disk = DiskSpec(type="file", name=OVA_DISK["name"], dev=OVA_DISK["dev"], metadata=metadata)
+    disk = DiskSpec(type="file", format="qcow2", name=OVA_DISK["name"], dev=OVA_DISK["dev"], metadata=metadata)
     return replace(
         domain,
         memory=found.memory if "memory" in domain.from_ova else domain.memory,

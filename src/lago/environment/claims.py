@@ -15,6 +15,7 @@ from ..paths import Paths
 from . import facts
 
 if TYPE_CHECKING:
+    from ..topology.address import Address
     from ..topology.model import Topology
     from ..topology.spec import EnvSpec
 
@@ -32,7 +33,7 @@ class Claims:
         """The path of the template store."""
         return facts.load(self._paths).get("template_store")
 
-    def lease(self, wanted: EnvSpec, busy: Iterable[str]) -> dict[str, str]:
+    def lease(self, wanted: EnvSpec, busy: Iterable[str]) -> dict[str, Address]:
         """Lease a subnet for each net that needs one, and return them by net.
 
         Args:

@@ -27,6 +27,7 @@ from ..plugins import machines
 from ..templates import backing
 from ..templates.choose import Chooser
 from ..topology import resolve, state
+from ..topology.address import Address
 from ..topology.model import Disk, Domain, TemplateImage, Topology
 from ..topology.spec import EnvSpec
 from ..topology.variables import expand
@@ -40,7 +41,7 @@ def populate(
     variables: Mapping[str, str],
     chosen: Chooser,
     *,
-    subnets: Mapping[str, str] | None,
+    subnets: Mapping[str, Address] | None,
     bootstrap: bool,
     build: bool,
 ) -> None:
@@ -86,7 +87,7 @@ def _resolve(
     wanted: EnvSpec,
     uuid: str,
     images: Mapping[tuple[str, str | None], TemplateImage],
-    subnets: Mapping[str, str] | None,
+    subnets: Mapping[str, Address] | None,
     plain: Mapping[str, TemplateImage],
     variables: Mapping[str, str],
 ) -> Topology:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ..templates.lockfile import LockFile
     from ..templates.repository import TemplateRepository
     from ..templates.store import TemplateStore
+    from ..topology.address import Address
     from ..topology.spec import EnvSpec
     from ..virt import VirtEnv
     from ..virt.readiness import Phase
@@ -194,7 +195,7 @@ class Prefix:
         )
         self._claims.hold_images(self.topology, home)
 
-    def _lease(self, wanted: EnvSpec) -> dict[str, str]:
+    def _lease(self, wanted: EnvSpec) -> dict[str, Address]:
         nothing = self.virt_env_of(Topology(domains={}, nets={}))
         try:
             return self._claims.lease(wanted, nothing.busy_subnets())

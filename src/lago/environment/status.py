@@ -9,7 +9,7 @@ from .snapshots.index import Snapshot, size
 
 if TYPE_CHECKING:
     from ..paths import Paths
-    from ..topology.model import Domain, Topology
+    from ..topology.model import Domain, Net, Topology
 
 
 class Nic(NamedTuple):
@@ -80,15 +80,21 @@ def status(
         path=paths.prefix(),
         uuid=uuid,
         machines={name: _machine(vm, machines[name], snapshots) for name, vm in topology.domains.items()},
-        networks={name: Network(networks[name], net.gw, net.management) for name, net in topology.nets.items()},
+        networks={
+            name: Network(networks[name], net.gw and str(net.gw), net.management) for name, net in topology.nets.items()
+        },
         snapshots={name: size(paths, one) for name, one in snapshots.items()},
     )
+
+
+def _network(net: Net, state: str) -> Network:
+    return Network(state, str(net.gw) if net.gw else None, net.management)
 
 
 def _machine(vm: Domain, state: str, snapshots: Mapping[str, Snapshot]) -> Machine:
     return Machine(
         state=state,
-        nics={nic.name: Nic(nic.net, nic.ip) for nic in vm.nics},
+        nics={nic.name: Nic(nic.net, str(nic.ip) if nic.ip else None) for nic in vm.nics},
         distro=vm.distro or vm.image.get("distro"),
         metadata=dict(vm.metadata),
         root_password=vm.root_password or vm.image.get("root-password"),

@@ -1,16 +1,15 @@
-"""What the keys of disks must mean together: type, name, device and format of each."""
+"""What the keys of disks must mean together: what is on each, its name and its device."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Final
 
-from ..topology.names import disk_devices
-from ..topology.spec import OVA_DISK
-from .faults import At, quoted
+from ..topology.spec import OVA_DISK, DiskSpec, EnvSpec
+from .document import Fault, quoted
 
-Table = dict[str, Any]
-
-_FOR = {
+_FOR: Final = {
     "template_name": ("template",),
     "template_version": ("template",),
     "template_type": ("template",),
@@ -21,91 +20,89 @@ _FOR = {
 }
 """The types of disk that have each key."""
 
+_IN_WORDS: Final = {"template": "a template disk", "empty": "an empty disk", "file": "a file"}
 
 _MOST: Final = {"vd": (200, "disks"), "sd": (26, "CDs and disks called sdX")}
 """How many there can be by bus: QEMU's machines have some 220 places for PCI devices, and libvirt 26 names for SCSI."""
 
 
-def check_disks(at: At, given: list[Table | None], *, ova: bool = False) -> list[Table]:
-    """The disks with type, name, format and device filled in.
-
-    Args:
-        ova: there is the disk of an appliance, too.
-    """
-    disks = [(index, dict(disk)) for index, disk in enumerate(given) if disk]
-    taken = {disk["dev"] for _, disk in disks} | ({OVA_DISK["dev"]} if ova else set())
-    free = {bus: (dev for dev in disk_devices(bus) if dev not in taken) for bus in _MOST}
-    for index, disk in disks:
-        disk["type"] = _type(at[index], disk)
-        disk["format"] = _format(at[index], disk)
-        disk["dev"] = disk["dev"] or next(free["sd" if disk["format"] == "iso" else "vd"])
-        if disk["dev"].startswith("hd") and disk["format"] != "iso":
-            at[index]["dev"].fault(f"only an iso can be {disk['dev']}, write vd{disk['dev'][2:]}")
-        disk["name"] = disk["name"] or (f"disk{index}" if index else "root")
-    for bus, (most, what) in _MOST.items():
-        for index in [index for index, disk in disks if disk["dev"].startswith(bus)][most : most + 1]:
-            at[index].fault(f"a machine has no room for more than {most} {what}, give the rest to another one")
-    for key in ("name", "dev"):
-        first: dict[str, int] = {}
-        for index, disk in disks:
-            if ova and disk[key] == OVA_DISK[key]:
-                at[index][key].fault(f"{quoted(disk[key])} is the {key} of the appliance's disk, choose another {key}")
-            other = first.setdefault(disk[key], index)
-            if other != index:
-                place = at[index][key] if at[index][key].value else at[index]
-                place.fault(f"{quoted(disk[key])} is the {key} of disks[{other}] already, choose another {key}")
-    return [disk for _, disk in disks]
+def _disks(env: EnvSpec) -> Iterator[DiskSpec]:
+    return (disk for domain in env.domains.values() for disk in domain.disks)
 
 
-def _type(at: At, disk: Table) -> Any:
-    if not at.sound():
-        return None
-    kind = disk["type"] or _guess(disk)
-    if kind is None:
-        return at.fault("say what is on it: template_name: mini, path: IMAGE, or size: 10G for an empty disk")
+def what_is_on_them(env: EnvSpec) -> Iterator[Fault]:
+    """A disk has the keys of its type, which is not known of one that is wrong otherwise."""
+    for disk in _disks(env):
+        for fault in _content(disk):
+            yield replace(fault, unless=disk.at)
+
+
+def _content(disk: DiskSpec) -> Iterator[Fault]:
+    at, kind = disk.at, disk.type
+    if kind == "empty" and disk.size is None and "type" not in at.keys:
+        yield Fault(at, "say what is on it: template_name: mini, path: IMAGE, or size: 10G for an empty disk")
+        return
     for key, kinds in _FOR.items():
-        if kind not in kinds and at[key].value is not None:
-            what = {"template": "a template disk", "empty": "an empty disk", "file": "a file"}[kind]
+        if kind not in kinds and key in at.keys:
             has = "template" if key.startswith("template_") else key
-            at[key].fault(f"{what} has no {has}, remove it or write type: {' or '.join(kinds)}", of_key=True)
-    if kind == "empty" and disk["size"] is None:
-        at.fault("an empty disk needs a size, write size: 10G")
-    elif kind == "file" and disk["path"] is None and disk["url"] is None:
-        at.fault("path is missing, write path: IMAGE")
-    elif kind == "file" and disk["path"] is not None and disk["url"] is not None:
-        at["path"].fault("what url names is fetched into the environment, remove path", of_key=True)
+            message = f"{_IN_WORDS[kind]} has no {has}, remove it or write type: {' or '.join(kinds)}"
+            yield Fault(at / key, message, of_key=True)
+    if kind == "empty" and disk.format == "iso":
+        yield Fault(at / "format", "an empty disk can't be a CD, write qcow2 or raw")
+    if kind == "empty" and disk.size is None:
+        yield Fault(at, "an empty disk needs a size, write size: 10G")
+    elif kind == "file" and disk.path is None and disk.url is None:
+        yield Fault(at, "path is missing, write path: IMAGE")
+    elif kind == "file" and disk.path is not None and disk.url is not None:
+        yield Fault(at / "path", "what url names is fetched into the environment, remove path", of_key=True)
     elif kind == "template":
-        _template(at, disk)
-    return kind
+        yield from _template(disk)
 
 
-def _guess(disk: Table) -> str | None:
-    if disk["template_name"] is not None or disk["template_type"] is not None:
-        return "template"
-    if disk["path"] is not None or disk["url"] is not None:
-        return "file"
-    return None if disk["size"] is None else "empty"
+def _template(disk: DiskSpec) -> Iterator[Fault]:
+    at = disk.at
+    if disk.template_type == "qcow2":
+        if disk.path is None:
+            yield Fault(at, "path is missing, write path: IMAGE.qcow2")
+        for key, value in {"template_name": disk.template_name, "template_version": disk.template_version}.items():
+            if value is not None:
+                message = "template_type: qcow2 takes an image by its path, remove one of them"
+                yield Fault(at / key, message, of_key=True)
+    elif disk.path is not None:
+        message = "a template has a name; for an image by its path write template_type: qcow2"
+        yield Fault(at / "path", message, of_key=True)
+    elif disk.template_name is None:
+        yield Fault(at, "template_name is missing, write template_name: mini or type: empty")
 
 
-def _template(at: At, disk: Table) -> None:
-    if disk["template_type"] == "qcow2":
-        if disk["path"] is None:
-            at.fault("path is missing, write path: IMAGE.qcow2")
-        for key in ("template_name", "template_version"):
-            if disk[key] is not None:
-                at[key].fault("template_type: qcow2 takes an image by its path, remove one of them", of_key=True)
-    elif disk["path"] is not None:
-        at["path"].fault("a template has a name; for an image by its path write template_type: qcow2", of_key=True)
-    elif disk["template_name"] is None:
-        at.fault("template_name is missing, write template_name: mini or type: empty")
+def only_cds_are_hd(env: EnvSpec) -> Iterator[Fault]:
+    """A device called hdX is a CD drive."""
+    for disk in _disks(env):
+        if disk.dev.startswith("hd") and disk.format != "iso":
+            yield Fault(disk.at / "dev", f"only an iso can be {disk.dev}, write vd{disk.dev[2:]}")
 
 
-def _format(at: At, disk: Table) -> Any:
-    wanted, kind = disk["format"], disk["type"]
-    if kind == "template":
-        return "qcow2"
-    if wanted == "iso" and kind == "empty":
-        at["format"].fault("an empty disk can't be a CD, write qcow2 or raw")
-    if wanted or kind != "file":
-        return wanted or "qcow2"
-    return {"iso": "iso", "raw": "raw"}.get(str(disk["path"] or disk["url"]).rpartition(".")[2].lower(), "qcow2")
+def room(env: EnvSpec) -> Iterator[Fault]:
+    """A machine has room for its disks."""
+    for domain in env.domains.values():
+        for bus, (most, what) in _MOST.items():
+            for disk in [disk for disk in domain.disks if disk.dev.startswith(bus)][most : most + 1]:
+                message = f"a machine has no room for more than {most} {what}, give the rest to another one"
+                yield Fault(disk.at, message)
+
+
+def told_apart(env: EnvSpec) -> Iterator[Fault]:
+    """Disks of a machine have different names and devices."""
+    for domain in env.domains.values():
+        for key, of_appliance in OVA_DISK.items():
+            first: dict[str, DiskSpec] = {}
+            for disk in domain.disks:
+                at, value = disk.at, getattr(disk, key)
+                if domain.type == "ova" and value == of_appliance:
+                    message = f"{quoted(value)} is the {key} of the appliance's disk, choose another {key}"
+                    yield Fault(at / key, message)
+                other = first.setdefault(value, disk)
+                if other is not disk:
+                    number = other.at.path[-1]
+                    message = f"{quoted(value)} is the {key} of disks[{number}] already, choose another {key}"
+                    yield Fault(at / key if key in at.keys else at, message)

@@ -13,12 +13,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import InitFileError
+from ..topology.place import KeyPath, Place
 
 if TYPE_CHECKING:
     from .nodes import Node
-
-KeyPath = tuple[str | int, ...]
-"""Keys and list indexes from the top of the file to a value."""
 
 MAX_NODES = 200_000
 MAX_DEPTH = 64
@@ -33,13 +31,24 @@ class Position(NamedTuple):
     column: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Fault:
-    """One mistake in an init file."""
+    """One mistake in an init file.
 
-    position: Position
-    path: KeyPath
-    message: str
+    Attributes:
+        message: what is wrong.
+        expected: or what should be there; the message says that, and what is there instead.
+        of_key: it is the key that is wrong, not its value.
+        unless: a place; if something is wrong there already, this may come of that and is not told.
+        position: where it begins, if that is not where its place does.
+    """
+
+    at: Place
+    message: str = ""
+    expected: str = field(default="", kw_only=True)
+    of_key: bool = field(default=False, kw_only=True)
+    unless: Place | None = field(default=None, kw_only=True)
+    position: Position | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,10 +81,43 @@ class Document:
             path = path[:-1]
         return self.values[path]
 
+    def begin(self, fault: Fault) -> Position:
+        """Where a fault is."""
+        return fault.position or self.position(fault.at.path, of_key=fault.of_key)
+
+    def message(self, fault: Fault) -> str:
+        """What a fault says."""
+        if fault.message:
+            return fault.message
+        value: Any = self.data
+        for step in fault.at.path:
+            value = value[step]
+        return f"expected {fault.expected}, found {self.in_words(fault.at.path, value)}"
+
     def line(self, fault: Fault) -> str:
         """`file:line:column: path: message`."""
-        where = f"{self.name}:{fault.position.line}:{fault.position.column}: "
-        return f"{where}{path_text(fault.path)}: {fault.message}" if fault.path else f"{where}{fault.message}"
+        line, column = self.begin(fault)
+        path = f"{path_text(fault.at.path)}: " if fault.at.path else ""
+        return f"{self.name}:{line}:{column}: {path}{self.message(fault)}"
+
+    def in_words(self, path: KeyPath, value: Any) -> str:
+        """The value at `path`, for messages."""
+        if value is None:
+            return "nothing"
+        if isinstance(value, str):
+            return f"text {quoted(value)}"
+        if isinstance(value, list | dict):
+            return f"{'a' if value else 'an empty'} {'list' if isinstance(value, list) else 'mapping'}"
+        return self.source(path, value) if isinstance(value, bool) else f"the number {self.source(path, value)}"
+
+    def source(self, path: KeyPath, value: Any) -> str:
+        """The value at `path`, which is no text, as the file spells it."""
+        return self.sources[path] if path in self.sources else json.dumps(value)
+
+
+def quoted(text: str) -> str:
+    """Text in double quotes on one line, cut when long."""
+    return json.dumps(text if len(text) <= 60 else text[:57] + "...", ensure_ascii=False)
 
 
 def path_text(path: KeyPath) -> str:
@@ -175,7 +217,7 @@ class _Reader:
         if node.kind is dict:
             return self._mapping(node, path)
         if "\0" in node.text:
-            self.faults.append(Fault(position=position, path=path, message="a NUL character can't be in an init file"))
+            self.faults.append(Fault(Place(path), "a NUL character can't be in an init file", position=position))
         value = node.scalar
         if not isinstance(value, str):
             self.sources[path] = node.text
@@ -233,4 +275,4 @@ class _Reader:
         # A mapping behind an anchor is seen once per use, and wrong once.
         if id(node) not in self._checked:
             self._checked.add(id(node))
-            self.faults.append(Fault(position=Position(node.line, node.column), path=path, message=message))
+            self.faults.append(Fault(Place(path), message, position=Position(node.line, node.column)))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Final
 
-from .document import Document, Fault, KeyPath
+from ..host.suggest import near
+from ..topology.place import KeyPath, Place
+from .document import Document, Fault
 
 
 class Faults:
@@ -20,11 +21,11 @@ class Faults:
 
     def add(self, fault: Fault) -> None:
         """Note a fault; what is wrong once, behind an anchor that is used often, is told once."""
-        self._found.setdefault((*fault.position, fault.message), fault)
+        self._found.setdefault((*self._document.begin(fault), self._document.message(fault)), fault)
 
     def below(self, path: KeyPath) -> bool:
         """Whether anything at `path` or inside it is wrong."""
-        return any(fault.path[: len(path)] == path for fault in self._found.values())
+        return any(fault.at.path[: len(path)] == path for fault in self._found.values())
 
     def lines(self) -> list[str]:
         """Every fault as text, in the order of the file."""
@@ -32,7 +33,7 @@ class Faults:
 
 
 class At:
-    """A value of the document, with its path and the means to complain about it."""
+    """A value of the document as it is read, with its path and the means to complain about it."""
 
     __slots__ = ("_document", "_faults", "path", "value")
 
@@ -50,10 +51,18 @@ class At:
             value = None
         return At(self._document, self._faults, (*self.path, key), value)
 
+    def key(self, key: str) -> At:
+        """A key, to be read as if it were the value at its place."""
+        return _KeyAt(self._document, self._faults, (*self.path, key), key)
+
+    def place(self) -> Place:
+        """The place of the spec that is read here."""
+        given = self.value.items() if isinstance(self.value, dict) else ()
+        return Place(self.path, frozenset(key for key, value in given if value is not None))
+
     def fault(self, message: str, *, of_key: bool = False) -> Any:
         """Report a mistake here, in the value or in its key. Returns None, which is what readers return then."""
-        position = self._document.position(self.path, of_key=of_key)
-        self._faults.add(Fault(position=position, path=self.path, message=message))
+        self._faults.add(Fault(Place(self.path), message, of_key=of_key))
         return None
 
     def wrong(self, expected: str) -> Any:
@@ -66,37 +75,24 @@ class At:
 
     def found(self) -> str:
         """What stands here, in words."""
-        value = self.value
-        if value is None:
-            return "nothing"
-        if isinstance(value, str):
-            return f"text {quoted(value)}"
-        if isinstance(value, list | dict):
-            return f"{'a' if value else 'an empty'} {'list' if isinstance(value, list) else 'mapping'}"
-        return self.source() if isinstance(value, bool) else f"the number {self.source()}"
+        return self._document.in_words(self.path, self.value)
 
     def source(self) -> str:
         """A value that is no text, as the file spells it."""
-        return self._document.sources.get(self.path, json.dumps(self.value))
+        return self._document.source(self.path, self.value)
 
 
-def quoted(text: str) -> str:
-    """Text in double quotes on one line, cut when long."""
-    return json.dumps(text if len(text) <= 60 else text[:57] + "...", ensure_ascii=False)
+class _KeyAt(At):
+    __slots__ = ()
+
+    def fault(self, message: str, *, of_key: bool = True) -> Any:
+        return super().fault(message, of_key=of_key)
 
 
-_FEW = 12
+_FEW: Final = 12
 
 
-def did_you_mean(word: str, known: Iterable[str], *, quote: bool = False) -> str:
-    """`, did you mean X?` for the nearest of the known words, else the known words."""
-    import difflib
-
-    words = list(known)
-    spell = quoted if quote else str
-    lower = {w.lower(): w for w in reversed(words)}
-    if near := difflib.get_close_matches(word.lower(), lower, 1, 0.6):
-        return f", did you mean {spell(lower[near[0]])}?"
-    if len(words) > _FEW:
-        words = [*words[:_FEW], "others (lago schema has them all)"]
-    return f", expected one of {', '.join(map(spell, words))}"
+def expected(word: str, known: Iterable[str], *, spell: Callable[[str], str] = str) -> str:
+    """Return `, did you mean X?` for the nearest of the known words, else the known words."""
+    rest = "others (lago schema has them all)"
+    return f", {near(word, known, otherwise='expected one of ', most=_FEW, rest=rest, spell=spell)}"

@@ -1,4 +1,4 @@
-"""The sections of an init file: every key, what it may hold, what it is when absent.
+"""The sections of an init file: every key, and what it may hold. What it is when absent, its spec says.
 
 Keys of earlier Lago that this release doesn't take are listed too, as `gone`, for messages of their own.
 """
@@ -7,23 +7,21 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..constants import DEFAULT_MEMORY_MIB, DEFAULT_VCPU
+from ..topology.spec import DhcpRange, DiskSpec, DomainSpec, EnvSpec, GuestFile, NetSpec, NicSpec, Share
+from . import specs
+from .sections import Field, ListOf, MappingOf, Section
 from .values import (
-    Address,
     Builds,
     Choice,
-    Field,
     Flag,
     Free,
     HostName,
-    ListOf,
+    IPv4,
     MachineName,
-    MappingOf,
     Markup,
     Names,
     Path,
     Root,
-    Section,
     Size,
     Target,
     Text,
@@ -40,14 +38,16 @@ _PASSWORD: Final = Text("secret", bare=True)
 _STORED: Final = "Lago finds this out by itself, remove it"
 
 NIC: Final = Section(
+    NicSpec,
     {
         "net": Field(_NET_NAME, "the network that it is plugged into", required="net: lab"),
-        "ip": Field(Address("192.168.200.2"), "its address; without it a free one is chosen, but none on a bridge net"),
+        "ip": Field(IPv4("192.168.200.2"), "its address; without it a free one is chosen, but none on a bridge net"),
     },
     what="a network interface",
 )
 
 DISK: Final = Section(
+    DiskSpec,
     {
         "type": Field(
             Choice(("template", "empty", "file")), "an overlay on a template, an empty disk, or an image that exists"
@@ -77,14 +77,15 @@ DISK: Final = Section(
         "url": Field(
             Url("https://example.org/data.qcow2"), "where the image of a file is fetched from; variables are expanded"
         ),
-        "make_a_copy": Field(Truthy(), "copy the file into the environment instead of using it in place", False),
+        "make_a_copy": Field(Truthy(), "copy the file into the environment instead of using it in place"),
         "size": Field(Size("", "1M", "1024P", "10G"), "its size, as qemu-img writes it; makes a template's disk grow"),
         "metadata": Field(Free(), "what a template would say about it, such as distro or bootstrap"),
         "build": Field(
             Builds(), "what is done to the image when it is made, in order: virt-customize with its options"
         ),
-        "skip-export": Field(Flag(), "leave it out of exports", False),
+        "skip-export": Field(Flag(), "leave it out of exports"),
     },
+    make=specs.disk,
     gone={
         "root-partition": "write it into metadata: {root-partition: ...}",
         "template": "write template_name",
@@ -93,6 +94,7 @@ DISK: Final = Section(
 )
 
 SHARE: Final = Section(
+    Share,
     {
         "path": Field(Path("./src"), "the directory on the host", required="path: ./src"),
         "tag": Field(
@@ -113,19 +115,22 @@ _SERVICES: Final = Choice(
 
 _IN_GUEST: Final = r'(/(?!\.{1,2}(/|$))[^/\x00-\x20\x7f"%\\:]+)+'
 GUEST_FILE: Final = Section(
+    GuestFile,
     {
         "content": Field(Text("hello", r"[^\x00]+"), "what is in it", required="content: hello"),
         "mode": Field(Text("0755", "0?[0-7]{3}", "permissions are three octal digits such as 0755"), "its permissions"),
     },
+    make=specs.guest_file,
     what="a file in the guest",
 )
 
 DOMAIN: Final = Section(
+    DomainSpec,
     {
-        "memory": Field(Size("M", "32M", "64T", '512, "512M" or "2G"'), "memory in MiB", DEFAULT_MEMORY_MIB),
-        "vcpu": Field(Whole(1, 255), "number of virtual processors", DEFAULT_VCPU),
-        "nics": Field(ListOf(NIC, "network interfaces, such as [{net: lab}]"), "network interfaces, in order", ()),
-        "disks": Field(ListOf(DISK, "disks, such as [{template_name: mini}]"), "disks; the first one boots", ()),
+        "memory": Field(Size("M", "32M", "64T", '512, "512M" or "2G"'), "memory in MiB"),
+        "vcpu": Field(Whole(1, 255), "number of virtual processors"),
+        "nics": Field(ListOf(NIC, "network interfaces, such as [{net: lab}]"), "network interfaces, in order"),
+        "disks": Field(ListOf(DISK, "disks, such as [{template_name: mini}]"), "disks; the first one boots"),
         "based-on": Field(
             Text("small"), "the prototype whose values hold where the machine says nothing; mappings are merged"
         ),
@@ -139,16 +144,14 @@ DOMAIN: Final = Section(
         "shares": Field(
             ListOf(SHARE, "shares, such as [{path: ./src, tag: src}]"),
             "host directories for the guest, by virtiofs",
-            (),
         ),
         "machine": Field(
             Text("q35", r"[a-z0-9][a-z0-9.-]*", "QEMU's machine types are such as q35, pc or pc-q35-7.2"),
             "QEMU's machine type",
-            "q35",
         ),
-        "firmware": Field(Choice(("bios", "uefi")), "what the machine starts with", "bios"),
-        "secure_boot": Field(Flag(), "start signed boot loaders only; needs firmware: uefi", False),
-        "tpm": Field(Flag(), "give it an emulated TPM 2.0", False),
+        "firmware": Field(Choice(("bios", "uefi")), "what the machine starts with"),
+        "secure_boot": Field(Flag(), "start signed boot loaders only; needs firmware: uefi"),
+        "tpm": Field(Flag(), "give it an emulated TPM 2.0"),
         "boot": Field(
             Choice(("kernel", "disk")),
             "kernel: the template's kernel at once; disk: the boot loader of the first disk; without it kernel if the "
@@ -157,7 +160,7 @@ DOMAIN: Final = Section(
         "bootstrap": Field(
             _BOOTSTRAP, "how it learns its name and keys; true or nothing is the way of its template, false is none"
         ),
-        "cloud-init": Field(Free(), "more for the user-data of bootstrap: cloud-init; mappings merge, lists grow", {}),
+        "cloud-init": Field(Free(), "more for the user-data of bootstrap: cloud-init; mappings merge, lists grow"),
         "files": Field(
             MappingOf(
                 Text("/etc/motd", _IN_GUEST, 'it must begin with / and be without spaces, .. and %:"\\'),
@@ -165,7 +168,6 @@ DOMAIN: Final = Section(
                 "files",
             ),
             "files that bootstrap puts into the guest, by path, each with content and, maybe, mode",
-            {},
         ),
         "distro": Field(Text("debian12"), "what it runs, if its template doesn't say"),
         "root-password": Field(_PASSWORD, "password of its root"),
@@ -182,16 +184,20 @@ DOMAIN: Final = Section(
         "vm-type": Field(Text("default", _NAME_PATTERN, _NAME_RULE), "plugin for the machine"),
         "vm-provider": Field(Text("local-libvirt", _NAME_PATTERN, _NAME_RULE), "plugin that runs it"),
         "metadata": Field(Free(), "whatever you like; deploy-scripts is a list of scripts for lago deploy"),
-        "groups": Field(Names(Text("web")), "groups of machines that it belongs to", ()),
+        "groups": Field(Names(Text("web")), "groups of machines that it belongs to"),
         "artifacts": Field(
             ListOf(Text("/var/log/messages", "/[^\x00]*", "a path in the guest begins with /"), "paths in the guest"),
             "paths to collect from the guest",
-            (),
         ),
-        "skip-export": Field(Flag(), "leave it out of exports", False),
+        "skip-export": Field(Flag(), "leave it out of exports"),
         "type": Field(Choice(("ova",)), "ova: memory, processors and first disk are those of the appliance at url"),
-        "url": Field(Url("https://example.org/app.ova"), "where the appliance is fetched from; variables are expanded"),
+        "url": Field(
+            Url("https://example.org/app.ova"),
+            "where the appliance is fetched from; variables are expanded",
+            attribute="ova",
+        ),
     },
+    make=specs.domain,
     gone={
         "cpu": "write vcpu: N for N processors",
         "guest-agent": _STORED,
@@ -203,30 +209,36 @@ DOMAIN: Final = Section(
 )
 
 DHCP: Final = Section(
+    DhcpRange,
     {
-        "start": Field(Whole(2, 254, "the last number of an address,"), "first dynamic address", required="start: 100"),
-        "end": Field(Whole(2, 254, "the last number of an address,"), "last dynamic address", required="end: 199"),
+        "start": Field(
+            Whole(2, 254, "the last number of an address,"), "first dynamic address", required="start: 100", empty=0
+        ),
+        "end": Field(
+            Whole(2, 254, "the last number of an address,"), "last dynamic address", required="end: 199", empty=0
+        ),
     },
     what="a range",
 )
 
 NET: Final = Section(
+    NetSpec,
     {
         "type": Field(
             Choice(("nat", "isolated", "bridge")),
             "nat: guests reach the world; isolated: each other only; bridge: a bare switch, without addresses",
-            "nat",
         ),
-        "management": Field(Flag(), "whether machines are managed over it", False),
-        "gw": Field(Address("192.168.200.1"), "its gateway, and so its /24; without it a free one is chosen"),
+        "management": Field(Flag(), "whether machines are managed over it"),
+        "gw": Field(IPv4("192.168.200.1"), "its gateway, and so its /24; without it a free one is chosen"),
         "dhcp": Field(DHCP, "addresses given to guests that Lago doesn't know"),
-        "ipv6": Field(Flag(), "whether guests get IPv6 addresses too, in fd8f:1391:3a82::/48", True),
-        "mtu": Field(Whole(576, 65521), "largest packet, in bytes", 1500),
+        "ipv6": Field(Flag(), "whether guests get IPv6 addresses too, in fd8f:1391:3a82::/48"),
+        "mtu": Field(Whole(576, 65521), "largest packet, in bytes"),
         "dns_domain_name": Field(HostName("lab.example"), "domain of its machines; lago.local on management nets"),
         "dns_records": Field(
             MappingOf(HostName(), Target(), "addresses"), "more names, each with an address or the name it stands for"
         ),
     },
+    make=specs.net,
     gone={
         "main_dns": "it does nothing, remove it; a net with management: true answers for all names",
         "name": _STORED,
@@ -239,11 +251,13 @@ NET: Final = Section(
 _DOMAINS = MappingOf(MachineName(frozenset({"localhost"})), DOMAIN, "machines")
 
 ENVIRONMENT: Final = Section(
+    EnvSpec,
     {
-        "prototypes": Field(MappingOf(Text("small"), DOMAIN, "machines"), "machines for others to be based on", {}),
-        "domains": Field(_DOMAINS, "the machines", {}, required="domains: {vm0: {}}"),
-        "nets": Field(MappingOf(_NET_NAME, NET, "networks"), "the networks", {}),
+        "prototypes": Field(MappingOf(Text("small"), DOMAIN, "machines"), "machines for others to be based on"),
+        "domains": Field(_DOMAINS, "the machines", required="domains: {vm0: {}}", empty={}),
+        "nets": Field(MappingOf(_NET_NAME, NET, "networks"), "the networks"),
     },
+    make=specs.environment,
     what="an environment",
     also=", or a name that begins with x- for what Lago shall ignore",
 )

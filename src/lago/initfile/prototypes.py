@@ -4,48 +4,48 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
-from .document import Document, KeyPath
-from .faults import At, Faults, did_you_mean, quoted
+from ..topology.place import KeyPath, Place
+from .document import Document, Fault, quoted
+from .faults import expected
 
 KEY: Final = "based-on"
 
 
-def expand(document: Document, faults: Faults, data: dict[str, Any]) -> tuple[Document, dict[str, Any]]:
-    """The document, and its `data`, with every machine as if it had been written out.
+def expand(document: Document) -> Document:
+    """Return the document with every machine as if it had been written out.
 
     Where both have a mapping the two are merged, else what the machine says holds. Values keep their places in the
-    file, so that what is wrong in a prototype is told there. Unknown prototypes and circles are reported.
+    file, so that what is wrong in a prototype is told there. Unknown prototypes and circles are among its faults.
     """
-    domains, prototypes = data.get("domains"), data.get("prototypes", {})
+    domains, prototypes = document.data.get("domains"), document.data.get("prototypes", {})
     if not isinstance(domains, dict) or not isinstance(prototypes, dict):
-        return document, data
-    work = _Expansion(document, faults, prototypes)
+        return document
+    work = _Expansion(document, prototypes)
     expanded = {name: work.expanded(("domains", name), body) for name, body in domains.items()}
     for name in prototypes:
         work.prototype(name)
-    return work.document, {**data, "domains": expanded}
+    return replace(
+        document,
+        data={**document.data, "domains": expanded},
+        values=work.values,
+        keys=work.keys,
+        sources=work.sources,
+        faults=(*document.faults, *work.faults),
+    )
 
 
 class _Expansion:
-    def __init__(self, document: Document, faults: Faults, prototypes: Mapping[str, Any]) -> None:
+    def __init__(self, document: Document, prototypes: Mapping[str, Any]) -> None:
         self._prototypes = prototypes
-        self._faults = faults
         self._ready: dict[str, dict[str, Any]] = {}
         self._chain: list[str] = []
         self.values = dict(document.values)
         self.keys = dict(document.keys)
         self.sources = dict(document.sources)
-        self.document = Document(
-            name=document.name,
-            data=document.data,
-            values=self.values,
-            keys=self.keys,
-            sources=self.sources,
-            only_anchors=document.only_anchors,
-            faults=document.faults,
-        )
+        self.faults: list[Fault] = []
 
     def prototype(self, name: str) -> Any:
         """A prototype with what it is based on itself; its path stays `prototypes.<name>`."""
@@ -58,19 +58,22 @@ class _Expansion:
     def expanded(self, path: KeyPath, body: Any) -> Any:
         if not isinstance(body, dict) or not isinstance(base := body.get(KEY), str):
             return body
-        at = At(self.document, self._faults, (*path, KEY), base)
-        if base in self._chain:
-            circle = [*self._chain[self._chain.index(base) :], base]
-            at.fault(f"prototypes can't be based on each other in a circle: {' -> '.join(circle)}")
-            return body
-        if base not in self._prototypes:
-            if self._prototypes:
-                at.fault(f"unknown prototype {quoted(base)}{did_you_mean(base, self._prototypes)}")
-            else:
-                at.fault(f"unknown prototype {quoted(base)}, the file has none: add prototypes: {{{base}: {{}}}}")
+        if message := self._refusal(base):
+            self.faults.append(Fault(Place((*path, KEY)), message))
             return body
         below = self.prototype(base)
         return self._merged(path, body, ("prototypes", base), below) if isinstance(below, dict) else body
+
+    def _refusal(self, base: str) -> str:
+        """Why nothing can be based on a prototype; empty if it can."""
+        if base in self._chain:
+            circle = [*self._chain[self._chain.index(base) :], base]
+            return f"prototypes can't be based on each other in a circle: {' -> '.join(circle)}"
+        if base in self._prototypes:
+            return ""
+        if self._prototypes:
+            return f"unknown prototype {quoted(base)}{expected(base, self._prototypes)}"
+        return f"unknown prototype {quoted(base)}, the file has none: add prototypes: {{{base}: {{}}}}"
 
     def _merged(self, path: KeyPath, own: dict[str, Any], base_path: KeyPath, base: dict[str, Any]) -> dict[str, Any]:
         merged = dict(own)

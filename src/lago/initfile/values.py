@@ -1,8 +1,4 @@
-"""What the values of an init file may be: small readers, and sections as tables of fields.
-
-A reader turns the raw value `At` a place into the value that a spec holds. On a mistake it reports a fault and returns
-None. Readers are plain frozen values, so that a section says all that a program needs to describe an init file.
-"""
+"""What the values of an init file may be, as small readers."""
 
 from __future__ import annotations
 
@@ -10,134 +6,15 @@ import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final
 
 from ..constants import URL_SCHEMES
-from ..topology.names import MOST, host_name, usable
-from .faults import At, did_you_mean, quoted
-
-
-def remark(key: str) -> bool:
-    """Whether a key is a remark for people, or the user's own: `comment`, or one that begins with `x-`."""
-    return key == "comment" or key.startswith("x-")
-
-
-class Reader(Protocol):
-    """Reads one kind of value."""
-
-    def read(self, at: At) -> Any:
-        """The value, or None after reporting what is wrong with it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One key of a section: how to read it, what it is for, what it is when absent.
-
-    `required` is an example of what to write, for a key that must be there.
-    """
-
-    reader: Reader
-    doc: str
-    default: Any = None
-    required: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A mapping with known keys; remarks are passed over.
-
-    `gone` are keys of earlier Lago that it doesn't take any more, with what to do instead; `also` is a word on what
-    else may be there.
-    """
-
-    fields: Mapping[str, Field]
-    gone: Mapping[str, str] = field(default_factory=dict)
-    what: str = "a mapping"
-    also: str = ""
-
-    def read(self, at: At) -> Any:
-        given = {} if at.value is None else at.value
-        if not isinstance(given, dict):
-            return at.wrong(f"{self.what} with keys such as {', '.join(list(self.fields)[:3])}")
-        for key in given:
-            if key not in self.fields and not remark(key):
-                self.unknown(at[key], key)
-        read = {}
-        for key, entry in self.fields.items():
-            value = entry.reader.read(at[key]) if key in given else None
-            read[key] = entry.default if value is None else value
-            if entry.required and key not in given:
-                at.fault(f"{key} is missing, write {entry.required}")
-        return read
-
-    def unknown(self, at: At, key: str) -> None:
-        """Report a key that is none of the fields."""
-        if key in self.gone:
-            at.fault(self.gone[key], of_key=True)
-        else:
-            nearest = did_you_mean(key, self.fields)
-            at.fault(f"unknown key{nearest}{'' if nearest.endswith('?') else self.also}", of_key=True)
-
-
-@dataclass(frozen=True, slots=True)
-class ListOf:
-    """A list; items that are wrong are None, so that the others keep their index."""
-
-    item: Reader
-    what: str
-
-    def read(self, at: At) -> Any:
-        if at.value is None:
-            return None
-        if not isinstance(at.value, list):
-            return at.wrong(f"a list of {self.what}")
-        return [self.item.read(at[i]) for i in range(len(at.value))]
-
-
-@dataclass(frozen=True, slots=True)
-class MappingOf:
-    """A mapping from names to values, without those that are wrong.
-
-    Where values are sections, remarks are passed over: names don't begin with `x-`, and a `comment` is one unless a
-    section stands there.
-    """
-
-    name: Reader
-    item: Reader
-    what: str
-
-    def read(self, at: At) -> Any:
-        if at.value is None:
-            return None
-        if not isinstance(at.value, dict):
-            return at.wrong(f"a mapping of names to {self.what}")
-        names = self.names(at.value)
-        for key in names:
-            self.name.read(_KeyAt(at[key], key))
-        read = {key: self.item.read(at[key]) for key in names}
-        return {key: value for key, value in read.items() if value is not None}
-
-    def names(self, given: Mapping[str, Any]) -> list[str]:
-        """The keys that are names."""
-        if not isinstance(self.item, Section):
-            return list(given)
-        return [key for key, value in given.items() if not remark(key) or (key == "comment" and _is_section(value))]
-
-
-def _is_section(value: Any) -> bool:
-    return value is None or isinstance(value, dict)
-
-
-class _KeyAt(At):
-    """A name, read as if it were the value at its place."""
-
-    __slots__ = ()
-
-    def __init__(self, at: At, key: str) -> None:
-        super().__init__(at._document, at._faults, at.path, key)
-
-    def fault(self, message: str, *, of_key: bool = True) -> Any:
-        return super().fault(message, of_key=of_key)
+from ..topology.address import Address
+from ..topology.names import MOST, PART, host_name, usable
+from ..topology.spec import DnsRecord
+from .document import quoted
+from .faults import At
+from .sections import Schema, remark
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +42,10 @@ class Text:
             return at.fault(f"{quoted(value)} can't be used: {self.rule or 'text on one line is expected'}")
         return value
 
+    def schema(self) -> Schema:
+        types = ["string", "number", "boolean"] if self.bare else "string"
+        return {"type": types, "pattern": f"^(?:{self.pattern})$"}
+
 
 @dataclass(frozen=True, slots=True)
 class Flag:
@@ -172,6 +53,9 @@ class Flag:
 
     def read(self, at: At) -> Any:
         return bool(at.value) if isinstance(at.value, bool) else at.wrong("true or false")
+
+    def schema(self) -> Schema:
+        return {"type": "boolean"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +71,14 @@ class Whole:
             return at.value
         return at.wrong(f"{self.what} from {self.low} to {self.high}")
 
+    def schema(self) -> Schema:
+        return {"type": "integer", "minimum": self.low, "maximum": self.high}
 
-_UNITS = {unit: 1024**power for power, unit in enumerate(["", "K", "M", "G", "T", "P", "E"])}
+
+_UNITS: Final = {unit: 1024**power for power, unit in enumerate(["", "K", "M", "G", "T", "P", "E"])}
+_SIZE: Final = r"[0-9]+(\.[0-9]+)?[kKMmGgTtPpEe]?"
+_DIGITS: Final = 19
+_DECIMALS: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,30 +91,40 @@ class Size:
     example: str
 
     def read(self, at: At) -> Any:
-        text = str(at.value) if isinstance(at.value, int) and not isinstance(at.value, bool) else at.value
-        amount = self.count(text) if isinstance(text, str) else None
+        amount = self.amount(at.value)
         if amount is None:
             return at.wrong(f"a size such as {self.example}")
-        if not (self.count(self.low) or 0) <= amount <= (self.count(self.high) or 0):
+        if not self.possible(amount):
             bare = f" (a bare number counts {'MiB' if self.unit == 'M' else 'bytes'})"
-            return at.fault(f"{text} is out of range, from {self.low} to {self.high} is possible{bare}")
+            return at.fault(f"{at.value} is out of range, from {self.low} to {self.high} is possible{bare}")
         return amount
 
-    def count(self, text: str) -> int | None:
-        """The units that `text` stands for, rounded up."""
-        return _count(text, self.unit)
+    def amount(self, value: Any) -> int | None:
+        """Return the units that a value stands for, rounded up; None if it is no size."""
+        if isinstance(value, str):
+            return _count(value, self.unit)
+        return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**_DIGITS else None
+
+    def possible(self, amount: int) -> bool:
+        """Return whether there can be that much."""
+        return (_count(self.low, self.unit) or 0) <= amount <= (_count(self.high, self.unit) or 0)
+
+    def schema(self) -> Schema:
+        return {"type": ["string", "integer"], "pattern": f"^{_SIZE}$", "minimum": 0}
 
 
 # Most machines of a file have the same few sizes, and all the same limits.
 @functools.lru_cache(maxsize=256)
 def _count(text: str, unit: str) -> int | None:
-    match = re.fullmatch(r"([0-9]{1,19})(?:\.([0-9]{1,6}))?([kKMmGgTtPpEe]?)", text)
-    if not match or (match[2] and not match[3]):
+    if not re.fullmatch(_SIZE, text):
         return None
-    fraction = match[2] or ""
-    scale: int = _UNITS[match[3].upper() or unit]
+    letter = text[-1].upper() if text[-1].isalpha() else ""
+    whole, point, fraction = text.rstrip("kKMmGgTtPpEe").partition(".")
+    if len(whole) > _DIGITS or len(fraction) > _DECIMALS or (point and not letter):
+        return None
+    scale: int = _UNITS[letter or unit]
     below: int = 10 ** len(fraction) * _UNITS[unit]
-    return -(-int(match[1] + fraction) * scale // below)
+    return -(-int(whole + fraction) * scale // below)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,25 +141,22 @@ class Choice:
             return at.value
         return at.wrong(" or ".join(self.words))
 
+    def schema(self) -> Schema:
+        return {"enum": [*self.words, *self.aliases]}
+
 
 @dataclass(frozen=True, slots=True)
-class Address:
-    """An IPv4 address, as its four octets in plain form."""
+class IPv4:
+    """An IPv4 address in plain form."""
 
     example: str
 
     def read(self, at: At) -> Any:
-        if isinstance(at.value, str) and octets(at.value):
-            return at.value
-        return at.wrong(f"an IPv4 address such as {self.example}")
+        found = Address.read(at.value) if isinstance(at.value, str) else None
+        return found or at.wrong(f"an IPv4 address such as {self.example}")
 
-
-def octets(text: str) -> tuple[int, ...] | None:
-    """The four numbers of an IPv4 address; None if it isn't one."""
-    if not re.fullmatch(r"(0|[1-9][0-9]{0,2})(\.(0|[1-9][0-9]{0,2})){3}", text, re.ASCII):
-        return None
-    numbers = tuple(map(int, text.split(".")))
-    return numbers if max(numbers) < 256 else None
+    def schema(self) -> Schema:
+        return {"type": "string", "format": "ipv4"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +171,9 @@ class Names:
             return (name,) if name else None
         return tuple(dict.fromkeys(name for i in range(len(at.value)) if (name := self.item.read(at[i]))))
 
+    def schema(self) -> Schema:
+        return {"oneOf": [self.item.schema(), {"type": "array", "items": self.item.schema()}]}
+
 
 @dataclass(frozen=True, slots=True)
 class Free:
@@ -283,6 +183,9 @@ class Free:
         if at.value is None or isinstance(at.value, dict):
             return at.value or {}
         return at.wrong("a mapping")
+
+    def schema(self) -> Schema:
+        return {"type": ["object", "null"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +199,9 @@ class Path:
             return at.wrong(f"a path such as {quoted(self.example)}")
         return at.value
 
+    def schema(self) -> Schema:
+        return {"type": "string", "minLength": 1}
+
 
 @dataclass(frozen=True, slots=True)
 class Url:
@@ -308,6 +214,9 @@ class Url:
             return at.wrong(f"an address such as {self.example}; {', '.join(URL_SCHEMES)} are known")
         return at.value
 
+    def schema(self) -> Schema:
+        return {"type": "string", "minLength": 1}
+
 
 @dataclass(frozen=True, slots=True)
 class Truthy:
@@ -317,6 +226,9 @@ class Truthy:
         if isinstance(at.value, list | dict):
             return at.wrong("true or false")
         return bool(at.value)
+
+    def schema(self) -> Schema:
+        return {"type": ["boolean", "integer", "string", "null"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,6 +267,9 @@ class Markup:
             return "yes" if at.value else "no"
         return "" if at.value is None else str(at.value) if isinstance(at.value, str) else at.source()
 
+    def schema(self) -> Schema:
+        return {"type": "object", "minProperties": 1}
+
 
 @dataclass(frozen=True, slots=True)
 class Root:
@@ -366,6 +281,9 @@ class Root:
         if isinstance(at.value, dict) and list(at.value) == [self.markup.root]:
             return self.markup.read(at[self.markup.root])
         return self.markup.read(at)
+
+    def schema(self) -> Schema:
+        return self.markup.schema()
 
 
 BUILDERS = ("virt-customize",)
@@ -379,7 +297,8 @@ class Builds:
     def read(self, at: At) -> Any:
         if not isinstance(at.value, list):
             return at.wrong("a list such as [virt-customize: {install: nginx}]")
-        return [self._step(at[index]) for index in range(len(at.value))]
+        steps = [self._step(at[index]) for index in range(len(at.value))]
+        return tuple(step for step in steps if step is not None)
 
     def _step(self, at: At) -> Any:
         given = [pair for pair in at.value.items() if not remark(pair[0])] if isinstance(at.value, dict) else []
@@ -402,6 +321,11 @@ class Builds:
             return at.wrong("text")
         return at.value if isinstance(at.value, str) else at.source()
 
+    def schema(self) -> Schema:
+        step = {"type": "object", "minProperties": 1, "maxProperties": 1, "additionalProperties": False}
+        options = {"type": ["object", "null"]}
+        return {"type": "array", "items": {**step, "properties": dict.fromkeys(BUILDERS, options)}}
+
 
 @dataclass(frozen=True, slots=True)
 class MachineName:
@@ -413,7 +337,7 @@ class MachineName:
         name = str(at.value)
         if host_name(name).lower() in self.reserved:
             return at.fault("this name is reserved, choose another")
-        if octets(name):
+        if Address.read(name):
             return at.fault(f"{name} is an address, choose a name")
         if usable(name):
             return name
@@ -426,6 +350,9 @@ class MachineName:
         parts = (re.sub(r"[^A-Za-z0-9_]+", "-", part).strip("-")[:63].strip("-") for part in name.split("."))
         return ".".join(part for part in parts if part.strip("_"))[:MOST].strip(".-")
 
+    def schema(self) -> Schema:
+        return {"type": "string", "pattern": rf"^{PART}(\.{PART})*$", "maxLength": MOST}
+
 
 @dataclass(frozen=True, slots=True)
 class HostName:
@@ -437,10 +364,12 @@ class HostName:
         name = at.value
         if not isinstance(name, str) or not name:
             return at.wrong(f"a name such as {quoted(self.example)}")
-        label = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
-        if len(name) > 253 or octets(name) or not re.fullmatch(rf"{label}(\.{label})*", name):
+        if len(name) > 253 or Address.read(name) or not re.fullmatch(rf"{PART}(\.{PART})*", name):
             return at.fault(f"{quoted(name)} is no DNS name, letters, digits and - with single dots between are")
         return name.lower()
+
+    def schema(self) -> Schema:
+        return {"type": "string"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -448,6 +377,10 @@ class Target:
     """What a DNS record leads to: an IPv4 or IPv6 address, or another name."""
 
     def read(self, at: At) -> Any:
+        target = self._target(at)
+        return None if target is None else DnsRecord(target=target, at=at.place())
+
+    def _target(self, at: At) -> Any:
         text = at.value
         if isinstance(text, str) and ":" in text:
             # Imported here: hardly any file has one.
@@ -458,7 +391,10 @@ class Target:
             except ValueError:
                 return at.fault(f"{quoted(text)} is no IPv6 address")
         if isinstance(text, str) and re.fullmatch(r"[0-9.]+", text):
-            return text if octets(text) else at.fault(f"{quoted(text)} is no IPv4 address")
+            return Address.read(text) or at.fault(f"{quoted(text)} is no IPv4 address")
         if not isinstance(text, str) or not text:
             return at.wrong('an address such as 192.168.200.7, or a name such as "vm0"')
         return HostName().read(at)
+
+    def schema(self) -> Schema:
+        return {"type": "string", "minLength": 1}

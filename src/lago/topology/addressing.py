@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from ..errors import LagoError
+from .address import Address
 from .spec import EnvSpec, NetSpec
 
 PRIVATE_SUBNETS = range(200, 256)
@@ -15,7 +16,7 @@ IPV6_SITE: Final = "fd8f:1391:3a82"
 _LEAST_IPV6_MTU: Final = 1280
 
 
-def gateways(spec: EnvSpec, subnets: Mapping[str, str]) -> dict[str, str]:
+def gateways(spec: EnvSpec, subnets: Mapping[str, Address]) -> dict[str, Address]:
     """The gateway of every net that has addresses; `subnets` are gateways decided already.
 
     Raises:
@@ -25,36 +26,24 @@ def gateways(spec: EnvSpec, subnets: Mapping[str, str]) -> dict[str, str]:
     wanted = {name: subnets.get(name) or net.gw for name, net in nets.items()}
     for domain in spec.domains.values():
         for nic in domain.nics:
-            if nic.ip and not wanted[nic.net] and not nic.ip.startswith("0.0.0."):
-                wanted[nic.net] = _in_subnet(nic.ip, 1)
-    taken = {_subnet(gw) for gw in wanted.values() if gw}
+            if nic.ip and not wanted[nic.net] and not nic.ip.only_last:
+                wanted[nic.net] = nic.ip.with_last(1)
+    taken = {gw.subnet for gw in wanted.values() if gw}
     free = (n for n in PRIVATE_SUBNETS if f"192.168.{n}" not in taken)
-    found: dict[str, str] = {}
+    found: dict[str, Address] = {}
     for name, gw in wanted.items():
-        number = None if gw else next(free, None)
-        if not gw and number is None:
+        gw = gw or next((Address.of(192, 168, number, 1) for number in free), None)
+        if gw is None:
             raise LagoError(
                 f"no subnet is left for the net {name}: 192.168.{PRIVATE_SUBNETS[0]}.0/24 to "
                 f"192.168.{PRIVATE_SUBNETS[-1]}.0/24 are all used by this environment",
                 hint=f"give the net a gateway elsewhere, such as gw: 10.0.{len(found) % 256}.1",
             )
-        found[name] = gw or f"192.168.{number}.1"
+        found[name] = gw
     return found
 
 
-def _subnet(address: str) -> str:
-    return address.rpartition(".")[0]
-
-
-def _in_subnet(address: str, last: int) -> str:
-    return f"{_subnet(address)}.{last}"
-
-
-def _last(address: str) -> int:
-    return int(address.rpartition(".")[2])
-
-
-def addresses(spec: EnvSpec, gateways: Mapping[str, str]) -> dict[tuple[str, int], str]:
+def addresses(spec: EnvSpec, gateways: Mapping[str, Address]) -> dict[tuple[str, int], Address]:
     """The address of every nic on a net that has some, by machine and index.
 
     Raises:
@@ -64,11 +53,12 @@ def addresses(spec: EnvSpec, gateways: Mapping[str, str]) -> dict[tuple[str, int
     for vm, domain in spec.domains.items():
         for nic in domain.nics:
             if nic.ip:
-                other = static[nic.net].setdefault(_last(nic.ip), vm)
-                if other is not vm or _last(nic.ip) == _last(gateways[nic.net]):
+                gateway = gateways[nic.net]
+                other = static[nic.net].setdefault(nic.ip.last, vm)
+                if other is not vm or nic.ip.last == gateway.last:
                     owner = "the gateway" if other is vm else other
                     raise LagoError(
-                        f"{nic.ip} of {vm} would be {_in_subnet(gateways[nic.net], _last(nic.ip))} "
+                        f"{nic.ip} of {vm} would be {gateway.with_last(nic.ip.last)} "
                         f"on the net {nic.net}, as is {owner}",
                         hint="choose another last number for it",
                     )
@@ -78,25 +68,24 @@ def addresses(spec: EnvSpec, gateways: Mapping[str, str]) -> dict[tuple[str, int
         for index, nic in enumerate(domain.nics):
             if nic.net not in gateways:
                 continue
-            last = _last(nic.ip) if nic.ip else next(free[nic.net], None)
+            last = nic.ip.last if nic.ip else next(free[nic.net], None)
             if last is None:
                 raise LagoError(
                     f"the net {nic.net} has no address left for {vm}",
                     hint="a net holds 253 nics, fewer with a dhcp range: shorten the range or add a net",
                 )
-            found[vm, index] = _in_subnet(gateways[nic.net], last)
+            found[vm, index] = gateways[nic.net].with_last(last)
     return found
 
 
-def _free_octets(net: NetSpec, gw: str, static: Mapping[int, str]) -> Iterator[int]:
-    dynamic = range(net.dhcp.start, net.dhcp.end + 1) if net.dhcp else range(0)
-    gateway = _last(gw)
-    return (n for n in range(2, 255) if n != gateway and n not in static and n not in dynamic)
+def _free_octets(net: NetSpec, gateway: Address, static: Mapping[int, str]) -> Iterator[int]:
+    dynamic = net.dhcp.octets if net.dhcp else range(0)
+    return (n for n in range(2, 255) if n != gateway.last and n not in static and n not in dynamic)
 
 
-def mac_of_address(ip: str) -> str:
+def mac_of_address(ip: Address) -> str:
     """The hardware address of a nic with this address."""
-    return ":".join(["54", "52", *(f"{int(octet):02x}" for octet in ip.split("."))])
+    return ":".join(["54", "52", *(f"{octet:02x}" for octet in ip.octets)])
 
 
 def mac_of_name(name: str) -> str:
@@ -108,7 +97,7 @@ def mac_of_name(name: str) -> str:
     return ":".join(["52", "54", *(digits[n : n + 2] for n in range(0, 8, 2))])
 
 
-def ipv6_prefixes(spec: EnvSpec, gateways: Mapping[str, str]) -> dict[str, str]:
+def ipv6_prefixes(spec: EnvSpec, gateways: Mapping[str, Address]) -> dict[str, str]:
     """The first half, a /64, of the IPv6 addresses of every net that has them, without the colons at its end.
 
     192.168.N.0/24 goes with fd8f:1391:3a82:N::/64, N spelled in decimal. Other subnets get numbers above those.
@@ -116,8 +105,8 @@ def ipv6_prefixes(spec: EnvSpec, gateways: Mapping[str, str]) -> dict[str, str]:
     taken: set[int] = set()
     found = {}
     nets = [name for name in gateways if spec.nets[name].ipv6 and spec.nets[name].mtu >= _LEAST_IPV6_MTU]
-    for name in sorted(nets, key=lambda name: not gateways[name].startswith("192.168.")):
-        first, second, third, _ = map(int, gateways[name].split("."))
+    for name in sorted(nets, key=lambda name: gateways[name].octets[:2] != (192, 168)):
+        first, second, third, _ = gateways[name].octets
         number = int(str(third), 16)
         if (first, second) != (192, 168):
             number = 0x1000 + (first * 7919 + second * 256 + third) % 0xE000

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from .address import Address
 from .names import host_name
 from .spec import DhcpRange, Machine
 
@@ -35,7 +36,7 @@ class Nic:
     index: int
     net: str
     mac: str
-    ip: str | None
+    ip: Address | None
     ip6: str | None = None
 
     @property
@@ -67,7 +68,7 @@ class Disk:
     source: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     build: tuple[Mapping[str, Mapping[str, Sequence[str]]], ...] = ()
-    skip_export: bool = False
+    skip_export: bool = field(default=False, metadata={"key": "skip-export"})
 
     @property
     def image_format(self) -> str:
@@ -113,7 +114,7 @@ class Domain(Machine):
     @property
     def ip(self) -> str | None:
         """Address on the management net."""
-        return next((nic.ip for nic in self.nics if nic.net == self.mgmt_net and nic.ip), None)
+        return next((str(nic.ip) for nic in self.nics if nic.net == self.mgmt_net and nic.ip), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +131,7 @@ class Net:
     name: str
     type: Literal["nat", "isolated", "bridge"]
     management: bool
-    gw: str | None
+    gw: Address | None
     dhcp: DhcpRange | None
     mapping: Mapping[str, str]
     ipv6: str | None = None

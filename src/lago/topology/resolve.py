@@ -7,9 +7,11 @@ from dataclasses import fields, replace
 from typing import Any
 
 from ..errors import LagoError
+from .address import Address
 from .addressing import addresses, gateways, ipv6_of_mac, ipv6_prefixes, mac_of_address, mac_of_name
 from .model import Disk, Domain, Net, Nic, TemplateImage, Topology
 from .names import bridge_name, libvirt_net_name, machine_names, nic_names
+from .place import NOWHERE
 from .spec import DiskSpec, DomainSpec, EnvSpec, Machine, Share
 from .variables import expand, filled_in
 
@@ -20,9 +22,9 @@ def resolve(
     spec: EnvSpec,
     *,
     uuid: str,
-    templates: Mapping[tuple[str, str | None], TemplateImage],
-    subnets: Mapping[str, str] | None = None,
-    layered: Mapping[str, TemplateImage] | None = None,
+    templates: Mapping[tuple[str, str | None], TemplateImage | None],
+    subnets: Mapping[str, Address] | None = None,
+    layered: Mapping[str, TemplateImage | None] | None = None,
     variables: Mapping[str, str] | None = None,
     defaults: Mapping[str, str | None] | None = None,
 ) -> Topology:
@@ -37,9 +39,9 @@ def resolve(
 
     Args:
         uuid: of the prefix.
-        templates: the image for every `(name, version)` in `spec.templates()`.
+        templates: the image for every `(name, version)` in `spec.templates()`; None if it is not known.
         subnets: gateways by net, for nets that lease their subnet.
-        layered: the image for every path in `spec.layered()`.
+        layered: the image for every path in `spec.layered()`; None if it is not known.
         variables: what may stand in paths as `$NAME`.
         defaults: attributes of machines (`root_password`, `vm_type`, ...) that neither the init file nor, for the root
             password, the template has.
@@ -61,7 +63,7 @@ def resolve(
             type=net.type,
             management=net.management,
             gw=gws.get(name),
-            dhcp=net.dhcp,
+            dhcp=replace(net.dhcp, at=NOWHERE) if net.dhcp else None,
             mapping=mappings.get(name, {}),
             ipv6=prefixes.get(name),
             mtu=net.mtu,
@@ -73,6 +75,16 @@ def resolve(
     if defaults:
         domains = {name: _with_defaults(domain, defaults) for name, domain in domains.items()}
     return Topology(domains=domains, nets=nets)
+
+
+def check(spec: EnvSpec, variables: Mapping[str, str]) -> None:
+    """Refuse what `resolve` would, as far as that can be told before there are images and leases.
+
+    Raises:
+        LagoError: as `resolve` does.
+    """
+    templates, layered = dict.fromkeys(spec.templates()), dict.fromkeys(spec.layered())
+    resolve(spec, uuid="0" * 32, templates=templates, layered=layered, variables=variables)
 
 
 def _with_defaults(domain: Domain, defaults: Mapping[str, Any]) -> Domain:
@@ -96,7 +108,7 @@ def _domain(
     spec: DomainSpec,
     env: EnvSpec,
     uuid: str,
-    addresses: Mapping[tuple[str, int], str],
+    addresses: Mapping[tuple[str, int], Address],
     prefixes: Mapping[str, str],
     images: _Images,
 ) -> Domain:
@@ -114,7 +126,8 @@ def _domain(
         disks=tuple(images.disk(spec.name, disk, n) for n, disk in enumerate(spec.disks, 1)),
         mgmt_net=next((nic.net for nic in spec.nics if env.nets[nic.net].management), None),
     )
-    if domain.boot == "kernel" and "kernel" not in domain.image:
+    unknown = any(disk.type == "template" and disk.template is None for disk in domain.disks[:1])
+    if domain.boot == "kernel" and "kernel" not in domain.image and not unknown:
         raise LagoError(
             f"{domain.name} shall boot from the kernel of its template, which has none", hint="remove boot: kernel"
         )
@@ -126,8 +139,8 @@ class _Images:
 
     def __init__(
         self,
-        templates: Mapping[tuple[str, str | None], TemplateImage],
-        layered: Mapping[str, TemplateImage],
+        templates: Mapping[tuple[str, str | None], TemplateImage | None],
+        layered: Mapping[str, TemplateImage | None],
         variables: Mapping[str, str],
     ) -> None:
         self._templates = templates
@@ -175,18 +188,18 @@ def _mappings(domains: Mapping[str, Domain]) -> dict[str, dict[str, str]]:
             mapping = mappings.setdefault(nic.net, {})
             if nic.ip:
                 for name in (*machine_names(vm), *names) if nic.net == domain.mgmt_net else names:
-                    mapping.setdefault(name, nic.ip)
+                    mapping.setdefault(name, str(nic.ip))
     return mappings
 
 
 def _records(spec: EnvSpec, mappings: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
     """The extra records of every net, with an address for each."""
-    targets = {name: target for net in spec.nets.values() for name, target in net.dns_records.items()}
+    targets = {name: record.target for net in spec.nets.values() for name, record in net.dns_records.items()}
     known = {name.lower(): ip for mapping in mappings.values() for name, ip in mapping.items()}
 
     def address(target: str) -> str:
         while target in targets:
             target = targets[target]
-        return known.get(target, target)
+        return known.get(target, str(target))
 
     return {name: {key: address(key) for key in net.dns_records} for name, net in spec.nets.items()}

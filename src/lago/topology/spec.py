@@ -1,17 +1,26 @@
 """Stage 2: what the user wants, as frozen values.
 
-`parse` is the only code that reads the raw data of an init file. What each key may hold is said by
-`lago.initfile.keys`, what keys must mean together by `lago.initfile.checks`.
+What each key of an init file may hold is said by `lago.initfile.keys`, what keys must mean together by
+`lago.initfile.checks`. What a key is when absent is said here. Specs know their place in the file, which is no part of
+what they say: the same wish at two places is equal.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Final, Literal
 
-if TYPE_CHECKING:
-    pass
+from ..constants import DEFAULT_MEMORY_MIB, DEFAULT_VCPU
+from .address import Address
+from .place import NOWHERE, Place
+
+
+def key_of(attribute: dataclasses.Field[Any]) -> str:
+    """Return the key of an attribute in an init file, and in the state on disk."""
+    key: str = attribute.metadata.get("key", attribute.name)
+    return key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +29,12 @@ class DhcpRange:
 
     start: int
     end: int
+    at: Place = field(default=NOWHERE, compare=False, repr=False)
+
+    @property
+    def octets(self) -> range:
+        """The last octets in it; none if it was not read completely."""
+        return range(self.start, self.end + 1) if self.start else range(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +42,8 @@ class NicSpec:
     """One network interface."""
 
     net: str
-    ip: str | None = None
+    ip: Address | None = None
+    at: Place = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,10 +52,11 @@ class DiskSpec:
 
     name: str
     type: Literal["template", "empty", "file"]
-    format: Literal["qcow2", "raw", "iso"] = "qcow2"
+    format: Literal["qcow2", "raw", "iso"]
     dev: str
     template_name: str | None = None
     template_version: str | None = None
+    template_type: Literal["lago", "qcow2"] | None = None
     path: str | None = None
     url: str | None = None
     make_a_copy: bool = False
@@ -47,6 +64,7 @@ class DiskSpec:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     build: tuple[Mapping[str, Mapping[str, Sequence[str]]], ...] = ()
     skip_export: bool = False
+    at: Place = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +73,20 @@ class Share:
 
     path: str
     tag: str
+    at: Place = field(default=NOWHERE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestFile:
+    """A file that a guest shall have; `mode` is in octal digits."""
+
+    content: str
+    mode: str | None = None
+
+    @property
+    def permissions(self) -> str:
+        """Its mode in four digits, that of readable files if none is given."""
+        return (self.mode or "644").rjust(4, "0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,13 +97,13 @@ class Machine:
         cpu_custom: the content of libvirt's <cpu>: `@name` is an attribute, `#text` the text.
         bootstrap: how it learns its name and keys; without it as its template says.
         cloud_init: more for its user-data.
-        files: `content` and maybe `mode`, octal digits, by path in the guest.
+        files: by path in the guest.
         boot: what it boots from; without it the template's kernel, if there is one.
     """
 
     name: str
-    memory: int
-    vcpu: int
+    memory: int = DEFAULT_MEMORY_MIB
+    vcpu: int = DEFAULT_VCPU
     cpu_model: str | None = None
     cpu_custom: Mapping[str, Any] | None = None
     machine: str = "q35"
@@ -81,20 +113,20 @@ class Machine:
     boot: Literal["kernel", "disk"] | None = None
     shares: tuple[Share, ...] = ()
     bootstrap: Literal["credentials", "cloud-init", "virt-sysprep", "none"] | None = None
-    cloud_init: Mapping[str, Any] = field(default_factory=dict)
-    files: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
+    cloud_init: Mapping[str, Any] = field(default_factory=dict, metadata={"key": "cloud-init"})
+    files: Mapping[str, GuestFile] = field(default_factory=dict)
     distro: str | None = None
-    root_password: str | None = None
-    ssh_user: str | None = None
-    ssh_password: str | None = None
+    root_password: str | None = field(default=None, metadata={"key": "root-password"})
+    ssh_user: str | None = field(default=None, metadata={"key": "ssh-user"})
+    ssh_password: str | None = field(default=None, metadata={"key": "ssh-password"})
     boot_time_sec: int | None = None
     service_provider: str | None = None
-    vm_type: str | None = None
-    vm_provider: str | None = None
+    vm_type: str | None = field(default=None, metadata={"key": "vm-type"})
+    vm_provider: str | None = field(default=None, metadata={"key": "vm-provider"})
     metadata: Mapping[str, Any] = field(default_factory=dict)
     groups: tuple[str, ...] = ()
     artifacts: tuple[str, ...] = ()
-    skip_export: bool = False
+    skip_export: bool = field(default=False, metadata={"key": "skip-export"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,37 +134,57 @@ class DomainSpec(Machine):
     """One virtual machine.
 
     Attributes:
+        type: `ova` if it is an appliance.
         ova: address of the appliance that it is made of; may hold variables.
         from_ova: its attributes that the appliance decides.
+        service_class: old name of `service_provider`, which has it once the file is found to be right.
     """
 
+    type: Literal["ova"] | None = None
     ova: str | None = None
     from_ova: frozenset[str] = frozenset()
+    service_class: str | None = None
     nics: tuple[NicSpec, ...] = ()
     disks: tuple[DiskSpec, ...] = ()
+    at: Place = field(default=NOWHERE, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DnsRecord:
+    """What a name of a net's DNS leads to: an address, or another name."""
+
+    target: str
+    at: Place = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetSpec:
-    """One network. `dns_records` lead to addresses or to names."""
+    """One network; `dns_records` are by name, in small letters."""
 
     name: str
     type: Literal["nat", "isolated", "bridge"] = "nat"
     management: bool = False
-    gw: str | None = None
+    gw: Address | None = None
     dhcp: DhcpRange | None = None
     ipv6: bool = True
     mtu: int = 1500
     dns_domain_name: str | None = None
-    dns_records: Mapping[str, str] = field(default_factory=dict)
+    dns_records: Mapping[str, DnsRecord] = field(default_factory=dict)
+    at: Place = field(default=NOWHERE, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvSpec:
-    """A whole environment, in the order of the init file."""
+    """A whole environment, in the order of the init file.
+
+    Attributes:
+        named_nets: the names of all nets in the file, those of which nothing else could be read too; None if it can't
+            be told which there are.
+    """
 
     domains: Mapping[str, DomainSpec]
-    nets: Mapping[str, NetSpec]
+    nets: Mapping[str, NetSpec] = field(default_factory=dict)
+    named_nets: tuple[str, ...] | None = field(default=(), compare=False, repr=False)
 
     def templates(self) -> tuple[tuple[str, str | None], ...]:
         """Name and version of every template that disks need, each once, in order of use."""
@@ -145,11 +197,5 @@ class EnvSpec:
         return tuple(dict.fromkeys(d.path for d in disks if d.type == "template" and d.path))
 
 
-def key_of(attribute: str) -> str:
-    """The key in an init file of an attribute of `Machine`."""
-    hyphened = ("root_password", "ssh_user", "ssh_password", "vm_type", "vm_provider", "skip_export", "cloud_init")
-    return attribute.replace("_", "-") if attribute in hyphened else attribute
-
-
-OVA_DISK = {"name": "ova", "dev": "vda"}
+OVA_DISK: Final = {"name": "ova", "dev": "vda"}
 """The disk of an appliance, which comes before all others of its machine."""

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
 import json
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import fields
-from typing import Any, Final, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from types import NoneType
+from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from ..constants import DEFAULT_MEMORY_MIB, DEFAULT_VCPU, PREFIX_PATH_VARIABLE
+from ..constants import PREFIX_PATH_VARIABLE
 from ..errors import LockTimeout, PrefixError
 from ..host import trust
 from ..host.files import json_text, write_atomically
 from ..host.locks import held_here, lock_file
 from ..host.parallel import in_parallel
 from ..paths import Paths
+from .address import Address
 from .addressing import mac_of_address, mac_of_name
-from .model import Disk, Domain, Net, Nic, TemplateImage, Topology
-from .spec import DhcpRange, Machine, Share, key_of
+from .model import Disk, Domain, Net, Nic, Topology
+from .spec import key_of
 
 T = TypeVar("T")
 
@@ -28,7 +31,7 @@ _PREFIX: Final = f"${PREFIX_PATH_VARIABLE}/"
 def save(paths: Paths, topology: Topology) -> None:
     """Write the topology; `virt/env` last, so that whoever finds it finds all the files that it names."""
     os.makedirs(paths.virt(), 0o755, exist_ok=True)
-    files = [(paths.virt(f"net-{net.name}"), _net_to_json(net)) for net in topology.nets.values()]
+    files = [(paths.virt(f"net-{net.name}"), plain(net)) for net in topology.nets.values()]
     files += [(paths.virt(f"vm-{vm.name}"), vm_to_json(vm)) for vm in topology.domains.values()]
     # Side by side, as each waits for the disk.
     in_parallel(lambda file: write_atomically(file[0], json_text(file[1])), files, what="writing the environment")
@@ -94,43 +97,82 @@ def save_service_provider(paths: Paths, vm: Domain) -> None:
         if not held_here(paths.lock()):
             stack.enter_context(lock_file(paths.lock(), what=f"the environment {paths.prefix()}", timeout=0))
         raw = json.loads(trust.read(path))
-        write_atomically(path, json_text({**raw, key_of("service_provider"): vm.service_provider}))
+        write_atomically(path, json_text({**raw, "service_provider": vm.service_provider}))
 
 
 def save_net(paths: Paths, net: Net) -> None:
     """Write one network again."""
-    write_atomically(paths.virt(f"net-{net.name}"), json_text(_net_to_json(net)))
+    write_atomically(paths.virt(f"net-{net.name}"), json_text(plain(net)))
 
 
-def _net_to_json(net: Net) -> dict[str, Any]:
+def plain(value: Any) -> Any:
+    """Return a value as JSON has it: a dataclass with the keys of an init file, and without its place in one."""
+    if dataclasses.is_dataclass(value):
+        return {key_of(one): plain(getattr(value, one.name)) for one in _attributes(value)}
+    if isinstance(value, Mapping):
+        return {key: plain(below) for key, below in value.items()}
+    if isinstance(value, tuple):
+        return [plain(below) for below in value]
+    return str(value) if isinstance(value, Address) else value
+
+
+def _attributes(of: Any) -> Iterator[dataclasses.Field[Any]]:
+    return (one for one in dataclasses.fields(of) if one.name != "at")
+
+
+def vm_to_json(vm: Domain) -> dict[str, Any]:
+    """The description of a machine, with keys as in an init file."""
+    described: dict[str, Any] = plain(vm)
+    nics = [{key: value for key, value in plain(nic).items() if key != "index"} for nic in vm.nics]
+    return {**described, "nics": nics, "disks": [_disk_to_json(disk) for disk in vm.disks]}
+
+
+def _disk_to_json(disk: Disk) -> dict[str, Any]:
+    template = disk.template
     return {
-        "name": net.name,
-        "type": net.type,
-        "management": net.management,
-        "gw": net.gw,
-        "dhcp": {"start": net.dhcp.start, "end": net.dhcp.end} if net.dhcp else None,
-        "mapping": net.mapping,
-        "ipv6": net.ipv6,
-        "mtu": net.mtu,
-        "dns_domain_name": net.dns_domain_name,
-        "dns_records": net.dns_records,
+        **plain(disk),
+        "path": disk.path if os.path.isabs(disk.path) else f"{_PREFIX}{disk.path}",
+        "template": {"id": template.id, "path": template.path, "format": template.format} if template else None,
+        "metadata": template.metadata if template else disk.metadata,
+        "own_metadata": disk.metadata,
     }
 
 
-def _net_from_json(raw: Mapping[str, Any]) -> Net:
-    kind, gw, dhcp = _one_of(raw.get("type", "nat"), "nat", "isolated", "bridge"), raw.get("gw"), raw.get("dhcp")
-    return Net(
-        name=_typed(raw["name"], str),
-        type=kind,
-        management=_typed(raw.get("management", False), bool),
-        gw=_optional(gw, str) if kind == "bridge" else _typed(gw, str),
-        dhcp=DhcpRange(start=_typed(dhcp["start"], int), end=_typed(dhcp["end"], int)) if dhcp else None,
-        mapping=_typed(raw.get("mapping", {}), dict),
-        ipv6=_optional(raw.get("ipv6"), str),
-        mtu=int(raw.get("mtu", 1500)),
-        dns_domain_name=_optional(raw.get("dns_domain_name"), str),
-        dns_records=_typed(raw.get("dns_records", {}), dict),
-    )
+_hints: Callable[[Any], Mapping[str, Any]] = functools.cache(get_type_hints)
+
+
+def _made(spec: type[T], raw: Mapping[str, Any]) -> T:
+    """What `plain` made JSON of; attributes that it lacks are as by default."""
+    hints, values = _hints(spec), {}
+    for one in _attributes(spec):
+        key = key_of(one)
+        if key in raw:
+            values[one.name] = _as(hints[one.name], raw[key])
+        elif one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING:
+            raise KeyError(key)
+    return spec(**values)
+
+
+def _as(hint: Any, raw: Any) -> Any:
+    """A value of JSON as the type of an attribute.
+
+    Earlier releases wrote other things than true and false, and other words where there may be none.
+    """
+    inner = [one for one in get_args(hint) if one is not NoneType]
+    if NoneType in get_args(hint):
+        return None if raw is None else _as(str if get_origin(inner[0]) is Literal else inner[0], raw)
+    if get_origin(hint) is Literal:
+        return _one_of(raw, *inner)
+    if get_origin(hint) is tuple:
+        return tuple(_as(inner[0], one) for one in _typed(raw, list))
+    if get_origin(hint) is Mapping:
+        given = _typed(raw, dict)
+        return {key: _as(inner[1], one) for key, one in given.items()} if dataclasses.is_dataclass(inner[1]) else given
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return raw if isinstance(raw, hint) else _made(hint, _typed(raw, dict))
+    if hint is Address:
+        return Address(_typed(raw, str))
+    return raw if hint is Any else bool(raw) if hint is bool else _typed(raw, hint)
 
 
 def _one_of(raw: Any, *words: str) -> Any:
@@ -139,115 +181,53 @@ def _one_of(raw: Any, *words: str) -> Any:
     return raw
 
 
-_TEXTS = (
-    "cpu_model",
-    "boot",
-    "bootstrap",
-    "distro",
-    "root_password",
-    "ssh_user",
-    "ssh_password",
-    "service_provider",
-    "vm_type",
-    "vm_provider",
-)
-_FLAGS = ("secure_boot", "tpm", "skip_export")
-
-
-def vm_to_json(vm: Domain) -> dict[str, Any]:
-    """The description of a machine, with keys as in an init file."""
-    own = {key_of(one.name): getattr(vm, one.name) for one in fields(Machine)}
-    return {
-        **own,
-        "shares": [{"path": share.path, "tag": share.tag} for share in vm.shares],
-        "mgmt_net": vm.mgmt_net,
-        "nics": [{"net": nic.net, "ip": nic.ip, "ip6": nic.ip6, "mac": nic.mac} for nic in vm.nics],
-        "disks": [_disk_to_json(disk) for disk in vm.disks],
-    }
+def _net_from_json(raw: Mapping[str, Any]) -> Net:
+    """A network; what releases before 2.0 did not write is what it was to them."""
+    known = {"type": "nat", "management": False, "mapping": {}, **raw}
+    gw, dhcp, mtu = raw.get("gw"), raw.get("dhcp") or None, int(raw.get("mtu", 1500))
+    _typed(known["management"], bool)
+    if known["type"] != "bridge":
+        _typed(gw, str)
+    return _made(Net, {**known, "gw": gw, "dhcp": dhcp, "mtu": mtu})
 
 
 def _vm_from_json(raw: Mapping[str, Any], nets: Mapping[str, Net]) -> Domain:
     """A machine; what releases before 2.0 did not write is what it was to them."""
     name = _typed(raw["name"], str)
-    nics = tuple(_nic_from_json(name, index, nic) for index, nic in enumerate(raw.get("nics", [])))
+    nics = [_nic_from_json(name, index, nic) for index, nic in enumerate(raw.get("nics", []))]
     touched = (nic.net for nic in nics if nic.net in nets and nets[nic.net].management)
-    groups = raw.get("groups", [])
+    known = {"mgmt_net": next(touched, None), **raw}
+    if isinstance(raw.get("groups"), str):
+        known["groups"] = [raw["groups"]]
     if isinstance(raw.get("bootstrap"), bool):
-        raw = {**raw, "bootstrap": None if raw["bootstrap"] else "none"}
-    more: dict[str, Any] = {attribute: _optional(raw.get(key_of(attribute)), str) for attribute in _TEXTS}
-    more |= {attribute: bool(raw.get(key_of(attribute), False)) for attribute in _FLAGS}
-    return Domain(
-        name=name,
-        memory=_typed(raw.get("memory", DEFAULT_MEMORY_MIB), int),
-        vcpu=_typed(raw.get("vcpu", DEFAULT_VCPU), int),
-        cpu_custom=_optional(raw.get("cpu_custom"), dict),
-        machine=_typed(raw.get("machine", "q35"), str),
-        firmware=_one_of(raw.get("firmware", "bios"), "bios", "uefi"),
-        shares=tuple(Share(path=one["path"], tag=one["tag"]) for one in raw.get("shares", [])),
-        boot_time_sec=_optional(raw.get("boot_time_sec"), int),
-        mgmt_net=_optional(raw["mgmt_net"], str) if "mgmt_net" in raw else next(touched, None),
-        nics=nics,
-        disks=tuple(_disk_from_json(n, disk) for n, disk in enumerate(raw.get("disks", []), 1)),
-        cloud_init=_typed(raw.get("cloud-init", {}), dict),
-        files=_typed(raw.get("files", {}), dict),
-        metadata=_typed(raw.get("metadata", {}), dict),
-        groups=(groups,) if isinstance(groups, str) else _names(groups),
-        artifacts=_names(raw.get("artifacts", [])),
-        **more,
-    )
+        known["bootstrap"] = None if raw["bootstrap"] else "none"
+    disks = [_disk_from_json(n, disk) for n, disk in enumerate(raw.get("disks", []), 1)]
+    return _made(Domain, {**known, "nics": nics, "disks": disks})
 
 
 def _nic_from_json(vm: str, index: int, raw: Mapping[str, Any]) -> Nic:
-    ip = _optional(raw.get("ip"), str)
+    ip = _as(Address, raw["ip"]) if raw.get("ip") is not None else None
     mac = raw.get("mac") or (mac_of_address(ip) if ip else mac_of_name(f"{vm}/{index}"))
-    net, ip6 = _typed(raw["net"], str), _optional(raw.get("ip6"), str)
-    return Nic(index=index, net=net, ip=ip, ip6=ip6, mac=_typed(mac, str))
-
-
-def _disk_to_json(disk: Disk) -> dict[str, Any]:
-    template = disk.template
-    return {
-        "name": disk.name,
-        "type": disk.type,
-        "dev": disk.dev,
-        "format": disk.format,
-        "path": disk.path if os.path.isabs(disk.path) else f"{_PREFIX}{disk.path}",
-        "serial": disk.serial,
-        "size": disk.size,
-        "source": disk.source,
-        "build": list(disk.build),
-        "skip-export": disk.skip_export,
-        "template": {"id": template.id, "path": template.path, "format": template.format} if template else None,
-        "metadata": template.metadata if template else disk.metadata,
-        "own_metadata": disk.metadata,
-    }
+    return _made(Nic, {**raw, "index": index, "ip": ip, "mac": mac})
 
 
 def _disk_from_json(position: int, raw: Mapping[str, Any]) -> Disk:
     path = _typed(raw["path"], str)
     if not path.startswith((_PREFIX, "/")):
         raise ValueError(f"the path {path} begins neither with {_PREFIX} nor with /")
-    template, metadata = raw.get("template"), _typed(raw.get("metadata", {}), dict)
-    size = raw.get("size")
-    return Disk(
-        name=_typed(raw.get("name", f"disk{position - 1}"), str),
-        type=_one_of(raw.get("type", "file"), "template", "empty", "file"),
-        dev=_typed(raw["dev"], str),
-        format=_one_of(raw["format"], "qcow2", "raw", "iso"),
-        path=path.removeprefix(_PREFIX),
-        serial=_typed(raw.get("serial", str(position)), str),
-        # Earlier releases kept what the init file said, such as 60G; the image has its size by now.
-        size=size if isinstance(size, int) and not isinstance(size, bool) else None,
-        source=_optional(raw.get("source"), str),
-        build=tuple(_typed(step, dict) for step in raw.get("build") or []),
-        skip_export=bool(raw.get("skip-export", False)),
-        metadata=_typed(raw.get("own_metadata", {} if template else metadata), dict),
-        template=TemplateImage(
-            id=_typed(template["id"], str),
-            path=_typed(template["path"], str),
-            format=_typed(template["format"], str),
-            metadata=metadata,
-        )
-        if template
-        else None,
+    template, metadata, size = raw.get("template"), raw.get("metadata", {}), raw.get("size")
+    return _made(
+        Disk,
+        {
+            "name": f"disk{position - 1}",
+            "type": "file",
+            "serial": str(position),
+            **raw,
+            "path": path.removeprefix(_PREFIX),
+            # Earlier releases kept what the init file said, such as 60G; the image has its size by now.
+            "size": size if isinstance(size, int) and not isinstance(size, bool) else None,
+            "build": raw.get("build") or [],
+            "metadata": raw.get("own_metadata", {} if template else metadata),
+            "template": {**template, "metadata": metadata} if template else None,
+        },
     )

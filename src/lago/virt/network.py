@@ -42,7 +42,7 @@ class Network:
 
     def gw(self) -> str | None:
         """Its gateway's address, which is also the host's on it; a bridge net has none."""
-        return self.spec.gw
+        return str(self.spec.gw) if self.spec.gw else None
 
     def is_management(self) -> bool:
         """Whether machines are reached over it."""
@@ -138,7 +138,7 @@ class Network:
         for net in nets:
             for name, address in [*net.spec.mapping.items(), *net.spec.dns_records.items()]:
                 addresses.setdefault(name, address)
-        ip6 = {nic.ip: nic.ip6 for vm in self._env.get_vms().values() for nic in vm.nics() if nic.ip and nic.ip6}
+        ip6 = {str(nic.ip): nic.ip6 for vm in self._env.get_vms().values() for nic in vm.nics() if nic.ip and nic.ip6}
         records: dict[str, list[str]] = {}
         for name, address in addresses.items():
             for one in (address, ip6.get(address)):

@@ -110,9 +110,8 @@ def _ipv4(root: ET.Element, net: Net, nics: Iterable[Nic], names: Mapping[str, s
     nics = list(nics)
     if nics or net.dhcp:
         dhcp = _add(ip, "dhcp")
-        if net.dhcp:
-            subnet = str(net.gw).rpartition(".")[0]
-            _add(dhcp, "range", start=f"{subnet}.{net.dhcp.start}", end=f"{subnet}.{net.dhcp.end}")
+        if net.dhcp and net.gw:
+            _add(dhcp, "range", start=net.gw.with_last(net.dhcp.start), end=net.gw.with_last(net.dhcp.end))
         for nic in nics:
             _add(dhcp, "host", mac=nic.mac, **_name(names, nic), ip=str(nic.ip))
 

@@ -77,12 +77,12 @@ class VM(Tester):
     @property
     def all_ips(self) -> list[str]:
         """Its addresses on all nets."""
-        return [nic.ip for nic in self.spec.nics if nic.ip]
+        return [str(nic.ip) for nic in self.spec.nics if nic.ip]
 
     def ips_in_net(self, net_name: str) -> list[str]:
         """Its addresses on a net. Raises LagoError if there is no such net."""
         self.env.get_net(net_name)
-        return [nic.ip for nic in self.spec.nics if nic.net == net_name and nic.ip]
+        return [str(nic.ip) for nic in self.spec.nics if nic.net == net_name and nic.ip]
 
     def nets(self) -> list[str]:
         """Names of the nets that it is on, in the order of its nics."""

@@ -18,7 +18,9 @@ from lago.bootstrap import cloud_init, iso, logins, passwords, sysprep
 from lago.bootstrap.additions import Additions
 from lago.errors import SSHError, TemplateError, VMError
 from lago.paths import Paths
+from lago.topology.address import Address
 from lago.topology.model import Disk, Domain, Nic, TemplateImage
+from lago.topology.spec import GuestFile
 from lago.virt import VM, readiness
 
 KEY = "ssh-ed25519 AAAAC3Nza lago"
@@ -241,9 +243,9 @@ def test_credentials_make_the_user_who_logs_in(paths: Paths) -> None:
     assert "f+~ /root/.ssh/authorized_keys 0600 root root" in found["tmpfiles.extra"]
 
 
-FILES: dict[str, dict[str, str | None]] = {
-    "/etc/a": {"content": "one: two\n", "mode": None},
-    "/etc/b": {"content": "x", "mode": "755"},
+FILES = {
+    "/etc/a": GuestFile(content="one: two\n"),
+    "/etc/b": GuestFile(content="x", mode="755"),
 }
 
 
@@ -264,7 +266,7 @@ def test_files_reach_the_guest_by_every_method(paths: Paths) -> None:
 
 
 def test_files_that_credentials_can_not_hold_are_refused(paths: Paths) -> None:
-    domain = replace(_domain("credentials"), files={"/big": {"content": "x" * 50_000, "mode": None}})
+    domain = replace(_domain("credentials"), files={"/big": GuestFile(content="x" * 50_000)})
     with pytest.raises(VMError, match=r"make up .* bytes of credentials") as caught:
         bootstrap.additions(domain, paths, KEY)
     assert "bootstrap: cloud-init" in caught.value.hint
@@ -284,7 +286,7 @@ def test_user_data_of_the_init_file_is_merged(paths: Paths) -> None:
 
 def test_the_seed_says_how_the_network_is_set_up(paths: Paths) -> None:
     nics = (
-        Nic(index=0, net="lan", mac="54:52:c0:a8:c8:02", ip="192.168.200.2"),
+        Nic(index=0, net="lan", mac="54:52:c0:a8:c8:02", ip=Address("192.168.200.2")),
         Nic(index=1, net="bare", mac="54:52:00:00:00:01", ip=None),
     )
     bootstrap.prepare(replace(_domain("cloud-init"), nics=nics), paths, KEY)
@@ -306,7 +308,7 @@ def test_the_seed_says_how_the_network_is_set_up(paths: Paths) -> None:
 )
 def test_virt_sysprep_does_what_the_distribution_needs(paths: Paths, distro: str, has: str, lacks: str) -> None:
     Path(paths.ssh_id_rsa_pub()).write_text(KEY)
-    nic = Nic(index=0, net="lan", mac="54:52:c0:a8:c8:02", ip="192.168.200.2")
+    nic = Nic(index=0, net="lan", mac="54:52:c0:a8:c8:02", ip=Address("192.168.200.2"))
     words = " ".join(
         word for mod in sysprep.mods(replace(_domain(None), distro=distro, nics=(nic,)), paths) for word in mod
     )

@@ -16,6 +16,7 @@ from lago import __version__, config, log
 from lago.cli.main import _FAMILIES, build_parser, main
 from lago.paths import Paths
 from lago.topology import state
+from lago.topology.address import Address
 from lago.topology.model import Domain, Net, Nic, Topology
 
 
@@ -32,10 +33,10 @@ def prefix_at(path: Path) -> Path:
         (path / directory).mkdir(parents=True)
     (path / "uuid").write_text("fe68" * 8)
     (path / "initialized").touch()
-    nic = Nic(index=0, net="lan", mac="54:52:c0:a8:c8:02", ip="192.168.200.2")
+    nic = Nic(index=0, net="lan", mac="54:52:c0:a8:c8:02", ip=Address("192.168.200.2"))
     vm = Domain(name="vm0", memory=128, vcpu=1, nics=(nic,), disks=(), mgmt_net="lan", metadata={"a": 1})
     mapping = {"vm0": "192.168.200.2"}
-    net = Net(name="lan", type="nat", management=True, gw="192.168.200.1", dhcp=None, mapping=mapping)
+    net = Net(name="lan", type="nat", management=True, gw=Address("192.168.200.1"), dhcp=None, mapping=mapping)
     state.save(Paths(str(path)), Topology(domains={"vm0": vm}, nets={"lan": net}))
     return path
 

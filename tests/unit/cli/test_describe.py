@@ -13,7 +13,7 @@ import pytest
 from lago.cli.main import main
 from lago.initfile import document, parse, schema
 from lago.initfile.keys import DISK, DOMAIN, ENVIRONMENT, NET, NIC, SHARE
-from lago.initfile.values import ListOf, MappingOf, Section
+from lago.initfile.sections import ListOf, MappingOf, Section
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "init-file.md"
 
@@ -79,7 +79,7 @@ def sections(section: Section) -> Iterator[Section]:
 
 
 def test_every_section_has_a_schema() -> None:
-    assert all(schema.of(section)["properties"] for section in sections(ENVIRONMENT))
+    assert all(section.schema()["properties"] for section in sections(ENVIRONMENT))
 
 
 @pytest.mark.parametrize(

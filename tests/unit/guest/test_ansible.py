@@ -15,6 +15,7 @@ from lago.hypervisor import Hypervisor, open_hypervisor
 from lago.initfile import document, parse
 from lago.paths import Paths
 from lago.topology import model, resolve
+from lago.topology.address import Address
 
 PREFIX = "/nonexistent/50% off"
 ENVIRONMENT = """
@@ -111,4 +112,4 @@ def test_who_is_in_no_group_is_still_there() -> None:
     assert ansible.inventory(domains, lambda _: one, Paths(PREFIX), hypervisor).groups == {"ungrouped": ["c"]}
 
 
-_NIC = model.Nic(index=0, net="lan", mac="", ip="192.168.200.9")
+_NIC = model.Nic(index=0, net="lan", mac="", ip=Address("192.168.200.9"))

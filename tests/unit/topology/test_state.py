@@ -15,6 +15,7 @@ from lago.errors import PrefixError
 from lago.host import files
 from lago.paths import Paths
 from lago.topology import state
+from lago.topology.address import Address
 from lago.topology.model import Disk, Domain, Net, Nic, TemplateImage, Topology
 from lago.topology.spec import DhcpRange, Share
 
@@ -28,6 +29,9 @@ def any_topology(seed: int) -> Topology:
     def text() -> str:
         return "".join(chance.choices('abé/ "\\\n$😀0', k=chance.randint(1, 8)))
 
+    def address() -> Address:
+        return Address.of(10, *(chance.randint(0, 255) for _ in range(3)))
+
     def free(depth: int = 0) -> Any:
         kinds: list[Callable[[], Any]] = [text, lambda: chance.randint(-9, 9), lambda: None, lambda: True, lambda: 1.5]
         if depth < 3:
@@ -35,7 +39,7 @@ def any_topology(seed: int) -> Topology:
         return chance.choice(kinds)()
 
     def nic(index: int) -> Nic:
-        return Nic(index=index, net=chance.choice("ab"), mac=text(), ip=chance.choice([None, text()]))
+        return Nic(index=index, net=chance.choice("ab"), mac=text(), ip=chance.choice([None, address()]))
 
     def disk(index: int) -> Disk:
         image = TemplateImage(id=text(), path=text(), format="raw", metadata={text(): free()})
@@ -69,7 +73,7 @@ def any_topology(seed: int) -> Topology:
             name=f"net{9 - index}",
             type="nat",
             management=chance.choice([True, False]),
-            gw=text(),
+            gw=address(),
             dhcp=chance.choice([None, DhcpRange(start=2, end=9)]),
             mapping={text(): text()},
         )
@@ -97,9 +101,16 @@ def saved(paths: Paths) -> Paths:
         serial="1",
         template=image,
     )
-    nic = Nic(index=0, net="lab", mac="54:52:c0:a8:c8:02", ip="192.168.200.2")
+    nic = Nic(index=0, net="lab", mac="54:52:c0:a8:c8:02", ip=Address("192.168.200.2"))
     vm = Domain(name="vm0", memory=256, vcpu=1, nics=(nic,), disks=(disk,), mgmt_net="lab")
-    lab = Net(name="lab", type="nat", management=True, gw="192.168.200.1", dhcp=None, mapping={"vm0": "192.168.200.2"})
+    lab = Net(
+        name="lab",
+        type="nat",
+        management=True,
+        gw=Address("192.168.200.1"),
+        dhcp=None,
+        mapping={"vm0": "192.168.200.2"},
+    )
     state.save(paths, Topology(domains={"vm0": vm}, nets={"lab": lab}))
     return paths
 
@@ -229,7 +240,14 @@ def test_every_value_of_a_machine_is_kept(paths: Paths) -> None:
         skip_export=True,
     )
     net = Net(
-        name="n", type="isolated", management=False, gw="10.0.0.1", dhcp=None, mapping={}, ipv6="fd8f:1", mtu=1400
+        name="n",
+        type="isolated",
+        management=False,
+        gw=Address("10.0.0.1"),
+        dhcp=None,
+        mapping={},
+        ipv6="fd8f:1",
+        mtu=1400,
     )
     topology = Topology(domains={"vm0": vm}, nets={"n": net})
     state.save(paths, topology)

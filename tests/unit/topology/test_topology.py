@@ -14,6 +14,7 @@ import pytest
 from lago.errors import LagoError
 from lago.initfile import document, parse
 from lago.topology import resolve, spec
+from lago.topology.address import Address
 from lago.topology.model import TemplateImage, Topology
 from lago.topology.names import bridge_name, libvirt_domain_name, libvirt_net_name
 
@@ -40,7 +41,8 @@ def resolved(
         for name, version in env.templates()
     }
     layered = {path: TemplateImage(id=path, path=path, format="qcow2") for path in env.layered()}
-    return resolve.resolve(env, uuid=UUID, templates=images, subnets=subnets, layered=layered, **more)
+    leased = {net: Address(gw) for net, gw in (subnets or {}).items()}
+    return resolve.resolve(env, uuid=UUID, templates=images, subnets=leased, layered=layered, **more)
 
 
 def ips(found: Topology) -> dict[str, list[str | None]]:
@@ -48,12 +50,12 @@ def ips(found: Topology) -> dict[str, list[str | None]]:
 
 
 def plain(value: Any) -> Any:
-    """A value for a golden file, without what is as by default."""
+    """A value for a golden file, without what is as by default, but for the size of machines and modes of files."""
     if dataclasses.is_dataclass(value):
         told = {}
         for one in dataclasses.fields(value):
             default = one.default_factory() if callable(one.default_factory) else one.default
-            if getattr(value, one.name) != default:
+            if getattr(value, one.name) != default or one.name in ("memory", "vcpu", "mode"):
                 told[one.name] = plain(getattr(value, one.name))
         return told
     if isinstance(value, Mapping):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lago.topology.address import Address
 from lago.topology.model import Disk, Domain, Net, Nic, TemplateImage
 from lago.topology.spec import DhcpRange, Share
 from lago.virt import domain_xml as xml
@@ -33,7 +34,8 @@ def disk(number: int, template: TemplateImage | None = None, format_: str = "qco
 
 def domain(disks: tuple[Disk, ...], nets: tuple[str, ...] = ("front",)) -> Domain:
     nics = tuple(
-        Nic(index=i, net=net, mac=f"54:52:c0:a8:c{8 + i}:02", ip=f"192.168.20{i}.2") for i, net in enumerate(nets)
+        Nic(index=i, net=net, mac=f"54:52:c0:a8:c{8 + i}:02", ip=Address(f"192.168.20{i}.2"))
+        for i, net in enumerate(nets)
     )
     return Domain(name="vm0", memory=512, vcpu=2, nics=nics, disks=disks, mgmt_net="front")
 
@@ -54,7 +56,7 @@ def domain_xml(of: Domain, *, kvm: bool = False, seeds: tuple[str, ...] = (), oe
 
 
 def network(net: Net, addresses: tuple[str, ...], records: dict[str, list[str]], way: network_xml.Way) -> str:
-    nics = [Nic(index=0, net=net.name, mac=f"54:52:c0:a8:c8:0{ip[-1]}", ip=ip) for ip in addresses]
+    nics = [Nic(index=0, net=net.name, mac=f"54:52:c0:a8:c8:0{ip[-1]}", ip=Address(ip)) for ip in addresses]
     return network_xml.network_xml(
         net, name=f"0123-{net.name}", uuid=UUID, bridge="lago-0123456789", nics=nics, records=records, way=way
     )
@@ -63,13 +65,18 @@ def network(net: Net, addresses: tuple[str, ...], records: dict[str, list[str]],
 def management(dhcp: DhcpRange | None, way: network_xml.Way) -> str:
     mapping = {"vm0": "192.168.200.2", "vm0-front": "192.168.200.2", "vm1": "192.168.200.3"}
     records = {"192.168.200.2": ["vm0", "vm0-front"], "192.168.200.3": ["vm1"], "192.168.201.2": ["vm0-back"]}
-    net = Net(name="front", type="nat", management=True, gw="192.168.200.1", dhcp=dhcp, mapping=mapping)
+    net = Net(name="front", type="nat", management=True, gw=Address("192.168.200.1"), dhcp=dhcp, mapping=mapping)
     return network(net, ("192.168.200.2", "192.168.200.3"), records, way)
 
 
 def other() -> str:
     net = Net(
-        name="back", type="nat", management=False, gw="192.168.201.1", dhcp=None, mapping={"vm0-back": "192.168.201.2"}
+        name="back",
+        type="nat",
+        management=False,
+        gw=Address("192.168.201.1"),
+        dhcp=None,
+        mapping={"vm0-back": "192.168.201.2"},
     )
     return network(net, ("192.168.201.2",), {"192.168.7.7": ["not used"]}, network_xml.Way())
 

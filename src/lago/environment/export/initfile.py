@@ -11,7 +11,8 @@ from ...constants import INITFILE_PATH_VARIABLE
 from ...errors import LagoError
 from ...log import LOG
 from ...topology.model import Domain, Net
-from ...topology.spec import Machine, key_of
+from ...topology.spec import GuestFile, Machine, key_of
+from ...topology.state import plain
 from .. import deploy
 from .images import Image
 
@@ -42,13 +43,19 @@ def _domain(domain: Domain, images: Iterable[Image]) -> dict[str, Any]:
     for one in dataclasses.fields(Machine):
         value = getattr(domain, one.name)
         if one.name not in _LEFT_OUT and value != one.default:
-            entry[key_of(one.name)] = list(value) if isinstance(value, tuple) else value
+            entry[key_of(one)] = plain(value)
+    if domain.files:
+        entry["files"] = {path: _given(file) for path, file in domain.files.items()}
     # The scripts have been run.
     if metadata := {key: value for key, value in domain.metadata.items() if key not in deploy.KEYS}:
         entry["metadata"] = metadata
-    entry["nics"] = [{"net": nic.net, **({"ip": nic.ip} if nic.ip else {})} for nic in domain.nics]
+    entry["nics"] = [{"net": nic.net, **({"ip": str(nic.ip)} if nic.ip else {})} for nic in domain.nics]
     entry["disks"] = [_disk(image) for image in images]
     return {key: value for key, value in entry.items() if value != []}
+
+
+def _given(file: GuestFile) -> dict[str, Any]:
+    return {key: value for key, value in plain(file).items() if value is not None}
 
 
 def _disk(image: Image) -> dict[str, Any]:
@@ -65,7 +72,7 @@ def _disk(image: Image) -> dict[str, Any]:
 def _net(net: Net) -> dict[str, Any]:
     entry: dict[str, Any] = {"type": net.type, "management": net.management}
     if net.type != "bridge":
-        entry["gw"] = net.gw
+        entry["gw"] = str(net.gw)
         if net.ipv6 is None:
             entry["ipv6"] = False
     if net.dhcp is not None:

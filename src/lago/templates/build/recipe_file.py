@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from ...errors import InitFileError, TemplateError
 from ...initfile import document as documents
+from ...initfile.document import Fault
 from ...initfile.faults import At, Faults
-from ...initfile.values import Choice, Field, Free, ListOf, MappingOf, Names, Path, Section, Size, Text
+from ...initfile.sections import Field, ListOf, MappingOf, Section
+from ...initfile.values import Choice, Free, Names, Path, Size, Text
+from ...topology.place import NOWHERE, Place
 from .recipe import Command, File, Recipe
 from .tree import usr_merged
 
@@ -22,7 +25,32 @@ _IN_IMAGE: Final = Text(
     "/etc/motd", r'(/(?!\.{1,2}(/|$))[^/\x00-\x1f\x7f"]+)+', "a path in the image begins with / and has no .. or quotes"
 )
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Added:
+    """A file of a recipe: what is in it, or where it is on the host."""
+
+    content: str | None = None
+    source: str | None = None
+    mode: str = "644"
+    at: Place = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """What a recipe says; `size` is in bytes."""
+
+    base: str = "debian12"
+    packages: tuple[str, ...] = ()
+    files: Mapping[str, _Added] = field(default_factory=dict)
+    commands: tuple[str, ...] = ()
+    size: int | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    at: Place = field(default=NOWHERE, compare=False)
+
+
 _FILE: Final = Section(
+    _Added,
     {
         "content": Field(Text("hello", _SCRIPT), "what is in it"),
         "source": Field(Path("./site.conf"), "the file on the host that it is a copy of, relative to the recipe"),
@@ -35,19 +63,19 @@ _PACKAGE: Final = Text("nginx", r"[a-z0-9][a-z0-9+.-]+", "it is no name of a Deb
 
 def _section(recipes: Iterable[str]) -> Section:
     return Section(
+        _Wanted,
         {
-            "base": Field(Choice(tuple(recipes)), "the recipe that it begins with", "debian12"),
-            "packages": Field(Names(_PACKAGE), "Debian packages to install", ()),
+            "base": Field(Choice(tuple(recipes)), "the recipe that it begins with"),
+            "packages": Field(Names(_PACKAGE), "Debian packages to install"),
             "files": Field(
                 MappingOf(_IN_IMAGE, _FILE, "files"),
                 "files to put into the image",
-                {},
             ),
             "commands": Field(
-                ListOf(Text("systemctl enable nginx", _SCRIPT), "shell commands"), "commands to run in the image", ()
+                ListOf(Text("systemctl enable nginx", _SCRIPT), "shell commands"), "commands to run in the image"
             ),
             "size": Field(_SIZE, "size of the disk"),
-            "metadata": Field(Free(), "what is known of the image, such as bootstrap", {}),
+            "metadata": Field(Free(), "what is known of the image, such as bootstrap"),
         },
         what="a recipe",
     )
@@ -69,22 +97,23 @@ def read(path: str, name: str, recipes: Mapping[str, Recipe]) -> Recipe:
         raise TemplateError(error.what, hint=error.hint) from None
     faults = Faults(document)
     top = At(document, faults, (), document.data)
-    found = _section(recipes).read(top) or {}
-    own = {} if not top.sound() else _files(top["files"], found["files"], os.path.dirname(path))
-    base = recipes.get(found.get("base") or "")
+    found: _Wanted = _section(recipes).read(top)
+    own = {} if not top.sound() else _files(found, faults, os.path.dirname(path))
+    base = recipes.get(found.base)
     if base is not None and base.base != "install":
-        for key in ("packages", "commands"):
-            if found[key]:
-                top[key].fault(f"{base.name} has no package manager, write base: debian12", of_key=True)
+        for key, given in {"packages": found.packages, "commands": found.commands}.items():
+            if given:
+                message = f"{base.name} has no package manager, write base: debian12"
+                faults.add(Fault(found.at / key, message, of_key=True))
     if lines := faults.lines():
         what = lines[0] if len(lines) == 1 else f"{len(lines)} faults in the recipe {path}"
         raise TemplateError(what, details="\n".join(lines) if len(lines) > 1 else "", hint="correct the recipe")
     assert base is not None
     commands = [
         Command(text, f"{path}:{document.position(('commands', index)).line}")
-        for index, text in enumerate(found["commands"])
+        for index, text in enumerate(found.commands)
     ]
-    return extended(base, name, found["packages"], found["size"], own, commands, found["metadata"])
+    return extended(base, name, found.packages, found.size, own, commands, found.metadata)
 
 
 def extended(
@@ -119,27 +148,26 @@ def package(name: str) -> str:
 
 def size(text: str) -> int:
     """Bytes of a size that is given outside of a recipe. Raises ValueError."""
-    amount = _SIZE.count(text)
-    if amount is None or not (_SIZE.count(_SIZE.low) or 0) <= amount <= (_SIZE.count(_SIZE.high) or 0):
+    amount = _SIZE.amount(text)
+    if amount is None or not _SIZE.possible(amount):
         raise ValueError(f"{text!r} is no size from {_SIZE.low} to {_SIZE.high}, such as {_SIZE.example}")
     return amount
 
 
-def _files(at: At, given: Mapping[str, Any], directory: str) -> dict[str, File]:
+def _files(wanted: _Wanted, faults: Faults, directory: str) -> dict[str, File]:
     own = {}
-    for path, body in given.items():
-        content = body["content"]
-        if (content is None) == (body["source"] is None):
-            at[path].fault("write either content or source", of_key=True)
+    for path, added in wanted.files.items():
+        if (added.content is None) == (added.source is None):
+            faults.add(Fault(added.at, "write either content or source", of_key=True))
             continue
-        if content is None:
+        if added.source is not None:
             try:
-                with open(os.path.join(directory, os.path.expanduser(body["source"])), "rb") as file:
+                with open(os.path.join(directory, os.path.expanduser(added.source)), "rb") as file:
                     data = file.read()
             except OSError as error:
-                at[path]["source"].fault(f"{body['source']} can't be read: {error.strerror}")
+                faults.add(Fault(added.at / "source", f"{added.source} can't be read: {error.strerror}"))
                 continue
         else:
-            data = content.encode()
-        own[usr_merged(path.lstrip("/"))] = File(data, int(body["mode"] or "644", 8))
+            data = str(added.content).encode()
+        own[usr_merged(path.lstrip("/"))] = File(data, int(added.mode, 8))
     return own
