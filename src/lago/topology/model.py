@@ -1,6 +1,6 @@
 """The decision: machines, nets and disks with every name, address and path."""
 
-from __future__ import annotations
+# Types of attributes stay types, and are not made text: `state` reads values by them.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -5,7 +5,7 @@ What each key of an init file may hold is said by `lago.initfile.keys`, what key
 what they say: the same wish at two places is equal.
 """
 
-from __future__ import annotations
+# Types of attributes stay types, and are not made text: `state` reads values by them.
 
 import dataclasses
 from collections.abc import Mapping, Sequence

@@ -7,9 +7,9 @@ import dataclasses
 import functools
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from types import NoneType
-from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, NamedTuple, TypeVar, get_args, get_origin
 
 from ..constants import PREFIX_PATH_VARIABLE
 from ..errors import LockTimeout, PrefixError
@@ -105,19 +105,40 @@ def save_net(paths: Paths, net: Net) -> None:
     write_atomically(paths.virt(f"net-{net.name}"), json_text(plain(net)))
 
 
+class _Attribute(NamedTuple):
+    name: str
+    key: str
+    read: Callable[[Any], Any]
+    required: bool
+
+
+@functools.cache
+def _attributes(spec: Any) -> tuple[_Attribute, ...]:
+    """What is kept of a dataclass: all but its place in an init file."""
+    return tuple(
+        _Attribute(
+            one.name,
+            key_of(one),
+            _reader(one.type),
+            one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING,
+        )
+        for one in dataclasses.fields(spec)
+        if one.name != "at"
+    )
+
+
 def plain(value: Any) -> Any:
     """Return a value as JSON has it: a dataclass with the keys of an init file, and without its place in one."""
-    if dataclasses.is_dataclass(value):
-        return {key_of(one): plain(getattr(value, one.name)) for one in _attributes(value)}
+    if isinstance(value, str):
+        return str(value)
     if isinstance(value, Mapping):
         return {key: plain(below) for key, below in value.items()}
     if isinstance(value, tuple):
         return [plain(below) for below in value]
-    return str(value) if isinstance(value, Address) else value
-
-
-def _attributes(of: Any) -> Iterator[dataclasses.Field[Any]]:
-    return (one for one in dataclasses.fields(of) if one.name != "at")
+    if dataclasses.is_dataclass(value):
+        spec: Any = type(value)
+        return {one.key: plain(getattr(value, one.name)) for one in _attributes(spec)}
+    return value
 
 
 def vm_to_json(vm: Domain) -> dict[str, Any]:
@@ -138,41 +159,39 @@ def _disk_to_json(disk: Disk) -> dict[str, Any]:
     }
 
 
-_hints: Callable[[Any], Mapping[str, Any]] = functools.cache(get_type_hints)
-
-
-def _made(spec: type[T], raw: Mapping[str, Any]) -> T:
+def _made(spec: Callable[..., T], raw: Mapping[str, Any]) -> T:
     """What `plain` made JSON of; attributes that it lacks are as by default."""
-    hints, values = _hints(spec), {}
-    for one in _attributes(spec):
-        key = key_of(one)
-        if key in raw:
-            values[one.name] = _as(hints[one.name], raw[key])
-        elif one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING:
-            raise KeyError(key)
+    values = {}
+    for name, key, read, required in _attributes(spec):
+        if required or key in raw:
+            values[name] = read(raw[key])
     return spec(**values)
 
 
-def _as(hint: Any, raw: Any) -> Any:
-    """A value of JSON as the type of an attribute.
+def _reader(kind: Any) -> Callable[[Any], Any]:
+    """How a value of JSON becomes one of a type.
 
     Earlier releases wrote other things than true and false, and other words where there may be none.
     """
-    inner = [one for one in get_args(hint) if one is not NoneType]
-    if NoneType in get_args(hint):
-        return None if raw is None else _as(str if get_origin(inner[0]) is Literal else inner[0], raw)
-    if get_origin(hint) is Literal:
-        return _one_of(raw, *inner)
-    if get_origin(hint) is tuple:
-        return tuple(_as(inner[0], one) for one in _typed(raw, list))
-    if get_origin(hint) is Mapping:
-        given = _typed(raw, dict)
-        return {key: _as(inner[1], one) for key, one in given.items()} if dataclasses.is_dataclass(inner[1]) else given
-    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
-        return raw if isinstance(raw, hint) else _made(hint, _typed(raw, dict))
-    if hint is Address:
-        return Address(_typed(raw, str))
-    return raw if hint is Any else bool(raw) if hint is bool else _typed(raw, hint)
+    inner = [one for one in get_args(kind) if one is not NoneType]
+    if NoneType in get_args(kind):
+        read = _reader(str if get_origin(inner[0]) is Literal else inner[0])
+        return lambda raw: None if raw is None else read(raw)
+    if get_origin(kind) is Literal:
+        return lambda raw: _one_of(raw, *inner)
+    if get_origin(kind) is tuple:
+        read = _reader(inner[0])
+        return lambda raw: tuple(read(one) for one in _typed(raw, list))
+    if get_origin(kind) is Mapping and dataclasses.is_dataclass(inner[1]):
+        read = _reader(inner[1])
+        return lambda raw: {key: read(one) for key, one in _typed(raw, dict).items()}
+    if get_origin(kind) is Mapping:
+        return lambda raw: _typed(raw, dict)
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        return lambda raw: raw if isinstance(raw, kind) else _made(kind, _typed(raw, dict))
+    if kind is Address:
+        return lambda raw: Address(_typed(raw, str))
+    return bool if kind is bool else lambda raw: _typed(raw, kind)
 
 
 def _one_of(raw: Any, *words: str) -> Any:
@@ -206,7 +225,7 @@ def _vm_from_json(raw: Mapping[str, Any], nets: Mapping[str, Net]) -> Domain:
 
 
 def _nic_from_json(vm: str, index: int, raw: Mapping[str, Any]) -> Nic:
-    ip = _as(Address, raw["ip"]) if raw.get("ip") is not None else None
+    ip = Address(_typed(raw["ip"], str)) if raw.get("ip") is not None else None
     mac = raw.get("mac") or (mac_of_address(ip) if ip else mac_of_name(f"{vm}/{index}"))
     return _made(Nic, {**raw, "index": index, "ip": ip, "mac": mac})
 
