@@ -64,6 +64,7 @@ def test_nets_have_classes_by_type(env: VirtEnv) -> None:
     kinds = [type(one) for one in env.get_nets().values()]
     assert kinds == [NATNetwork, IsolatedNetwork, BridgeNetwork]
     assert [one.gw() for one in env.get_nets().values()] == ["10.9.8.1", "10.9.7.1", None]
+    assert {type(one.gw()) for one in env.get_nets().values()} == {str, type(None)}
     assert env.get_net().is_management()
 
 

@@ -50,6 +50,20 @@ def test_validate_finds_what_only_resolving_shows(here: Path, capsys: pytest.Cap
     assert "no address left" in capsys.readouterr().err
 
 
+def test_validate_asks_no_template_that_it_has_not_for_a_kernel(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NOWHERE", raising=False)
+    (here / "x").write_text("domains: {vm0: {boot: kernel, disks: [{template_name: mini}]}}")
+    assert main(["validate", "x"]) == 0
+    (here / "x").write_text("domains: {vm0: {boot: kernel, disks: [{size: 1G}]}}")
+    assert main(["validate", "x"]) == 2
+    assert "boot from the kernel of its template" in capsys.readouterr().err
+    (here / "x").write_text("domains: {vm0: {shares: [{path: $NOWHERE/a, tag: a}]}}")
+    assert main(["validate", "x"]) == 2
+    assert "the variable NOWHERE in $NOWHERE/a is not set" in capsys.readouterr().err
+
+
 def test_the_schema_has_every_key_with_a_description(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["schema"]) == 0
     found: dict[str, Any] = json.loads(capsys.readouterr().out)

@@ -40,6 +40,7 @@ domains:
     firmware: uefi
     cpu_custom: {"@mode": host-passthrough}
     shares: [{path: /src, tag: src}]
+    files: {/etc/motd: {content: hi}, /etc/run: {content: x, mode: "755"}}
   left-out: {skip-export: true, nics: [{net: front}]}
 nets:
   front: {management: true, dhcp: {start: 100, end: 150}, dns_domain_name: lab.example, dns_records: {www: web}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import random
@@ -17,7 +18,7 @@ from lago.paths import Paths
 from lago.topology import state
 from lago.topology.address import Address
 from lago.topology.model import Disk, Domain, Net, Nic, TemplateImage, Topology
-from lago.topology.spec import DhcpRange, Share
+from lago.topology.spec import DhcpRange, GuestFile, Share, key_of
 
 
 def any_topology(seed: int) -> Topology:
@@ -217,6 +218,29 @@ def test_a_prefix_of_lago_1_0_is_read(paths: Paths) -> None:
     assert state.load(paths) == found
 
 
+def test_an_address_that_is_none_is_damage(saved: Paths) -> None:
+    file = Path(saved.virt("net-lab"))
+    file.write_text(files.json_text({**json.loads(file.read_text()), "gw": "192.168.200"}))
+    with pytest.raises(PrefixError, match="net-lab is damaged") as caught:
+        state.load(saved)
+    assert caught.value.details == "192.168.200 is no IPv4 address"
+
+
+def test_addresses_that_are_loaded_are_read(saved: Paths) -> None:
+    loaded = state.load(saved)
+    assert (loaded.nets["lab"].gw, loaded.domains["vm0"].nics[0].ip) == ("192.168.200.1", "192.168.200.2")
+    assert isinstance(loaded.nets["lab"].gw, Address)
+    assert isinstance(loaded.domains["vm0"].nics[0].ip, Address)
+
+
+def test_every_attribute_is_on_disk(saved: Paths) -> None:
+    vm, net = (json.loads(Path(saved.virt(name)).read_text()) for name in ("vm-vm0", "net-lab"))
+    assert vm.keys() == {key_of(one) for one in dataclasses.fields(Domain)}
+    assert net.keys() == {key_of(one) for one in dataclasses.fields(Net)}
+    assert vm["disks"][0].keys() == {key_of(one) for one in dataclasses.fields(Disk)} | {"own_metadata"}
+    assert vm["nics"][0].keys() == {one.name for one in dataclasses.fields(Nic)} - {"index"}
+
+
 def test_every_value_of_a_machine_is_kept(paths: Paths) -> None:
     vm = Domain(
         name="vm0",
@@ -233,6 +257,8 @@ def test_every_value_of_a_machine_is_kept(paths: Paths) -> None:
         boot="disk",
         bootstrap="none",
         shares=(Share(path="/s", tag="s"),),
+        files={"/a": GuestFile(content="a"), "/b": GuestFile(content="b", mode="755")},
+        cloud_init={"a": [1]},
         ssh_user="u",
         ssh_password="p",
         boot_time_sec=5,

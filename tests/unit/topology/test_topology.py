@@ -91,6 +91,13 @@ def test_free_addresses_avoid_gateway_static_addresses_and_dhcp_range() -> None:
     assert ips(found)["vm0"] == ["192.168.200.3", "192.168.200.201", "192.168.200.202"]
 
 
+def test_what_programs_are_told_of_addresses_is_plain_text() -> None:
+    text = "{domains: {vm0: {nics: [{net: lab}]}}, nets: {lab: {dns_records: {a: vm0, b: 10.0.0.1, c: 'fd00::1'}}}}"
+    found = resolved(text)
+    lab = found.nets["lab"]
+    assert {type(one) for one in [*lab.mapping.values(), *lab.dns_records.values(), found.domains["vm0"].ip]} == {str}
+
+
 def test_macs_follow_from_addresses() -> None:
     (nic,) = resolved("{domains: {vm0: {nics: [{net: lab}]}}, nets: {lab: }}").domains["vm0"].nics
     assert (nic.name, nic.ip, nic.mac) == ("eth0", "192.168.200.2", "54:52:c0:a8:c8:02")
