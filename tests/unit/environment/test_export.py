@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from lago.disks import qemu_img
 from lago.environment import export
@@ -78,6 +79,12 @@ def test_the_init_file_of_an_export_makes_the_same_machines(out_format: str) -> 
     assert again.disks[1].source == "/export/web_data.raw"
     kept = {name: replace(net, mapping={}) for name, net in before.nets.items()}
     assert {name: replace(net, mapping={}) for name, net in after.nets.items()} == kept
+
+
+def test_the_init_file_of_an_export_says_how_large_machines_are() -> None:
+    plain = resolved("domains: {vm0: {}}").domains["vm0"]
+    written = yaml.safe_load(text([plain], [], [], "yaml"))["domains"]["vm0"]
+    assert (written["memory"], written["vcpu"]) == (plain.memory, plain.vcpu)
 
 
 def test_an_init_file_in_another_format_is_refused() -> None:

@@ -19,6 +19,9 @@ from .images import Image
 _LEFT_OUT: Final = ("name", "shares", "metadata", "skip_export")
 """What is not written as it is; shares are directories of this host."""
 
+_TOLD: Final = ("memory", "vcpu")
+"""What is written even if it is as by default, which another release may have otherwise."""
+
 
 def text(domains: Sequence[Domain], nets: Iterable[Net], images: Sequence[Image], out_format: str) -> str:
     """The init file as `yaml` or `json`."""
@@ -42,7 +45,7 @@ def _domain(domain: Domain, images: Iterable[Image]) -> dict[str, Any]:
     entry: dict[str, Any] = {}
     for one in dataclasses.fields(Machine):
         value = getattr(domain, one.name)
-        if one.name not in _LEFT_OUT and value != one.default:
+        if one.name not in _LEFT_OUT and (value != one.default or one.name in _TOLD):
             entry[key_of(one)] = plain(value)
     if domain.files:
         entry["files"] = {path: _given(file) for path, file in domain.files.items()}
