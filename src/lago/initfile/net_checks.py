@@ -30,7 +30,9 @@ def _nics(env: EnvSpec) -> Iterator[tuple[DomainSpec, NicSpec]]:
 def known_nets(env: EnvSpec) -> Iterator[Fault]:
     """A nic is plugged into a net that there is."""
     names = env.named_nets
-    for _, nic in _nics(env) if names is not None else ():
+    if names is None:
+        return
+    for _, nic in _nics(env):
         at, name = nic.at / "net", nic.net
         if not names:
             message = f"unknown net {quoted(name)}, the file names no nets: add nets: {{{name}: {{}}}}"
@@ -140,7 +142,9 @@ def _layouts(env: EnvSpec) -> Iterator[_Layout]:
 def private_addresses(env: EnvSpec) -> Iterator[Fault]:
     """What says where a net is, is an address that one can have."""
     for net, _, _, static in _layouts(env):
-        for _, nic, ip in static if not net.gw else ():
+        if net.gw:
+            continue
+        for _, nic, ip in static:
             if ip.private:
                 break
             if not ip.only_last:

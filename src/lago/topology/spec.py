@@ -184,7 +184,7 @@ class EnvSpec:
 
     domains: Mapping[str, DomainSpec]
     nets: Mapping[str, NetSpec] = field(default_factory=dict)
-    named_nets: tuple[str, ...] | None = field(default=(), compare=False, repr=False)
+    named_nets: tuple[str, ...] | None = field(default=None, compare=False, repr=False)
 
     def templates(self) -> tuple[tuple[str, str | None], ...]:
         """Name and version of every template that disks need, each once, in order of use."""
