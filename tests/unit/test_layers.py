@@ -1,7 +1,4 @@
-"""Imports go downwards only, between packages and inside them, and those for type checking count as well.
-
-In `lago.virt` a machine's parts still name the whole machine where types are checked; that alone is not counted.
-"""
+"""Imports go downwards only, between packages and inside them, and those for type checking count as well."""
 
 from __future__ import annotations
 
@@ -25,7 +22,8 @@ LAYERS = {
         guestfs
         templates
         disks guest initfile services
-        brctl dirlock hypervisor plugins subnet_lease topology utils
+        plugins
+        brctl dirlock hypervisor subnet_lease topology utils
         host
         config paths
         errors log
@@ -65,7 +63,7 @@ LAYERS = {
     "lago.environment.snapshots": """
         recover revert take
         memory remove
-        fork layers
+        fork guests layers
         index snapshots
     """,
     "lago.guest": """
@@ -141,10 +139,16 @@ LAYERS = {
         virt
         env
         factory
-        network vm
-        extraction network_xml preflight
-        checkpoint console domain_xml power screen
-        connection cpu keys lifecycle memory migration readiness tester
+        vm
+        libvirt_driver provided
+        driver extraction
+        checkpoint console power readiness screen
+        memory
+        machine
+        network preflight
+        network_xml session
+        domain_xml
+        connection cpu keys lifecycle migration tester
     """,
     "ovirtlago": """
         pytest_plugin
@@ -196,10 +200,7 @@ PACKAGES = {name for name, path in FILES.items() if path.name == "__init__.py"}
 def imports(name: str) -> Iterator[tuple[int, str]]:
     """Line and dotted name of every module of ours that a module imports, inside functions and for types too."""
     package = name if name in PACKAGES else name.rpartition(".")[0]
-    tree = ast.parse(FILES[name].read_text())
-    if package == "lago.virt":
-        tree.body = [node for node in tree.body if not _for_types(node)]
-    for node in ast.walk(tree):
+    for node in ast.walk(ast.parse(FILES[name].read_text())):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names if alias.name in FILES)
         elif isinstance(node, ast.ImportFrom):
@@ -209,10 +210,6 @@ def imports(name: str) -> Iterator[tuple[int, str]]:
                 found = f"{base}.{alias.name}" if f"{base}.{alias.name}" in FILES else base
                 if found in FILES:
                     yield node.lineno, found
-
-
-def _for_types(node: ast.stmt) -> bool:
-    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
 
 def place(name: str, inside: str) -> str | None:

@@ -22,12 +22,13 @@ from ..guest.ssh import Guest
 from ..host import trust
 from ..host.files import json_text, synced_together, write_atomically
 from ..host.locks import lock_file
-from ..host.parallel import no_errand
+from ..host.parallel import in_parallel, no_errand
 from ..host.programs import run
 from ..host.suggest import near
 from ..hypervisor import Hypervisor, libvirt_url, open_hypervisor
 from ..log import LOG, task
 from ..paths import Paths, check_place
+from ..plugins import machines
 from ..topology import state
 from ..topology.model import Domain, Topology
 from ..topology.names import libvirt_domain_name
@@ -209,6 +210,10 @@ class Prefix:
             bootstrapped=bootstrapped,
             built=built,
         )
+        if bootstrapped and self._provided():
+            with contextlib.closing(self.virt_env_of(state.load(self.paths))) as env:
+                vms = [vm for vm in env.get_vms().values() if vm.provider is not None]
+                in_parallel(lambda vm: vm.bootstrap(), vms, what="bootstrap VMs")
         self._hold_images(home)
 
     def _lease(self, wanted: EnvSpec) -> dict[str, str]:
@@ -310,17 +315,13 @@ class Prefix:
     def guest(self, name: str) -> Guest:
         """How to log in to a machine. Raises VMNotFound."""
         domain = self.domain(name)
-        number = list(self.topology.domains).index(name)
-        password = logins.password(domain)
-        return Guest(
-            name=name,
-            user=logins.user(domain),
-            password=password.text if password else None,
-            address=domain.ip or "",
-            key=self.paths.ssh_id_rsa(),
-            control=os.path.join(self.hypervisor.socket_dir(), f"ssh-{number}"),
-            wrap=self.hypervisor.command,
-        )
+        if name in self._provided():
+            return self.virt_env.get_vm(name).guest
+        return logins.guest_of(domain, list(self.topology.domains).index(name), self.paths, self.hypervisor)
+
+    def _provided(self) -> list[str]:
+        """The machines that plugins run, and not libvirt."""
+        return [name for name, domain in self.topology.domains.items() if not machines.is_own(domain.vm_provider)]
 
     @contextlib.contextmanager
     def operation(self, name: str) -> Iterator[None]:
@@ -421,6 +422,11 @@ class Prefix:
             raise LagoError(
                 "an environment on a shared libvirt can't be forked: its names and addresses are taken there",
                 hint="make it with libvirt_url = private, the default",
+            )
+        if provided := self._provided():
+            raise LagoError(
+                f"an environment whose machines are elsewhere can't be forked: {', '.join(provided)}",
+                hint="fork one whose machines have no vm-provider",
             )
         path = os.path.abspath(path)
         check_place(path)
@@ -566,6 +572,7 @@ class Prefix:
             shutil.rmtree(doomed)
 
     def _stop_whatever_runs(self) -> None:
+        self._stop_provided()
         if not self.hypervisor.shared:
             self.hypervisor.end(0)
             return
@@ -574,6 +581,14 @@ class Prefix:
         finally:
             self.virt_env.close()
             self.hypervisor.end(0)
+
+    def _stop_provided(self) -> None:
+        """Stop the machines that plugins run, as far as they can be; whatever fails, the rest is to go."""
+        try:
+            if self._provided():
+                self.virt_env.stop_provided()
+        except (LagoError, OSError) as error:
+            LOG.warning("machines elsewhere are left as they are: %s", error)
 
     def status(self) -> dict[str, Any]:
         """What `lago status` shows; nothing is started for it."""
@@ -589,6 +604,8 @@ class Prefix:
             names = {name: libvirt_domain_name(self.libvirt_uuid, name) for name in topology.domains}
             states |= {name: LOST for name, at_libvirt in names.items() if at_libvirt in lost}
             nets_are = dict.fromkeys(topology.nets, "unknown")
+        if self._provided() and not self.hypervisor.running():
+            states |= self.virt_env.provided_states()
         nets = {
             net.name: {"gateway": net.gw, "management": net.management, "status": nets_are[net.name]}
             for net in topology.nets.values()

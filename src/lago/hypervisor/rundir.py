@@ -18,12 +18,21 @@ from ..host import trust
 from . import protocol
 
 _DIGITS: Final = 12
+_OUTSIDE: Final = "-out"
 _FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def place(uuid: str) -> str:
-    """Where the sockets of the prefix `uuid` belong, whether they are there or not."""
-    return os.path.join(protocol.runtime_base(), uuid[:_DIGITS])
+def place(uuid: str, *, outside: bool = False) -> str:
+    """Where the sockets of the prefix `uuid` belong, whether they are there or not.
+
+    Args:
+        outside: those of connections that don't end with its hypervisor.
+    """
+    return os.path.join(protocol.runtime_base(), _name(uuid, outside=outside))
+
+
+def _name(uuid: str, *, outside: bool) -> str:
+    return uuid[:_DIGITS] + (_OUTSIDE if outside else "")
 
 
 def make(path: str) -> None:
@@ -70,7 +79,8 @@ def belongs(path: str, uuid: str) -> bool:
     The owner may be another user whom we trust: he has started it, or root has.
     """
     base, name = os.path.split(path)
-    if not os.path.isabs(path) or os.path.normpath(path) != path or name != uuid[:_DIGITS]:
+    names = [_name(uuid, outside=outside) for outside in (False, True)]
+    if not os.path.isabs(path) or os.path.normpath(path) != path or name not in names:
         return False
     try:
         outer, inner = os.lstat(base), os.lstat(path)

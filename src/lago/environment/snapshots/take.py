@@ -54,6 +54,7 @@ def take(
         HypervisorError: libvirt refuses.
     """
     from ...virt import checkpoint
+    from . import guests
 
     paths, book = env.paths, Book.load(env.paths)
     if not _NAME.fullmatch(name):
@@ -65,8 +66,10 @@ def take(
         )
     if name in book.snapshots and not replace:
         raise LagoError(f"there is a snapshot {name} already", hint="choose another name, or --replace it")
-    running = [vm for vm in vms if vm.alive()]
-    for vm in vms:
+    ours = [vm for vm in vms if vm.provider is None]
+    provided = [vm.provider for vm in vms if vm.provider is not None]
+    running = [vm for vm in ours if vm.alive()]
+    for vm in ours:
         checkpoint.check(vm, memory=vm in running and not disk_only)
     live = {vm.name(): checkpoint.live_tops(vm) for vm in running}
     below = {
@@ -74,12 +77,12 @@ def take(
         for vm in running
         for disk in vm.spec.writable()
     }
-    tops = layers.plan(book, [vm.spec for vm in vms], below)
+    tops = layers.plan(book, [vm.spec for vm in ours], below)
     os.makedirs(paths.snapshots(), 0o755, exist_ok=True)
     number = book.number()
     memory = {vm.name(): f"snapshots/{number}.{vm.name()}.mem" for vm in running if not disk_only}
     state = {vm.name(): f"snapshots/{number}.{vm.name()}.state" for vm in running if memory and checkpoint.splits(vm)}
-    firmware = [vm for vm in vms if os.path.exists(paths.nvram(vm.name()))]
+    firmware = [vm for vm in ours if os.path.exists(paths.nvram(vm.name()))]
     nvram = {vm.name(): f"snapshots/{number}.{vm.name()}.nvram" for vm in firmware}
     before = {vm: dict(disks_) for vm, disks_ in book.tops.items()}
     book.busy = True
@@ -88,9 +91,10 @@ def take(
     instant = time.time()
     try:
         with task("Save machines"):
-            pause = _save(env, running, tops, memory, state, nvram, disk_only=disk_only)
+            elsewhere = [partial(provider.create_snapshot, name) for provider in provided]
+            pause = _save(env, running, elsewhere, tops, memory, state, nvram, disk_only=disk_only)
             if pause and not disk_only:
-                in_parallel(checkpoint.set_clock, running, what="set clocks")
+                in_parallel(guests.set_clock, running, what="set clocks")
         if compress:
             with task("Compress memory"):
                 in_parallel(partial(saved_memory.pack, paths), memory.values(), what="compress memory")
@@ -134,6 +138,7 @@ def settle(paths: Paths, snapshot: Snapshot) -> None:
 def _save(
     env: VirtEnv,
     running: Sequence[VM],
+    elsewhere: Sequence[Callable[[], None]],
     tops: Sequence[NewTop],
     memory: Mapping[str, str],
     state: Mapping[str, str],
@@ -141,7 +146,11 @@ def _save(
     *,
     disk_only: bool,
 ) -> float:
-    """Save what runs; the seconds for which it stood still."""
+    """Save what runs; the seconds for which it stood still.
+
+    Args:
+        elsewhere: saves machines that Lago does not run.
+    """
     from ...virt import checkpoint
 
     def save_apart(vm: VM) -> None:
@@ -157,7 +166,8 @@ def _save(
     checkpoint.save_ahead(apart, files, env.paths.snapshots())
     with _quiet(running) if disk_only else _paused(running) as standing:
         try:
-            # What a full disk stops comes first, when all is still as it was.
+            # Whoever may refuse, or be stopped by a full disk, comes first, when all is still as it was.
+            in_parallel(lambda save: save(), elsewhere, what="save machines elsewhere")
             in_parallel(save_apart, apart, what="save memory")
             in_parallel(save, running, what="save machines")
             for vm, path in nvram.items():
@@ -184,12 +194,10 @@ def _paused(vms: Sequence[VM]) -> Iterator[list[float]]:
 @contextlib.contextmanager
 def _quiet(vms: Sequence[VM]) -> Iterator[list[float]]:
     """Let guests hold what they write; the list has the seconds at the end."""
-    from ...virt import checkpoint
+    from . import guests
 
     with _halting() as (seconds, go_on):
-        in_parallel(
-            lambda vm: go_on.append(partial(checkpoint.unquiesce, vm, checkpoint.quiesce(vm))), vms, what="quiesce"
-        )
+        in_parallel(lambda vm: go_on.append(partial(guests.unquiesce, vm, guests.quiesce(vm))), vms, what="quiesce")
         yield seconds
 
 
