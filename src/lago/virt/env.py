@@ -112,7 +112,7 @@ class VirtEnv(Environment):
     def connect(self, vm: str, port: int, timeout: float = 10) -> socket.socket:
         """A TCP connection to a machine, tried for `timeout` seconds. Raises OSError, VMNotFound."""
         machine = self.get_vm(vm)
-        if machine.outside:
+        if machine.outside and machine.guest.address:
             return dial.reach(machine.guest.address, port, timeout)
         return self.hypervisor.connect(machine.ip(), port, timeout)
 

@@ -47,8 +47,8 @@ class Provided:
 
     @property
     def outside(self) -> bool:
-        """Whether it is reached over this host's network, and none of the environment's."""
-        return self._offer("login") is not None
+        """Whether it needs no network of the environment."""
+        return self._offer("login") is not None or not self._machine.spec.nics
 
     def bootstrap(self) -> None:
         self._plugin.bootstrap()

@@ -95,7 +95,7 @@ class VM(Machine, Tester):
 
     @property
     def outside(self) -> bool:
-        """Whether it is reached over this host's network, and none of the environment's."""
+        """Whether it needs no network of the environment: it is reached over this host's, if at all."""
         return self.provider is not None and self.provider.outside
 
     @property
