@@ -222,7 +222,7 @@ class VirtEnv(Environment):
     def _stop_provided(self, vms: list[VM]) -> None:
         in_parallel(lambda vm: vm.stop(), vms, what="stop VMs")
         if vms and not any(vm.guest.connected() for vm in self._vms.values() if vm.outside):
-            rundir.remove(logins.outside_sockets(self.paths), read_uuid(self.paths.uuid()))
+            rundir.remove(logins.outside_sockets(self.paths), read_uuid(self.paths.uuid()), outside=True)
 
     def _stop_ours(self, vms: list[VM], *, everything: bool) -> None:
         if (everything and self.hypervisor.lost() is not None) or not self.live:

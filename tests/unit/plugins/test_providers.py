@@ -13,6 +13,10 @@ import pytest
 from lago import plugins
 from lago.environment.prefix import Prefix
 from lago.errors import ExtractPathError, ExtractPathNoPathError, LagoError, VMError, VMNotRunning
+from lago.guest import ssh_config
+from lago.guest.ssh import Guest
+from lago.host import ssh_option
+from lago.hypervisor import rundir
 from lago.plugins import contracts
 from lago.virt import VM, provided
 
@@ -94,6 +98,11 @@ class Dead(Cloud):
         copied(paths, ignore_nopath)
 
 
+class Away(Cloud):
+    def login(self):
+        return self.LOGIN
+
+
 class Full(Cloud):
     def interactive_console(self, stdin, stdout, *, force):
         self.did("interactive_console", stdin, stdout, force)
@@ -107,7 +116,7 @@ class Full(Cloud):
         return [path]
 """
 ENTRIES = "[lago.plugins.vm_provider]\n" + "".join(
-    f"{name} = providers:{name.capitalize()}\n" for name in ("cloud", "reading", "dead", "full")
+    f"{name} = providers:{name.capitalize()}\n" for name in ("cloud", "reading", "dead", "full", "away")
 )
 MACHINE = "domains: {{far: {{vm-provider: {}, artifacts: [/etc/motd, /etc/issue, /no/such], disks: {}}}}}\n"
 
@@ -239,6 +248,54 @@ class TestLife:
     def test_it_can_not_be_forked(self, tmp_path: Path) -> None:
         with pytest.raises(LagoError, match="machines are elsewhere can't be forked: far"):
             made(tmp_path, "cloud").fork(str(tmp_path / "fork"))
+
+
+class TestLogin:
+    @pytest.fixture
+    def prefix(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prefix:
+        """A machine elsewhere that has a password here."""
+        (tmp_path / "run").mkdir(mode=0o700)
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+        domain = "domains: {far: {vm-provider: away, root-password: secret, nics: [{net: lan}]}}\nnets: {lan: {}}\n"
+        return Prefix(str(make_prefix(tmp_path / "prefix", domain)))
+
+    def guest(self, prefix: Prefix, login: contracts.Login) -> Guest:
+        """How to log in to it when its provider says so."""
+        prefix.virt_env.get_vm("far")
+        sys.modules["providers"].Away.LOGIN = login
+        return prefix.guest("far")
+
+    def test_it_is_reached_where_its_provider_says_and_known_by_its_key(self, prefix: Prefix, tmp_path: Path) -> None:
+        known = str(tmp_path / "known hosts")
+        login = contracts.Login("far.example.com", "me", 2222, key="/k", password="p", known_hosts=known)
+        guest = self.guest(prefix, login)
+        assert (guest.user, guest.address, guest.key, guest.password) == ("me", "far.example.com", "/k", "p")
+        assert guest.wrap(["ssh"]) == ["ssh"]
+        text = ssh_config.config([guest], prefix.paths.prefix(), private=True)
+        hosts = f"UserKnownHostsFile {ssh_option.quoted(known)}"
+        for line in ("HostName far.example.com", "Port 2222", "StrictHostKeyChecking yes", hosts):
+            assert line in text
+        assert "ProxyCommand" not in text
+
+    def test_what_logs_in_to_guests_is_not_shown_to_strangers(self, prefix: Prefix) -> None:
+        guest = self.guest(prefix, contracts.Login("far.example.com"))
+        assert (guest.user, guest.key, guest.password) == ("root", prefix.paths.ssh_id_rsa(), None)
+        assert "UserKnownHostsFile" not in guest.settings
+
+    def test_its_connection_does_not_go_with_a_hypervisor(self, prefix: Prefix, tmp_path: Path) -> None:
+        sockets = Path(self.guest(prefix, contracts.Login("far.example.com")).control).parent
+        assert sockets == tmp_path / "run" / "lago" / f"{prefix.uuid[:12]}-out"
+        assert sockets.stat().st_mode & 0o777 == 0o700
+        rundir.remove(str(sockets), prefix.uuid)
+        assert sockets.exists()
+        prefix.stop()
+        assert not sockets.exists()
+
+    def test_it_needs_no_net_of_the_environment(self, prefix: Prefix) -> None:
+        self.guest(prefix, contracts.Login("")).close()
+        prefix.start()
+        assert not prefix.hypervisor.running()
+        assert prefix.status()["Prefix"]["Networks"]["lan"]["status"] == "down"
 
 
 class TestSnapshots:
