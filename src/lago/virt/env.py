@@ -266,10 +266,11 @@ class VirtEnv(Environment):
         self.end_if_idle()
 
     def discard(self) -> None:
-        """Stop everything, for good: remove also what a libvirt that is not ours keeps of machines that are off."""
-        self.stop()
+        """Stop all that libvirt runs, for good: remove also what one not ours keeps of machines that are off."""
+        ours = [vm for vm in self._vms.values() if vm.provider is None]
+        self._stop_ours(ours, everything=True)
         if self.hypervisor.shared:
-            in_parallel(lambda vm: vm.discard(), self._vms.values(), what="discard VMs")
+            in_parallel(lambda vm: vm.discard(), ours, what="discard VMs")
 
     def end_if_idle(self) -> None:
         """End a hypervisor of ours under which nothing runs."""

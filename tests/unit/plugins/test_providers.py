@@ -221,10 +221,12 @@ class TestLife:
         prefix.destroy()
         assert did() == [("start",), ("stop",)]
 
+    @pytest.mark.parametrize("url", ["private", "test:///default"])
     def test_a_provider_that_does_not_answer_hinders_neither_status_nor_destroy(
-        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture, url: str
     ) -> None:
         prefix = made(tmp_path, "cloud")
+        Path(prefix.paths.metadata()).write_text(f'{{"libvirt_url": "{url}"}}')
         running(prefix)
         sys.modules["providers"].STATES["far"] = "lost"
         assert prefix.status()["Prefix"]["VMs"]["far"]["status"] == "unknown"
