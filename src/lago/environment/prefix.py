@@ -316,7 +316,7 @@ class Prefix:
         """How to log in to a machine. Raises VMNotFound."""
         domain = self.domain(name)
         if name in self._provided():
-            return self.virt_env.get_vm(name).guest
+            return self.virt_env.guest(name)
         return logins.guest_of(domain, list(self.topology.domains).index(name), self.paths, self.hypervisor)
 
     def _provided(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -84,8 +85,8 @@ class VirtEnv(Environment):
         in_parallel(lambda vm: vm.bootstrap(), self._vms.values(), what="bootstrap VMs")
 
     def guest(self, name: str) -> Guest:
-        """How to log in to a machine. Raises VMNotFound."""
-        return self.get_vm(name).guest
+        """How to log in to a machine, by the configuration of now. Raises VMNotFound."""
+        return self.get_vm(name).driver.guest()
 
     def get_vms(self) -> Mapping[str, VM]:
         """All machines by name."""
@@ -154,7 +155,9 @@ class VirtEnv(Environment):
         vms = self.select(names)
         here = [vm for vm in vms if not vm.outside]
         nets = [self._nets[name] for name in dict.fromkeys(nic.net for vm in here for nic in vm.nics())]
-        with task("Start hypervisor"):
+        # Where all machines are elsewhere there is nothing to start, and to tell.
+        step = task if here else contextlib.nullcontext
+        with step("Start hypervisor"):
             if here:
                 self.ensure()
             fresh = {name for name, state in self.states().items() if state != "running"}
@@ -162,7 +165,7 @@ class VirtEnv(Environment):
             if here:
                 LOG.debug("machines run under %s: %s", self.accel.kind, self.accel.reason)
         try:
-            with task("Start nets"):
+            with step("Start nets"):
                 in_parallel(lambda net: net.start(), nets, what="start nets")
             with task("Start VMs"):
                 in_parallel(lambda vm: _started(vm, on_phase), vms, what="start VMs")
