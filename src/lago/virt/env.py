@@ -216,15 +216,15 @@ class VirtEnv(Environment):
             ours()
             return
         # Whatever can't be stopped elsewhere, ours are.
-        in_parallel(lambda stop: stop(), [ours, partial(self._stop_provided, provided)], what="stop VMs")
+        theirs = partial(in_parallel, lambda vm: vm.stop(), provided, what="stop VMs") if names else self.stop_provided
+        in_parallel(lambda stop: stop(), [ours, theirs], what="stop VMs")
 
     def stop_provided(self) -> None:
-        """Stop all machines that plugins run, and let go of the connections to them."""
-        self._stop_provided([vm for vm in self._vms.values() if vm.provider is not None])
-
-    def _stop_provided(self, vms: list[VM]) -> None:
-        in_parallel(lambda vm: vm.stop(), vms, what="stop VMs")
-        if vms and not any(vm.guest.connected() for vm in self._vms.values() if vm.outside):
+        """Stop all machines that plugins run, and let go of the connections to them, even if that fails."""
+        provided = [vm for vm in self._vms.values() if vm.provider is not None]
+        try:
+            in_parallel(lambda vm: vm.stop(), provided, what="stop VMs")
+        finally:
             rundir.remove(logins.outside_sockets(self.paths), read_uuid(self.paths.uuid()), outside=True)
 
     def _stop_ours(self, vms: list[VM], *, everything: bool) -> None:

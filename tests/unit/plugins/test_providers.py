@@ -293,6 +293,15 @@ class TestLogin:
         prefix.stop()
         assert not sockets.exists()
 
+    def test_nothing_is_left_of_a_connection_when_its_provider_does_not_answer(self, prefix: Prefix) -> None:
+        sockets = Path(self.guest(prefix, contracts.Login("far.example.com")).control).parent
+        sys.modules["providers"].STATES["far"] = "lost"
+        with pytest.raises(VMError, match="nobody answers"):
+            prefix.stop()
+        assert not sockets.exists()
+        prefix.destroy()
+        assert not sockets.exists()
+
     def test_it_needs_no_net_of_the_environment(self, prefix: Prefix) -> None:
         self.guest(prefix, contracts.Login("")).close()
         prefix.start()
