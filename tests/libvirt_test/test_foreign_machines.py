@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,10 @@ from typing import Any
 import libvirt
 import pytest
 
-from lago.guest.ssh import Guest
 from lago.hypervisor.shared import Shared
 from lago.paths import Paths
 from lago.topology.address import Address
-from lago.topology.model import Domain, Net, Nic
+from lago.topology.model import Domain, Net, Nic, Topology
 from lago.topology.names import libvirt_domain_name
 from lago.virt import VirtEnv
 
@@ -51,9 +49,7 @@ class _Home:
         self.paths = Paths(str(place))
         self.libvirt_uuid = UUID
         self.hypervisor = Shared(url, UUID)
-
-    def guest(self, name: str) -> Guest:
-        return Guest(name, "root", "192.0.2.1", "key", os.path.join(self.paths.prefix(), name), list)
+        self.topology = Topology(domains={}, nets={})
 
     def create_snapshots(self, name: str, *, vms: Any = ()) -> Any:
         raise NotImplementedError(name)

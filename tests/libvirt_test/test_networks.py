@@ -26,9 +26,7 @@ class Home:
         self.paths = Paths(str(path))
         self.libvirt_uuid = UUID
         self.hypervisor = Shared("test:///default", UUID)
-
-    def guest(self, name: str) -> Any:
-        raise NotImplementedError(name)
+        self.topology = Topology(domains={}, nets={})
 
     def create_snapshots(self, name: str, *, vms: Any = ()) -> Any:
         raise NotImplementedError(name)

@@ -12,12 +12,11 @@ import libvirt
 import pytest
 
 from lago.errors import Errors, HypervisorError, LagoError, VMNotFound, VMNotRunning
-from lago.guest import ssh
 from lago.hypervisor import Hypervisor
 from lago.hypervisor.shared import Shared
 from lago.paths import Paths
 from lago.topology.address import Address
-from lago.topology.model import Domain, Net, Nic
+from lago.topology.model import Domain, Net, Nic, Topology
 from lago.virt import VirtEnv
 from lago.virt.connection import look_up
 
@@ -32,11 +31,7 @@ class Home:
         self.paths = Paths(str(place))
         self.libvirt_uuid = UUID
         self.hypervisor: Hypervisor = Shared(uri, UUID)
-
-    def guest(self, name: str) -> ssh.Guest:
-        """How to log in: nobody does."""
-        control = self.paths.prefix() + f"/{name}"
-        return ssh.Guest(name=name, user="root", address="192.0.2.7", key="", control=control, wrap=list)
+        self.topology = Topology(domains={}, nets={})
 
     def create_snapshots(self, name: str, *, vms: Iterable[str] = ()) -> None:
         """Nobody takes one."""

@@ -25,7 +25,7 @@ def ovirt_prefix(tmp_path_factory):
     pki.make(place, FQDN)
     able = "root-password: secret, metadata: {ovirt-capabilities: [snapshot-live-merge]}"
     with stand_in(place, place, empty(), others=["storage"], more=able) as made:
-        prefix = made.vm.env.home
+        prefix = made.vm.env.snapshots
         os.environ["LAGO_PREFIX"] = prefix.paths.prefix()
         yield prefix
 

@@ -1,7 +1,4 @@
-"""Imports go downwards only, between packages and inside them, and those for type checking count as well.
-
-In `lago.virt` a machine's parts still name the whole machine where types are checked; that alone is not counted.
-"""
+"""Imports go downwards only, between packages and inside them, and those for type checking count as well."""
 
 from __future__ import annotations
 
@@ -23,10 +20,9 @@ LAYERS = {
         bootstrap
         sysprep
         guestfs
-        templates
-        disks guest initfile services
-        brctl dirlock hypervisor plugins subnet_lease utils
-        topology
+        services templates
+        disks guest initfile plugins subnet_lease
+        brctl dirlock hypervisor topology utils
         host
         config paths
         errors log
@@ -38,13 +34,12 @@ LAYERS = {
         additions iso logins passwords
     """,
     "lago.cli": """
-        cli
-        completion config_verbs screen
-        console copying forward main
-        artifacts graph initfile machine plugin_verbs shell snapshots ssh_config template_repo up
-        environment template
-        doctor progress status store
-        output settings
+        screen
+        console copying forward
+        artifacts cli graph machine shell snapshots ssh_config up
+        completion config_verbs environment template
+        doctor main progress status store
+        initfile output plugin_verbs settings template_repo
         parser pictures refused result
     """,
     "lago.disks": """
@@ -55,10 +50,9 @@ LAYERS = {
     "lago.environment": """
         template_update warm workdir
         prefix
-        collect create export
-        staging status
-        appliances claims deploy snapshots
-        environment facts
+        staging
+        claims collect create export status
+        appliances deploy environment facts snapshots
     """,
     "lago.environment.export": """
         export
@@ -69,7 +63,7 @@ LAYERS = {
         recover revert take
         memory remove
         fork layers
-        index snapshots
+        guests index snapshots
     """,
     "lago.guest": """
         ansible ssh_config transfer
@@ -81,8 +75,7 @@ LAYERS = {
     """,
     "lago.host": """
         channels
-        streams
-        files locks tree
+        files locks streams tree
         fetch full host inotify parallel programs pump ssh_option suggest trust waiting
     """,
     "lago.hypervisor": """
@@ -92,12 +85,11 @@ LAYERS = {
         checks dial firewall probe_guest protocol
     """,
     "lago.initfile": """
-        parse
-        checks schema
-        dns_checks keys
-        disk_checks machine_checks net_checks prototypes specs values
-        sections
-        faults
+        parse schema
+        checks keys
+        dns_checks specs values
+        net_checks prototypes sections
+        disk_checks faults machine_checks
         document
         initfile nodes
     """,
@@ -133,9 +125,8 @@ LAYERS = {
         hooks mini recipe_file
         recipe
         kernel
-        apt
-        ext4 mirrors
-        tree
+        apt ext4
+        mirrors tree
     """,
     "lago.topology": """
         resolve state
@@ -147,10 +138,16 @@ LAYERS = {
         virt
         env
         factory
-        network vm
-        extraction network_xml preflight
-        checkpoint console domain_xml power screen
-        connection cpu keys lifecycle memory migration picture readiness tester
+        vm
+        libvirt_driver provided
+        extraction
+        checkpoint driver
+        console memory power readiness screen
+        machine
+        network
+        network_xml preflight
+        domain_xml session
+        connection cpu keys lifecycle migration picture tester
     """,
     "ovirtlago": """
         pytest_plugin
@@ -202,10 +199,7 @@ PACKAGES = {name for name, path in FILES.items() if path.name == "__init__.py"}
 def imports(name: str) -> Iterator[tuple[int, str]]:
     """Line and dotted name of every module of ours that a module imports, inside functions and for types too."""
     package = name if name in PACKAGES else name.rpartition(".")[0]
-    tree = ast.parse(FILES[name].read_text())
-    if package == "lago.virt":
-        tree.body = [node for node in tree.body if not _for_types(node)]
-    for node in ast.walk(tree):
+    for node in ast.walk(ast.parse(FILES[name].read_text())):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names if alias.name in FILES)
         elif isinstance(node, ast.ImportFrom):
@@ -215,10 +209,6 @@ def imports(name: str) -> Iterator[tuple[int, str]]:
                 found = f"{base}.{alias.name}" if f"{base}.{alias.name}" in FILES else base
                 if found in FILES:
                     yield node.lineno, found
-
-
-def _for_types(node: ast.stmt) -> bool:
-    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
 
 def place(name: str, inside: str) -> str | None:

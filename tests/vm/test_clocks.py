@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from lago import Prefix
+from lago.environment.snapshots import guests
 from lago.guest.ssh import Guest
 from lago.virt import VM, VirtEnv, checkpoint
 
@@ -52,7 +53,7 @@ def test_a_guest_is_told_the_time_of_when_it_is_told(env: VirtEnv) -> None:
         vm.succeed("date -u -s @1000000000")
         assert behind(vm)[0] > 1000
         began = time.time()
-        checkpoint.set_clock(vm)
+        guests.set_clock(vm)
         agrees(vm, time.time() - began)
 
 
@@ -61,7 +62,7 @@ def test_fractions_of_a_second_count(env: VirtEnv) -> None:
         lag = []
         for _ in range(5):
             began = time.time()
-            checkpoint.set_clock(vm)
+            guests.set_clock(vm)
             lag.append((behind(vm), time.time() - began))
         # One that was cut to whole seconds is half a second behind on average, or ahead if it was rounded.
         assert all(least <= took + _EPSILON for (least, _), took in lag), lag
@@ -79,9 +80,9 @@ def test_after_a_revert_clocks_are_not_behind_by_the_time_of_the_login(
         threading.Event().wait(_SLOW)
         logged_in[guest.name] = time.time()
 
-    env.home.create_snapshots("then")
+    env.snapshots.create_snapshots("then")
     monkeypatch.setattr(Guest, "open", slowly)
-    env.home.revert_snapshots("then")
+    env.snapshots.revert_snapshots("then")
     end = time.time()
     assert set(logged_in) == {"vm0", "vm1"}
     for vm in env.get_vms().values():
@@ -101,10 +102,12 @@ def test_a_snapshot_does_not_put_clocks_back(env: VirtEnv, monkeypatch: pytest.M
         resume(vm)
 
     for vm in env.get_vms().values():
-        checkpoint.set_clock(vm)
+        guests.set_clock(vm)
     monkeypatch.setattr(checkpoint, "save_apart", slowly)
     monkeypatch.setattr(checkpoint, "resume", noted)
-    taken = env.home.create_snapshots("slow")
+    prefix = env.snapshots
+    assert isinstance(prefix, Prefix)
+    taken = prefix.create_snapshots("slow")
     end = time.time()
     assert taken.pause >= _SLOW
     for vm in env.get_vms().values():

@@ -39,6 +39,9 @@ NAMES = (
 )
 """The modules that programs and plugins may use; what else there is may change at any time."""
 
+_INHERITED = {"lago.virt": "ABC,int,Enum"}
+"""Modules whose classes have part of what they offer from classes that stand elsewhere; up to which ones."""
+
 
 def documented() -> list[str]:
     """Those that are there."""
@@ -58,4 +61,5 @@ def write(app: Sphinx) -> None:
 
 
 def _page(name: str) -> str:
-    return f"{name}\n{'=' * len(name)}\n\n.. automodule:: {name}\n   :members:\n   :show-inheritance:\n"
+    inherited = f"   :inherited-members: {_INHERITED[name]}\n" if name in _INHERITED else ""
+    return f"{name}\n{'=' * len(name)}\n\n.. automodule:: {name}\n   :members:\n{inherited}   :show-inheritance:\n"

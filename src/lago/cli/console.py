@@ -47,7 +47,7 @@ def _number(text: str) -> int:
 
 def _console(args: argparse.Namespace) -> None:
     with the_machine(args) as vm:
-        vm.running_domain()
+        vm.must_run()
         if not sys.stdin.isatty():
             raise LagoError(
                 "a console needs a terminal, and standard input is none",

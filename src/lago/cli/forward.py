@@ -47,7 +47,7 @@ def _number(text: str, least: int) -> int:
 def _forward(args: argparse.Namespace) -> None:
     with contextlib.ExitStack() as stack:
         with the_machine(args) as vm:
-            vm.running_domain()
+            vm.must_run()
         found = [(port, stack.enter_context(vm.forward(port, local))) for port, local in args.ports]
         said = [{"vm": args.host, "port": port, "host": host, "host_port": number} for port, (host, number) in found]
         lines = [f"{place(host, number)} -> {args.host} port {port}" for port, (host, number) in found]

@@ -76,8 +76,9 @@ def populate(
     with open(paths.ssh_id_rsa_pub(), encoding="utf-8") as file:
         key = file.read().strip()
     with task("Bootstrap VMs"):
-        machines_ = resolved.domains.values()
-        in_parallel(lambda domain: prepare(domain, paths, key), machines_, what="bootstrap VMs")
+        # Those of plugins are prepared by them, when they can be made.
+        ours = [domain for domain in resolved.domains.values() if machines.is_own(domain.vm_provider)]
+        in_parallel(lambda domain: prepare(domain, paths, key), ours, what="bootstrap VMs")
     if build:
         _build([disk for disk in all_disks if disk.build], paths, variables)
     state.save(paths, resolved)

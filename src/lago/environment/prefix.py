@@ -19,11 +19,12 @@ from ..errors import LagoError, PrefixError, VMNotFound
 from ..host import trust
 from ..host.files import synced_together, write_atomically
 from ..host.locks import lock_file
-from ..host.parallel import no_errand
+from ..host.parallel import in_parallel, no_errand
 from ..host.suggest import near
 from ..hypervisor import Hypervisor, libvirt_url, open_hypervisor
 from ..log import LOG, no_phase, task
 from ..paths import Paths, check_place
+from ..plugins import machines
 from ..topology import state
 from ..topology.model import Domain, Topology
 from ..topology.names import libvirt_domain_name
@@ -193,6 +194,10 @@ class Prefix:
             bootstrap=bootstrap,
             build=build,
         )
+        if bootstrap and self._provided():
+            with contextlib.closing(self.virt_env_of(state.load(self.paths))) as env:
+                vms = [vm for vm in env.get_vms().values() if vm.provider is not None]
+                in_parallel(lambda vm: vm.bootstrap(), vms, what="bootstrap VMs")
         self._claims.hold_images(self.topology, home)
 
     def _lease(self, wanted: EnvSpec) -> dict[str, Address]:
@@ -278,20 +283,15 @@ class Prefix:
     def guest(self, name: str) -> Guest:
         """How to log in to a machine. Raises VMNotFound."""
         from ..bootstrap import logins
-        from ..guest.ssh import Guest
 
         domain = self.domain(name)
-        number = list(self.topology.domains).index(name)
-        password = logins.password(domain)
-        return Guest(
-            name=name,
-            user=logins.user(domain),
-            password=password.text if password else None,
-            address=domain.ip or "",
-            key=self.paths.ssh_id_rsa(),
-            control=os.path.join(self.hypervisor.socket_dir(), f"ssh-{number}"),
-            wrap=self.hypervisor.command,
-        )
+        if name in self._provided():
+            return self.virt_env.guest(name)
+        return logins.guest_of(domain, list(self.topology.domains).index(name), self.paths, self.hypervisor)
+
+    def _provided(self) -> list[str]:
+        """The machines that plugins run, and not libvirt."""
+        return [name for name, domain in self.topology.domains.items() if not machines.is_own(domain.vm_provider)]
 
     @contextlib.contextmanager
     def operation(self, name: str) -> Iterator[None]:
@@ -403,6 +403,11 @@ class Prefix:
             raise LagoError(
                 "an environment on a shared libvirt can't be forked: its names and addresses are taken there",
                 hint="make it with libvirt_url = private, the default",
+            )
+        if provided := self._provided():
+            raise LagoError(
+                f"an environment whose machines are elsewhere can't be forked: {', '.join(provided)}",
+                hint="fork one whose machines have no vm-provider",
             )
         path = os.path.abspath(path)
         check_free(path)
@@ -540,6 +545,7 @@ class Prefix:
             shutil.rmtree(doomed)
 
     def _stop_whatever_runs(self) -> None:
+        self._stop_provided()
         if not self.hypervisor.shared:
             self.hypervisor.end(0)
             return
@@ -548,6 +554,14 @@ class Prefix:
         finally:
             self.virt_env.close()
             self.hypervisor.end(0)
+
+    def _stop_provided(self) -> None:
+        """Stop the machines that plugins run, as far as they can be; whatever fails, the rest is to go."""
+        try:
+            if self._provided():
+                self.virt_env.stop_provided()
+        except (LagoError, OSError) as error:
+            LOG.warning("machines elsewhere are left as they are: %s", error)
 
     def status(self) -> Status:
         """Return what there is, and what runs of it; nothing is started for it.
@@ -560,15 +574,17 @@ class Prefix:
         from .status import status
 
         topology = self.topology
-        machines, networks = dict.fromkeys(topology.domains, "down"), dict.fromkeys(topology.nets, "down")
+        states, nets = dict.fromkeys(topology.domains, "down"), dict.fromkeys(topology.nets, "down")
         if self.hypervisor.running():
             env = self.virt_env
-            machines = env.states()
-            networks |= dict.fromkeys(env.nets_up(), "up")
+            states = env.states()
+            nets |= dict.fromkeys(env.nets_up(), "up")
             env.close()
         elif (lost := self.hypervisor.lost()) is not None:
             LOG.warning("%s runs, but its sockets are gone, so it can't be reached: lago stop ends it", self._prefix)
             names = {name: libvirt_domain_name(self.libvirt_uuid, name) for name in topology.domains}
-            machines |= {name: LOST for name, at_libvirt in names.items() if at_libvirt in lost}
-            networks = dict.fromkeys(topology.nets, "unknown")
-        return status(self.paths, self.uuid, topology, self.snapshots(), machines=machines, networks=networks)
+            states |= {name: LOST for name, at_libvirt in names.items() if at_libvirt in lost}
+            nets = dict.fromkeys(topology.nets, "unknown")
+        if self._provided() and not self.hypervisor.running():
+            states |= self.virt_env.provided_states()
+        return status(self.paths, self.uuid, topology, self.snapshots(), machines=states, networks=nets)

@@ -18,7 +18,7 @@ from ..hypervisor import Hypervisor, proxy
 from ..paths import Paths
 from ..topology import state
 from ..topology.model import Domain
-from .ssh import UNKNOWN_HOST, Guest
+from .ssh import Guest
 
 KEYS: Final = ("vm-type", "groups", "vm-provider")
 """The keys that make groups if nothing else is said."""
@@ -76,9 +76,10 @@ def inventory(
     hosts: dict[str, dict[str, str]] = {}
     keys = list(keys)
     for name, domain in domains.items():
-        if domain.ip is None:
+        login = guest(name)
+        if not login.address:
             continue
-        hosts[name] = _variables(guest(name), paths, hypervisor)
+        hosts[name] = _variables(login, paths, hypervisor)
         spec = state.vm_to_json(domain)
         found = [*domain.groups, *(one for key in keys for one in _groups(spec, key))]
         for group in found or [UNGROUPED]:
@@ -88,8 +89,8 @@ def inventory(
 
 def _variables(guest: Guest, paths: Paths, hypervisor: Hypervisor) -> dict[str, str]:
     # Other environments have machines of the same addresses: neither a known key nor a shared connection may be theirs.
-    options = [f"-o{key}={value}" for key, value in UNKNOWN_HOST.items()]
-    if not hypervisor.shared:
+    options = [f"-o{key}={value}" for key, value in guest.settings.items()]
+    if not hypervisor.shared and not guest.outside:
         options.append(f"-oProxyCommand={proxy.command(paths.prefix())}")
     sockets = os.path.join(hypervisor.socket_dir(), "ansible")
     # Ansible makes this directory, and passes it to ssh, in the one spelling that it is given.

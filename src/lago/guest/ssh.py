@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import IO, Final, NamedTuple
 
 from ..errors import HostError, SSHError, VMError
@@ -35,6 +35,9 @@ _PATIENCE = 60.0
 
 _QUEUE = 0.3
 """Seconds after which a command no longer waits for others to end, but for a connection of its own."""
+
+_IDLE = "600"
+"""Seconds after which a connection that is not the environment's own ends, if nobody uses it."""
 
 _PACE = 0.02
 _SHOWN = 2000
@@ -64,6 +67,8 @@ class Guest(NamedTuple):
         control: path of the master's socket; short.
         password: what to log in with where the key is not taken.
         wrap: turns a command into one that runs where the guest's network is.
+        settings: of ssh, for how the guest is known and reached.
+        outside: whether its network is this host's, and none of the environment.
     """
 
     name: str
@@ -73,9 +78,11 @@ class Guest(NamedTuple):
     control: str
     wrap: Callable[[Sequence[str]], list[str]]
     password: str | None = None
+    settings: Mapping[str, str] = UNKNOWN_HOST
+    outside: bool = False
 
     def _options(self) -> list[str]:
-        settings = {"ControlPath": quoted(self.control), **UNKNOWN_HOST}
+        settings = {"ControlPath": quoted(self.control), **self.settings}
         return ["-F", "/dev/null", *(f"-o{key}={value}" for key, value in settings.items())]
 
     def connected(self) -> bool:
@@ -112,7 +119,8 @@ class Guest(NamedTuple):
                 os.unlink(old)
         settings = {
             "ControlMaster": "yes",
-            "ControlPersist": "yes",
+            # Nobody ends one outside when the environment ends in an unforeseen way.
+            "ControlPersist": _IDLE if self.outside else "yes",
             "ConnectTimeout": str(max(1, int(timeout))),
             "IdentityFile": quoted(self.key),
             "IdentitiesOnly": "yes",

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from ..host.ssh_option import quoted
 from ..hypervisor import proxy
-from .ssh import UNKNOWN_HOST, Guest
+from .ssh import Guest
 
 
 def config(guests: Iterable[Guest], prefix: str, *, private: bool) -> str:
@@ -25,10 +25,10 @@ def _block(guest: Guest, prefix: str, *, private: bool) -> str:
         "User": guest.user,
         "IdentityFile": quoted(guest.key),
         "IdentitiesOnly": "yes",
-        **UNKNOWN_HOST,
+        **guest.settings,
         "ServerAliveInterval": "15",
         "ServerAliveCountMax": "3",
     }
-    if private:
+    if private and not guest.outside:
         settings["ProxyCommand"] = proxy.command(prefix)
     return "".join([f"Host {guest.name}\n", *(f"    {key} {value}\n" for key, value in settings.items())])

@@ -18,12 +18,21 @@ from ..host import trust
 from . import protocol
 
 _DIGITS: Final = 12
+_OUTSIDE: Final = "-out"
 _FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def place(uuid: str) -> str:
-    """Where the sockets of the prefix `uuid` belong, whether they are there or not."""
-    return os.path.join(protocol.runtime_base(), uuid[:_DIGITS])
+def place(uuid: str, *, outside: bool = False) -> str:
+    """Where the sockets of the prefix `uuid` belong, whether they are there or not.
+
+    Args:
+        outside: those of connections that don't end with its hypervisor.
+    """
+    return os.path.join(protocol.runtime_base(), _name(uuid, outside=outside))
+
+
+def _name(uuid: str, *, outside: bool) -> str:
+    return uuid[:_DIGITS] + (_OUTSIDE if outside else "")
 
 
 def make(path: str) -> None:
@@ -64,13 +73,16 @@ def _remedy(path: str) -> str:
     return f"remove it, or set XDG_RUNTIME_DIR to a directory of yours: rm -r {shlex.quote(path)}"
 
 
-def belongs(path: str, uuid: str) -> bool:
+def belongs(path: str, uuid: str, *, outside: bool = False) -> bool:
     """Whether a path that was written down is that of an environment's sockets, and closed to all others.
 
     The owner may be another user whom we trust: he has started it, or root has.
+
+    Args:
+        outside: as for `place`.
     """
     base, name = os.path.split(path)
-    if not os.path.isabs(path) or os.path.normpath(path) != path or name != uuid[:_DIGITS]:
+    if not os.path.isabs(path) or os.path.normpath(path) != path or name != _name(uuid, outside=outside):
         return False
     try:
         outer, inner = os.lstat(base), os.lstat(path)
@@ -83,9 +95,13 @@ def belongs(path: str, uuid: str) -> bool:
     )
 
 
-def remove(path: str, uuid: str) -> None:
-    """Remove the directory with all that is in it, if it is that of an environment's sockets; then an empty BASE."""
-    if belongs(path, uuid):
+def remove(path: str, uuid: str, *, outside: bool = False) -> None:
+    """Remove the directory with all that is in it, if it is that of an environment's sockets; then an empty BASE.
+
+    Args:
+        outside: as for `place`.
+    """
+    if belongs(path, uuid, outside=outside):
         shutil.rmtree(path, ignore_errors=True)
         with contextlib.suppress(OSError):
             os.rmdir(os.path.dirname(path))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import LagoError
 from ..host.suggest import near
+
+if TYPE_CHECKING:
+    from .contracts import VMProviderPlugin
 
 OWN_TYPE: Final = "default"
 OWN_PROVIDER: Final = "local-libvirt"
@@ -16,9 +19,15 @@ def kind(name: str | None, vm: str) -> Any:
     return _find("vm", "vm-type", OWN_TYPE, name, vm)
 
 
-def provider(name: str | None, vm: str) -> Any:
+def provider(name: str | None, vm: str) -> type[VMProviderPlugin] | None:
     """The class of what runs the machine `vm`; None is libvirt. Raises LagoError if it is not there."""
-    return _find("vm_provider", "vm-provider", OWN_PROVIDER, name, vm)
+    found: type[VMProviderPlugin] | None = _find("vm_provider", "vm-provider", OWN_PROVIDER, name, vm)
+    return found
+
+
+def is_own(provider: str | None) -> bool:
+    """Whether a `vm-provider` is libvirt, and no plugin."""
+    return provider in (None, OWN_PROVIDER)
 
 
 def _find(group: str, key: str, own: str, name: str | None, vm: str) -> Any:

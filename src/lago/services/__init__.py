@@ -11,11 +11,13 @@ The first one that is there is taken; those of plugins come after ours.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Final
 
 from .. import plugins
 from ..errors import LagoError, VMError
 from ..host.suggest import near
+from ..plugins import contracts
 from .base import Service, run
 from .container import SystemdContainerService
 from .systemd import SystemdService
@@ -39,23 +41,25 @@ OWN: Final[dict[str, type[Service]]] = {
 _AGENTS: Final = ("qemu-guest-agent", "qemu-ga")
 
 
-def provider(name: str) -> Any:
+def provider(name: str) -> type[contracts.ServicePlugin]:
     """The class of services that a `service_provider` names. Raises LagoError if it is not there."""
     offered = {entry.name: entry for entry in plugins.entries(plugins.VM_SERVICE)}
-    found = OWN.get(name) or (plugins.load_one(offered[name]) if name in offered else None)
+    found: type[contracts.ServicePlugin] | None = OWN.get(name)
+    if found is None and name in offered:
+        found = plugins.load_one(offered[name])
     if found is None:
         why = "could not be loaded" if name in offered else "is not installed"
         raise LagoError(f"the service provider {name} {why}", hint=near(name, [*OWN, *offered]))
     return found
 
 
-def detect(vm: Any) -> str:
+def detect(vm: contracts.Machine) -> str:
     """The name of what manages the services of a machine, found out by one command on it.
 
     Raises:
         VMError: it has nothing that we know.
     """
-    known: dict[str, Any] = {**OWN}
+    known: dict[str, type[contracts.ServicePlugin]] = {**OWN}
     known |= {name: found for name, found in plugins.load(plugins.VM_SERVICE).items() if name not in OWN}
     there = run(vm, ["sh", "-c", 'for path; do test -e "$path" && echo "$path"; done; true', "sh", *_paths(known)])
     found = there.text.splitlines()
@@ -69,11 +73,11 @@ def detect(vm: Any) -> str:
     )
 
 
-def _paths(known: dict[str, Any]) -> list[str]:
+def _paths(known: Mapping[str, type[contracts.ServicePlugin]]) -> list[str]:
     return [kind.BIN_PATH for kind in known.values()]
 
 
-def agent(vm: Any) -> Any:
+def agent(vm: contracts.Machine) -> contracts.Service:
     """The service of a machine that is QEMU's guest agent. Raises VMError if it has none."""
     for name in _AGENTS:
         found = vm.service(name)

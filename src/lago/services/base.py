@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from ..errors import VMError
 from ..host.programs import CommandStatus
-from ..plugins.contracts import ServiceState
+from ..plugins.contracts import Machine, ServiceState
 
 
-def run(vm: Any, argv: Sequence[str]) -> CommandStatus:
+def run(vm: Machine, argv: Sequence[str]) -> CommandStatus:
     """How a command on a machine ended; nothing of it is shown."""
     vm.connect()
-    status: CommandStatus = vm.guest.run(list(argv))
-    return status
+    return vm.guest.run(list(argv))
 
 
 class Service(abc.ABC):
@@ -24,12 +23,12 @@ class Service(abc.ABC):
     BIN_PATH: ClassVar[str]
     """Program that is there in guests with this manager."""
 
-    def __init__(self, vm: Any, name: str) -> None:
+    def __init__(self, vm: Machine, name: str) -> None:
         self._vm = vm
         self._name = name
 
     @classmethod
-    def is_supported(cls, vm: Any) -> bool:
+    def is_supported(cls, vm: Machine) -> bool:
         """Whether a machine has this manager."""
         return not run(vm, ["test", "-e", cls.BIN_PATH])
 

@@ -10,7 +10,7 @@ import termios
 import threading
 import tty
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import libvirt
 
@@ -19,9 +19,7 @@ from ..guest import console_log
 from ..host.pump import write_all
 from ..host.waiting import within
 from .connection import refusals
-
-if TYPE_CHECKING:
-    from .vm import VM
+from .machine import Machine
 
 LEAVE: Final = b"\x1d"
 """Control-]."""
@@ -31,7 +29,7 @@ _CHUNK: Final = 4096
 _NOTHING_NOW: Final = -2
 
 
-def interact(vm: VM, stdin: int, stdout: int, *, force: bool = False) -> bool:
+def interact(machine: Machine, stdin: int, stdout: int, *, force: bool = False) -> bool:
     """Connect a terminal with the console until Control-] is typed or the machine ends; whether the machine ended.
 
     The terminal is raw meanwhile, so that all other keys go to the machine. What the machine says is still logged.
@@ -45,11 +43,11 @@ def interact(vm: VM, stdin: int, stdout: int, *, force: bool = False) -> bool:
         VMNotRunning: the machine does not run.
         HypervisorError: somebody is at the console already.
     """
-    domain = vm.running_domain()
+    domain = machine.running_domain()
     flags = libvirt.VIR_DOMAIN_CONSOLE_FORCE if force else 0
-    stream = vm.env.libvirt_con.newStream(libvirt.VIR_STREAM_NONBLOCK)
-    hint = f"somebody is at it? lago console --force {vm.name()} takes it over"
-    with refusals(f"{vm.name()}: there is no way to its console", hint):
+    stream = machine.env.libvirt_con.newStream(libvirt.VIR_STREAM_NONBLOCK)
+    hint = f"somebody is at it? lago console --force {machine.name()} takes it over"
+    with refusals(f"{machine.name()}: there is no way to its console", hint):
         domain.openConsole(None, stream, flags)
     with _raw(stdin), _Received(stream) as received:
         return _exchange(stream, received, stdin, stdout)
@@ -154,12 +152,13 @@ class Heard:
         return match
 
 
-def wait_for_text(vm: VM, pattern: str, timeout: float) -> re.Match[str]:
+def wait_for_text(machine: Machine, heard: Heard, pattern: str, timeout: float) -> re.Match[str]:
     """Return when the machine has said on its console what matches a regular expression; the match.
 
     What it said since it was started counts, up to the match of the call before.
 
     Args:
+        heard: how far its log was searched before.
         pattern: for `re.search` with `re.MULTILINE`.
         timeout: seconds.
 
@@ -171,26 +170,27 @@ def wait_for_text(vm: VM, pattern: str, timeout: float) -> re.Match[str]:
         wanted = re.compile(pattern, re.MULTILINE)
     except re.error as error:
         raise VMError(f"{pattern!r} is no regular expression: {error}") from None
-    path = vm.console_log()
-    with console_log.Follower({vm.name(): path}) as log:
+    path = machine.console_log()
+    with console_log.Follower({machine.name(): path}) as log:
         for left in within(timeout):
             # Asked first: what it said until it ended is in the log then.
-            ended = not _alive(vm)
-            if (match := vm.heard.search(wanted, path)) is not None:
+            ended = not _alive(machine)
+            if (match := heard.search(wanted, path)) is not None:
                 return match
             if ended:
-                raise VMNotRunning(f"{vm.name()} ended, or was not started, and did not say {pattern!r}", **_said(vm))
+                what = f"{machine.name()} ended, or was not started, and did not say {pattern!r}"
+                raise VMNotRunning(what, **_said(machine))
             log.wait(left)
-    raise VMNotReady(f"{vm.name()} did not say {pattern!r} on its console within {timeout:g} s", **_said(vm))
+    raise VMNotReady(f"{machine.name()} did not say {pattern!r} on its console within {timeout:g} s", **_said(machine))
 
 
-def _alive(vm: VM) -> bool:
+def _alive(machine: Machine) -> bool:
     # It, or all of its hypervisor, may end while libvirt is asked.
     with contextlib.suppress(libvirt.libvirtError, HypervisorError):
-        return vm.alive()
+        return machine.alive()
     return False
 
 
-def _said(vm: VM) -> dict[str, str]:
-    tail = "\n".join(console_log.tail(vm.console_log(), _TAIL))
-    return {"details": tail and f"console:\n{tail}", "hint": f"its whole console log: {vm.console_log()}"}
+def _said(machine: Machine) -> dict[str, str]:
+    tail = "\n".join(console_log.tail(machine.console_log(), _TAIL))
+    return {"details": tail and f"console:\n{tail}", "hint": f"its whole console log: {machine.console_log()}"}

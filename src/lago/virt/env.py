@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import socket
-import threading
 from collections.abc import Iterable, Mapping
-from functools import cached_property
-from typing import Any, Protocol
-
-import libvirt
+from functools import partial
+from typing import Protocol
 
 from .. import config
+from ..bootstrap import logins
 from ..errors import LagoError, VMNotFound
-from ..guest import ssh
+from ..guest.ssh import Guest
 from ..host.parallel import in_parallel
 from ..host.suggest import near
-from ..hypervisor import Hypervisor, accel, egress
+from ..host.trust import read_uuid
+from ..hypervisor import Hypervisor, dial, rundir
 from ..log import LOG, no_phase, task
 from ..paths import Paths
 from ..topology import state
 from ..topology.model import Domain, Net, Topology
 from ..topology.names import libvirt_domain_name
 from . import factory, network
-from .connection import connect, refusals
-from .lifecycle import Ends, start_loop
 from .network import Network
 from .readiness import Phase
-from .vm import STATES, VM
+from .vm import VM, Environment, Snapshots
 
 _GRACE = 3.0
 
 
-class Home(Protocol):
-    """What an environment needs to know of its prefix."""
+class Origin(Snapshots, Protocol):
+    """What an environment is made from, and what is handed to its machines for their snapshots: a `lago.Prefix`."""
 
     @property
     def paths(self) -> Paths:
@@ -47,40 +44,22 @@ class Home(Protocol):
     def hypervisor(self) -> Hypervisor:
         """Where its libvirt lives."""
 
-    def guest(self, name: str) -> ssh.Guest:
-        """How to log in to a machine."""
-
-    def create_snapshots(self, name: str, *, vms: Iterable[str] = ()) -> Any:
-        """Take a snapshot of machines; all, if none is named."""
-
-    def revert_snapshots(self, name: str, *, vms: Iterable[str] = ()) -> None:
-        """Go back to a snapshot with machines of it; all, if none is named."""
-
-
-class Stored(Home, Protocol):
-    """A prefix with an environment on disk."""
-
     @property
     def topology(self) -> Topology:
-        """The environment."""
+        """What it has on disk."""
 
 
-class VirtEnv:
+class VirtEnv(Environment):
     """The machines `vm_specs` and networks `net_specs` of a prefix, by name."""
 
-    def __init__(self, prefix: Home, vm_specs: Mapping[str, Domain], net_specs: Mapping[str, Net]) -> None:
-        self.home = prefix
-        self.paths = prefix.paths
-        self.uuid = prefix.libvirt_uuid
-        self.hypervisor: Hypervisor = prefix.hypervisor
+    def __init__(self, prefix: Origin, vm_specs: Mapping[str, Domain], net_specs: Mapping[str, Net]) -> None:
+        super().__init__(prefix.paths, prefix.libvirt_uuid, prefix.hypervisor, vm_specs, net_specs)
+        self.snapshots = prefix
         self._vms = {name: factory.make(self, spec, self.vm_class(spec)) for name, spec in vm_specs.items()}
         self._nets = {name: network.make(self, spec) for name, spec in net_specs.items()}
-        self._connection: tuple[libvirt.virConnect, Ends] | None = None
-        self._lock = threading.Lock()
-        self.cancelled = threading.Event()
 
     @classmethod
-    def from_prefix(cls, prefix: Stored) -> VirtEnv:
+    def from_prefix(cls, prefix: Origin) -> VirtEnv:
         """The machines and networks that a prefix has on disk."""
         return cls(prefix, prefix.topology.domains, prefix.topology.nets)
 
@@ -98,75 +77,15 @@ class VirtEnv:
 
     def save(self) -> None:
         """Write all machines and networks to disk."""
-        domains = {name: vm.spec for name, vm in self._vms.items()}
-        state.save(self.paths, Topology(domains=domains, nets={name: net.spec for name, net in self._nets.items()}))
+        state.save(self.paths, Topology(domains=self.domains, nets=self.nets))
 
     def bootstrap(self) -> None:
         """Prepare all machines for their first start, side by side."""
         in_parallel(lambda vm: vm.bootstrap(), self._vms.values(), what="bootstrap VMs")
 
-    @property
-    def libvirt_con(self) -> libvirt.virConnect:
-        """The connection to libvirt. Raises HypervisorError."""
-        return self._connected()[0]
-
-    @property
-    def ends(self) -> Ends:
-        """Who has ended."""
-        return self._connected()[1]
-
-    def _connected(self) -> tuple[libvirt.virConnect, Ends]:
-        with self._lock:
-            # One to a libvirt that has ended meanwhile, with its hypervisor, is of no use.
-            if self._connection is not None and not self._connection[0].isAlive():
-                self._connection[1].close()
-                self._connection = None
-            if self._connection is None:
-                start_loop()
-                opened = connect(self.hypervisor.uri)
-                self._connection = opened, Ends(opened)
-            return self._connection
-
-    def close(self) -> None:
-        """Let go of the connection to libvirt; the environment goes on.
-
-        Another thread that just uses it may go on too: it is closed when nobody has it any more.
-        """
-        # What was interrupted and ended early may be tried again.
-        self.cancelled.clear()
-        with self._lock:
-            connection, self._connection = self._connection, None
-        if connection is not None:
-            connection[1].close()
-
-    @property
-    def live(self) -> bool:
-        """Whether there is a libvirt to ask. Raises HypervisorError if there is one, and no way to it any more."""
-        connection = self._connection
-        if (connection is not None and bool(connection[0].isAlive())) or self.hypervisor.running():
-            return True
-        self.hypervisor.refuse_lost()
-        return False
-
-    @cached_property
-    def accel(self) -> accel.Accel:
-        """How machines run. Raises HostError if KVM is asked for and does not work."""
-        wanted = config.get("accel")
-        if not self.hypervisor.shared or (self.hypervisor.local and os.access(accel.KVM_DEVICE, os.R_OK | os.W_OK)):
-            return accel.choose(wanted)
-        # Whether KVM works there can't be tried from here.
-        offered = "type='kvm'" in self.libvirt_con.getCapabilities()
-        kvm = wanted == "kvm" or (wanted == "auto" and offered)
-        return accel.Accel("kvm" if kvm else "tcg", "libvirt says so" if wanted == "auto" else "it is asked for")
-
-    @property
-    def forwarders(self) -> list[str]:
-        """Name servers that answer for names outside of the environment; none: those of libvirt's host."""
-        return [] if self.hypervisor.shared else [egress.NAMESERVER]
-
-    def guest(self, name: str) -> ssh.Guest:
-        """How to log in to a machine."""
-        return self.home.guest(name)
+    def guest(self, name: str) -> Guest:
+        """How to log in to a machine, by the configuration of now. Raises VMNotFound."""
+        return self.get_vm(name).driver.guest()
 
     def get_vms(self) -> Mapping[str, VM]:
         """All machines by name."""
@@ -192,26 +111,34 @@ class VirtEnv:
 
     def connect(self, vm: str, port: int, timeout: float = 10) -> socket.socket:
         """A TCP connection to a machine, tried for `timeout` seconds. Raises OSError, VMNotFound."""
-        return self.hypervisor.connect(self.get_vm(vm).ip(), port, timeout)
+        machine = self.get_vm(vm)
+        if machine.outside and machine.guest.address:
+            return dial.reach(machine.guest.address, port, timeout)
+        return self.hypervisor.connect(machine.ip(), port, timeout)
 
     def states(self) -> dict[str, str]:
         """The state of every machine in a word, by one question to libvirt."""
-        known: dict[str, str] = {}
-        if self.live:
-            with refusals("the state of machines can't be asked"):
-                for domain, stats in self.libvirt_con.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE):
-                    known[domain.name()] = STATES.get(stats.get("state.state", -1), "unknown")
-        return {
-            name: vm.state() if vm.provider else known.get(vm.libvirt_name(), "down") for name, vm in self._vms.items()
-        }
+        known = self.live_states()
+        states = {name: known.get(vm.libvirt_name(), "down") for name, vm in self._vms.items()}
+        return {**states, **self.provided_states()}
+
+    def provided_states(self) -> dict[str, str]:
+        """The states of machines that plugins run, in their words; `unknown` if one can't tell."""
+
+        def one(vm: VM) -> str:
+            try:
+                return vm.state()
+            except (LagoError, OSError) as error:
+                LOG.warning("the state of %s can't be asked: %s", vm.name(), error)
+                return "unknown"
+
+        provided = [vm for vm in self._vms.values() if vm.provider is not None]
+        states = in_parallel(one, provided, what="ask for states")
+        return {vm.name(): state for vm, state in zip(provided, states, strict=True)}
 
     def nets_up(self) -> set[str]:
         """Names of the networks that are up, by one question to libvirt."""
-        if not self.live:
-            return set()
-        with refusals("the state of nets can't be asked"):
-            found = self.libvirt_con.listAllNetworks(libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE)
-            active = {net.name() for net in found}
+        active = self.live_nets()
         return {name for name, net in self._nets.items() if net.libvirt_name() in active}
 
     def start(self, names: Iterable[str] = (), on_phase: Phase = no_phase) -> None:
@@ -225,14 +152,19 @@ class VirtEnv:
             VMNotReady: a machine did not come up in time.
         """
         vms = self.select(names)
-        nets = [self._nets[name] for name in dict.fromkeys(nic.net for vm in vms for nic in vm.nics())]
-        with task("Start hypervisor"):
-            self.ensure()
+        here = [vm for vm in vms if not vm.outside]
+        nets = [self._nets[name] for name in dict.fromkeys(nic.net for vm in here for nic in vm.nics())]
+        # Where all machines are elsewhere there is nothing to start, and to tell.
+        step = task if here else contextlib.nullcontext
+        with step("Start hypervisor"):
+            if here:
+                self.ensure()
             fresh = {name for name, state in self.states().items() if state != "running"}
             up = self.nets_up()
-            LOG.debug("machines run under %s: %s", self.accel.kind, self.accel.reason)
+            if here:
+                LOG.debug("machines run under %s: %s", self.accel.kind, self.accel.reason)
         try:
-            with task("Start nets"):
+            with step("Start nets"):
                 in_parallel(lambda net: net.start(), nets, what="start nets")
             with task("Start VMs"):
                 in_parallel(lambda vm: _started(vm, on_phase), vms, what="start VMs")
@@ -240,16 +172,16 @@ class VirtEnv:
             self._undo([vm for vm in vms if vm.name() in fresh], [net for net in nets if net.name() not in up])
             raise
         with task("Wait for ssh"):
-            reachable = [vm for vm in vms if vm.spec.ip]
+            reachable = [vm for vm in vms if vm.guest.address]
             in_parallel(lambda vm: _ready(vm, on_phase), reachable, what="wait for ssh", cancel=self.cancelled.set)
 
     def create_snapshots(self, name: str) -> None:
         """Take a snapshot of all machines; see `lago.Prefix.create_snapshots`."""
-        self.home.create_snapshots(name)
+        self.snapshots.create_snapshots(name)
 
     def revert_snapshots(self, name: str) -> None:
         """Go back to a snapshot; see `lago.Prefix.revert_snapshots`."""
-        self.home.revert_snapshots(name)
+        self.snapshots.revert_snapshots(name)
 
     def ensure(self) -> None:
         """Have a libvirt to ask. Raises HostError or HypervisorError."""
@@ -277,10 +209,28 @@ class VirtEnv:
         """Stop machines (all, if none is named) as by pulling the plug, and the networks nobody uses any more."""
         names = list(names)
         vms = self.select(names)
-        if (not names and self.hypervisor.lost() is not None) or not self.live:
+        ours = partial(self._stop_ours, [vm for vm in vms if vm.provider is None], everything=not names)
+        provided = [vm for vm in vms if vm.provider is not None]
+        if not provided:
+            ours()
+            return
+        # Whatever can't be stopped elsewhere, ours are.
+        theirs = partial(in_parallel, lambda vm: vm.stop(), provided, what="stop VMs") if names else self.stop_provided
+        in_parallel(lambda stop: stop(), [ours, theirs], what="stop VMs")
+
+    def stop_provided(self) -> None:
+        """Stop all machines that plugins run, and let go of the connections to them, even if that fails."""
+        provided = [vm for vm in self._vms.values() if vm.provider is not None]
+        try:
+            in_parallel(lambda vm: vm.stop(), provided, what="stop VMs")
+        finally:
+            rundir.remove(logins.outside_sockets(self.paths), read_uuid(self.paths.uuid()), outside=True)
+
+    def _stop_ours(self, vms: list[VM], *, everything: bool) -> None:
+        if (everything and self.hypervisor.lost() is not None) or not self.live:
             self.hypervisor.end(0)
             return
-        if not names and not self.hypervisor.shared:
+        if everything and not self.hypervisor.shared:
             self._end()
             return
         in_parallel(lambda vm: vm.stop(), vms, what="stop VMs")
@@ -313,21 +263,26 @@ class VirtEnv:
         return {vm.name(): how for vm, how in zip(vms, hows, strict=True)}
 
     def _stop_unused(self) -> None:
-        running = [self._vms[name] for name, state in self.states().items() if state == "running"]
-        used = {nic.net for vm in running for nic in vm.nics()}
+        used = {nic.net for vm in self._running_here() for nic in vm.nics()}
         in_parallel(lambda net: net.stop(), [n for n in self._nets.values() if n.name() not in used], what="stop nets")
         self.end_if_idle()
 
     def discard(self) -> None:
-        """Stop everything, for good: remove also what a libvirt that is not ours keeps of machines that are off."""
-        self.stop()
+        """Stop all that libvirt runs, for good: remove also what one not ours keeps of machines that are off."""
+        ours = [vm for vm in self._vms.values() if vm.provider is None]
+        self._stop_ours(ours, everything=True)
         if self.hypervisor.shared:
-            in_parallel(lambda vm: vm.discard(), self._vms.values(), what="discard VMs")
+            in_parallel(lambda vm: vm.discard(), ours, what="discard VMs")
 
     def end_if_idle(self) -> None:
         """End a hypervisor of ours under which nothing runs."""
-        if not self.hypervisor.shared and "running" not in self.states().values():
+        if not self.hypervisor.shared and not self._running_here():
             self._end()
+
+    def _running_here(self) -> list[VM]:
+        """The running machines that need the nets of the environment."""
+        states = self.states()
+        return [vm for vm in self._vms.values() if states[vm.name()] == "running" and not vm.outside]
 
     def _end(self) -> None:
         self.close()

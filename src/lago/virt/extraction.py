@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final
 
 from .. import config
 from ..disks import qemu_img
@@ -14,9 +14,7 @@ from ..guest import transfer
 from ..guestfs import extract as offline
 from ..log import LOG, task
 from . import checkpoint
-
-if TYPE_CHECKING:
-    from .vm import VM
+from .machine import Machine
 
 _PATIENCE: Final = 10
 """Seconds for a machine to show that it answers, if config ssh_timeout does not say."""
@@ -24,38 +22,59 @@ _PATIENCE: Final = 10
 Wanted = list[tuple[str, dict[str, str]]]
 """Directories of this host, and for each by path on the guest the name to get there."""
 
+Path = tuple[str, str]
+"""A path on a machine, and where it goes on this host."""
 
-def extract(vm: VM, paths: Iterable[tuple[str, str]]) -> list[str]:
-    """Copy files and trees of a machine to paths of this host, each as a whole or not at all.
+
+def extract(
+    machine: Machine, paths: Iterable[Path], otherwise: Callable[[Sequence[Path], str], list[str]], then: str
+) -> list[str]:
+    """Copy files and trees of a machine to paths of this host over ssh, each as a whole or not at all.
 
     Args:
         paths: on the machine, and where each goes.
+        otherwise: gets them if it is down or does not answer; it is told why.
+        then: what is done in that case, in words.
 
     Returns:
         The paths that are not there on the machine.
 
     Raises:
-        ExtractPathError: they can't be had, neither over ssh nor out of its disks.
+        ExtractPathError: they can't be had.
     """
-    wanted = _by_directory(paths)
-    if not wanted:
+    paths = list(paths)
+    if not paths:
         return []
-    why = f"it is {vm.state()}"
-    if vm.state() == "running":
+    why = f"it is {machine.state()}"
+    if machine.state() == "running":
         try:
-            _check_answers(vm)
-            return [path for directory, names in wanted for path in transfer.fetch(vm.guest, names, directory)]
+            _check_answers(machine)
+            wanted = _by_directory(paths)
+            return [path for directory, names in wanted for path in transfer.fetch(machine.guest, names, directory)]
         except (SSHError, HypervisorError) as error:
             why = error.render()
-            LOG.warning("%s does not answer ssh, its files are taken out of its disks", vm.name())
+            LOG.warning("%s does not answer ssh, %s", machine.name(), then)
             LOG.debug("%s", why)
-            vm.guest.close()
+            machine.guest.close()
         except LagoError as error:
             raise ExtractPathError(error.what, details=error.details, hint=error.hint) from None
-    what = f"{vm.name()}: its files can't be taken out of its disks"
+    return otherwise(paths, why)
+
+
+def from_disks(machine: Machine, paths: Iterable[Path], why: str) -> list[str]:
+    """Copy files and trees out of a machine's disks; paths that are not there.
+
+    Args:
+        why: they are not had over ssh.
+
+    Raises:
+        ExtractPathError: they can't be had.
+    """
+    wanted = _by_directory(paths)
+    what = f"{machine.name()}: its files can't be taken out of its disks"
     try:
-        with task(f"Read the disks of {vm.name()}"), _still(vm) as images:
-            return offline.fetch(images, wanted, root=vm.spec.image.get("root-partition", "root"), what=what)
+        with task(f"Read the disks of {machine.name()}"), _still(machine) as images:
+            return offline.fetch(images, wanted, root=machine.spec.image.get("root-partition", "root"), what=what)
     except LagoError as error:
         raise ExtractPathError(error.what, details=f"{error.details}\n{why}".strip(), hint=error.hint) from None
 
@@ -72,22 +91,22 @@ def _by_directory(paths: Iterable[tuple[str, str]]) -> Wanted:
     return wanted
 
 
-def _check_answers(vm: VM) -> None:
+def _check_answers(machine: Machine) -> None:
     """Raise SSHError unless a machine runs commands over ssh, and soon."""
-    timeout = (config.get("ssh_timeout") or _PATIENCE) * vm.env.accel.time_factor
-    if vm.spec.ip is None:
-        raise SSHError(f"{vm.name()} has no address on a management net")
-    vm.guest.open(timeout)
+    timeout = (config.get("ssh_timeout") or _PATIENCE) * machine.time_factor
+    if not machine.guest.address:
+        raise SSHError(f"{machine.name()} has no address on a management net")
+    machine.guest.open(timeout)
     try:
-        status = vm.guest.run("true", timeout=timeout)
+        status = machine.guest.run("true", timeout=timeout)
     except VMError as error:
         raise SSHError(error.what) from None
     if status:
-        raise SSHError(f"{vm.name()} does not run commands", details=status.error_text)
+        raise SSHError(f"{machine.name()} does not run commands", details=status.error_text)
 
 
 @contextlib.contextmanager
-def _still(vm: VM) -> Iterator[list[tuple[str, str]]]:
+def _still(machine: Machine) -> Iterator[list[tuple[str, str]]]:
     """The disks of a machine as images that nobody writes to, each with its format.
 
     Those of a machine that runs are copied while it stands still; only what is over its template is. Paused, QEMU has
@@ -95,21 +114,21 @@ def _still(vm: VM) -> Iterator[list[tuple[str, str]]]:
     failure. The copies lie beside their originals, which call others by relative paths, and have names of layers, so
     that those of a Lago that was killed are removed as layers are.
     """
-    paths = vm.env.paths
-    writable = vm.spec.writable()
-    if not vm.alive():
+    paths = machine.env.paths
+    writable = machine.spec.writable()
+    if not machine.alive():
         yield [(os.path.join(paths.prefix(), disk.path), disk.format) for disk in writable]
         return
-    live = checkpoint.live_tops(vm)
-    copies = {disk.dev: paths.images(f"{vm.name()}_{disk.name}.copy.{disk.format}") for disk in writable}
+    live = checkpoint.live_tops(machine)
+    copies = {disk.dev: paths.images(f"{machine.name()}_{disk.name}.copy.{disk.format}") for disk in writable}
     try:
-        paused = checkpoint.pause(vm)
+        paused = checkpoint.pause(machine)
         try:
             for dev, copy in copies.items():
                 qemu_img.copy(live[dev], copy)
         finally:
             if paused:
-                checkpoint.resume(vm)
+                checkpoint.resume(machine)
         yield [(copies[disk.dev], disk.format) for disk in writable]
     finally:
         for copy in copies.values():

@@ -9,27 +9,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from .vm import VM
+from .machine import Machine
 
 
-def in_files(vm: VM) -> bool:
+def in_files(machine: Machine) -> bool:
     """Whether a machine has its memory in such files when it is started.
 
     Programs that share a machine's memory want another kind of it, and what a TPM holds is saved by libvirt only.
     """
-    return vm.env.hypervisor.memory_dir is not None and not vm.spec.shares and not vm.spec.tpm
+    return machine.env.hypervisor.memory_dir is not None and not machine.spec.shares and not machine.spec.tpm
 
 
-def files(vm: VM) -> list[str]:
+def files(machine: Machine) -> list[str]:
     """The files of a machine that runs, one for each NUMA node in their order; none if it has its memory elsewhere."""
-    directory = vm.env.hypervisor.memory_dir
+    directory = machine.env.hypervisor.memory_dir
     if directory is None:
         return []
-    below = vm.env.hypervisor.reached(os.path.join(directory, "libvirt", "qemu"))
-    number = vm.domain().ID()
+    below = machine.env.hypervisor.reached(os.path.join(directory, "libvirt", "qemu"))
+    number = machine.domain().ID()
     found = [one.path for one in os.scandir(below) if one.name.startswith(f"{number}-")]
     names = [os.path.join(path, name) for path in found for name in os.listdir(path)]
     return sorted(names, key=lambda name: (len(name), name))

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
 
 import libvirt
 
 from ..errors import HypervisorError, LagoError
 from ..topology import state
-from ..topology.model import Net
+from ..topology.model import Domain, Net
 from ..topology.names import bridge_name, libvirt_net_name
 from . import domain_xml, network_xml
 from .connection import create, look_up, refusals
-
-if TYPE_CHECKING:
-    from .env import VirtEnv
+from .session import Session
 
 
 def subnets(connection: libvirt.virConnect) -> set[str]:
@@ -30,15 +27,25 @@ def subnets(connection: libvirt.virConnect) -> set[str]:
 
 
 class Network:
-    """A network; `spec` is its resolved value."""
+    """A network."""
 
-    def __init__(self, env: VirtEnv, spec: Net) -> None:
+    def __init__(self, env: Session, spec: Net) -> None:
         self._env = env
+        self._name = spec.name
         self.spec = spec
+
+    @property
+    def spec(self) -> Net:
+        """What is decided of it now; it may be replaced."""
+        return self._env.nets[self._name]
+
+    @spec.setter
+    def spec(self, spec: Net) -> None:
+        self._env.nets[self._name] = spec
 
     def name(self) -> str:
         """Its name in the init file."""
-        return self.spec.name
+        return self._name
 
     def gw(self) -> str | None:
         """Its gateway's address, which is also the host's on it; a bridge net has none."""
@@ -114,7 +121,7 @@ class Network:
 
     def _xml(self) -> str:
         env = self._env
-        nics = [nic for vm in env.get_vms().values() for nic in vm.nics() if nic.net == self.name()]
+        nics = [nic for domain in env.domains.values() for nic in domain.nics if nic.net == self.name()]
         way = network_xml.Way(
             filtered=env.hypervisor.shared, forwarders=tuple(env.forwarders), own_bridge=self._has_own_bridge()
         )
@@ -124,27 +131,12 @@ class Network:
             uuid=domain_xml.object_uuid(env.uuid, self.libvirt_name()),
             bridge=self.bridge_name(),
             nics=nics,
-            records=self._records() if self.is_management() else {},
+            records=_records(self.spec, env.nets.values(), env.domains.values()) if self.is_management() else {},
             way=way,
         )
 
     def _has_own_bridge(self) -> bool:
         return False
-
-    def _records(self) -> dict[str, list[str]]:
-        """Names by address. A management net answers for the names of all nets; its own come first."""
-        nets = [self, *(net for net in self._env.get_nets().values() if net is not self)]
-        addresses: dict[str, str] = {}
-        for net in nets:
-            for name, address in [*net.spec.mapping.items(), *net.spec.dns_records.items()]:
-                addresses.setdefault(name, address)
-        ip6 = {str(nic.ip): nic.ip6 for vm in self._env.get_vms().values() for nic in vm.nics() if nic.ip and nic.ip6}
-        records: dict[str, list[str]] = {}
-        for name, address in addresses.items():
-            for one in (address, ip6.get(address)):
-                if one:
-                    records.setdefault(one, []).append(name)
-        return records
 
     def stop(self) -> None:
         """Take it down and forget it, if it is there."""
@@ -160,6 +152,21 @@ class Network:
         with refusals(f"the leases of net {self.name()} can't be asked"):
             found = self._find()
             return {lease["ipaddr"] for lease in found.DHCPLeases()} if found is not None else set()
+
+
+def _records(own: Net, nets: Iterable[Net], domains: Iterable[Domain]) -> dict[str, list[str]]:
+    """Return names by address. A management net answers for the names of all nets; its own come first."""
+    addresses: dict[str, str] = {}
+    for net in [own, *(net for net in nets if net.name != own.name)]:
+        for name, address in [*net.mapping.items(), *net.dns_records.items()]:
+            addresses.setdefault(name, address)
+    ip6 = {str(nic.ip): nic.ip6 for domain in domains for nic in domain.nics if nic.ip and nic.ip6}
+    records: dict[str, list[str]] = {}
+    for name, address in addresses.items():
+        for one in (address, ip6.get(address)):
+            if one:
+                records.setdefault(one, []).append(name)
+    return records
 
 
 class NATNetwork(Network):
@@ -210,6 +217,6 @@ class BridgeNetwork(Network):
 _CLASSES = {"nat": NATNetwork, "isolated": IsolatedNetwork, "bridge": BridgeNetwork}
 
 
-def make(env: VirtEnv, spec: Net) -> Network:
+def make(env: Session, spec: Net) -> Network:
     """A network of the class for its type."""
     return _CLASSES[spec.type](env, spec)

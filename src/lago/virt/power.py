@@ -5,16 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import libvirt
 
 from ..host.waiting import within
 from ..log import LOG
 from .connection import refusals
-
-if TYPE_CHECKING:
-    from .vm import VM
+from .machine import Machine
 
 ACPI: Final = "ACPI"
 AGENT: Final = "guest agent"
@@ -27,44 +25,45 @@ _AGAIN: Final = 10.0
 """Seconds after which the button is pressed again: a guest that boots loses what comes before it has the driver."""
 
 
-def off(vm: VM) -> str:
+def off(machine: Machine) -> str:
     """Power a machine off that runs; which way that took: ACPI, guest agent or force."""
     ways = {ACPI: libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN, AGENT: libvirt.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT}
-    how = _by_one_of(ways, vm, vm.domain().shutdownFlags, vm.env.ends.of(vm.libvirt_name()))
-    vm.stop()
+    ended = machine.env.ends.of(machine.libvirt_name())
+    how = _by_one_of(ways, machine, machine.domain().shutdownFlags, ended)
+    machine.stop()
     return how
 
 
-def again(vm: VM) -> str:
+def again(machine: Machine) -> str:
     """Boot a machine again that runs, without waiting until it answers; which way that took."""
     ways = {ACPI: libvirt.VIR_DOMAIN_REBOOT_ACPI_POWER_BTN, AGENT: libvirt.VIR_DOMAIN_REBOOT_GUEST_AGENT}
-    domain = vm.domain()
-    rebooted = vm.env.ends.rebooted(vm.libvirt_name())
+    domain = machine.domain()
+    rebooted = machine.env.ends.rebooted(machine.libvirt_name())
     rebooted.clear()
-    how = _by_one_of(ways, vm, domain.reboot, rebooted)
+    how = _by_one_of(ways, machine, domain.reboot, rebooted)
     if how == FORCE:
-        with refusals(f"{vm.name()} can't be reset"):
+        with refusals(f"{machine.name()} can't be reset"):
             domain.reset()
-    vm.guest.close()
+    machine.guest.close()
     return how
 
 
-def _by_one_of(ways: Mapping[str, int], vm: VM, ask: Callable[[int], object], done: threading.Event) -> str:
+def _by_one_of(ways: Mapping[str, int], machine: Machine, ask: Callable[[int], object], done: threading.Event) -> str:
     """The way by which a machine does what it is asked for, if there is one, or force."""
-    running = vm.state() == "running"
-    return next((way for way in ways if running and _obeys(vm, way, partial(ask, ways[way]), done)), FORCE)
+    running = machine.state() == "running"
+    return next((way for way in ways if running and _obeys(machine, way, partial(ask, ways[way]), done)), FORCE)
 
 
-def _obeys(vm: VM, way: str, ask: Callable[[], object], done: threading.Event) -> bool:
-    for left in within(_PATIENCE[way] * vm.env.accel.time_factor):
-        if not left or vm.env.cancelled.is_set():
+def _obeys(machine: Machine, way: str, ask: Callable[[], object], done: threading.Event) -> bool:
+    for left in within(_PATIENCE[way] * machine.env.accel.time_factor):
+        if not left or machine.env.cancelled.is_set():
             break
         try:
             ask()
         except libvirt.libvirtError as error:
-            LOG.debug("%s: %s: %s", vm.name(), way, error)
-            return not vm.alive()
+            LOG.debug("%s: %s: %s", machine.name(), way, error)
+            return not machine.alive()
         if done.wait(min(left, _AGAIN)):
             return True
-    LOG.warning("%s does not heed the %s", vm.name(), way)
+    LOG.warning("%s does not heed the %s", machine.name(), way)
     return False

@@ -8,7 +8,7 @@ import os
 import re
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import libvirt
 
@@ -18,9 +18,7 @@ from ..errors import SSHError, VMNotReady
 from ..host.programs import tail
 from ..host.waiting import within
 from ..log import LOG
-
-if TYPE_CHECKING:
-    from .vm import VM
+from .machine import Machine
 
 Phase = Callable[[str, str], None]
 """Called with a machine's name and what it does now."""
@@ -41,7 +39,13 @@ _PREPARED = re.compile(r"Cloud-init v\. .* finished at|lago-init: ssh started")
 
 
 def wait_for_ssh(
-    vm: VM, timeout: float, on_phase: Phase, command: Callable[[], str], tries: int | None, *, listens: bool = False
+    machine: Machine,
+    timeout: float,
+    on_phase: Phase,
+    command: Callable[[], str],
+    tries: int | None,
+    *,
+    listens: bool = False,
 ) -> None:
     """Return when the machine has run a command over ssh.
 
@@ -54,41 +58,41 @@ def wait_for_ssh(
     Raises:
         VMNotReady: it has not within `timeout`, it ended, or it lets nobody in; says how far it came.
     """
-    ended = vm.env.ends.of(vm.libvirt_name())
+    ended = machine.env.ends.of(machine.libvirt_name())
     last: Exception | None = None
     phase = ""
-    cancelled = vm.env.cancelled
-    if vm.libvirt_state() == _HALTED_BY_IO:
-        raise explain(vm, None, None)
-    each = (config.get("ssh_timeout") or math.inf) * vm.env.accel.time_factor
-    patience = _REFUSED_FOR * vm.env.accel.time_factor
+    cancelled = machine.env.cancelled
+    if machine.libvirt_state() == _HALTED_BY_IO:
+        raise explain(machine, None, None)
+    each = (config.get("ssh_timeout") or math.inf) * machine.env.accel.time_factor
+    patience = _REFUSED_FOR * machine.env.accel.time_factor
     refused_since: float | None = None
     failed = 0
     for left in within(timeout):
         if not left or ended.is_set() or cancelled.is_set():
             break
-        console = vm.console_text()
+        console = machine.console_text()
         if _HALTED in console:
             break
         now = "logging in" if listens or isinstance(last, SSHError) else "booting" if console else "starting"
         if now != phase:
-            on_phase(vm.name(), now)
+            on_phase(machine.name(), now)
             phase = now
         try:
             if not listens and not isinstance(last, SSHError):
-                vm.env.hypervisor.connect(vm.ip(), _SSH_PORT, min(1.0, left)).close()
-            vm.guest.open(min(left, each), lambda: ended.is_set() or cancelled.is_set())
-            if vm.guest.run(command()):
+                machine.env.hypervisor.connect(machine.ip(), _SSH_PORT, min(1.0, left)).close()
+            machine.guest.open(min(left, each), lambda: ended.is_set() or cancelled.is_set())
+            if machine.guest.run(command()):
                 raise SSHError("it logs us in, but does not run a command")
             return
         except SSHError as error:
             LOG.debug("%s", error.render())
-            vm.guest.close()
+            machine.guest.close()
             last = error
             failed += 1
             if tries is not None and failed >= tries:
                 break
-            if _refuses(error) and not _prepares_itself(vm, console):
+            if _refuses(error) and not _prepares_itself(machine, console):
                 refused_since = refused_since or time.monotonic()
             elif not _BUSY.search(_last_words(error)):
                 refused_since = None
@@ -99,8 +103,8 @@ def wait_for_ssh(
             last = error
             ended.wait(0.02)
     if cancelled.is_set():
-        raise VMNotReady(f"{vm.name()}: no longer waited for")
-    raise explain(vm, None if left else timeout, last)
+        raise VMNotReady(f"{machine.name()}: no longer waited for")
+    raise explain(machine, None if left else timeout, last)
 
 
 def _refuses(error: Exception | None) -> bool:
@@ -112,31 +116,31 @@ def _last_words(error: SSHError) -> str:
     return error.details.rstrip().rpartition("\n")[2]
 
 
-def _prepares_itself(vm: VM, console: str) -> bool:
+def _prepares_itself(machine: Machine, console: str) -> bool:
     """Whether it may still be about to let us in: cloud-init, or a first boot, is at work there."""
     if _PREPARED.search(console):
         return False
-    seeded = bootstrap.method(vm.spec) == "cloud-init" or "cloud-init[" in console
-    return seeded or bootstrap.works_at_first_boot(vm.spec)
+    seeded = bootstrap.method(machine.spec) == "cloud-init" or "cloud-init[" in console
+    return seeded or bootstrap.works_at_first_boot(machine.spec)
 
 
-def explain(vm: VM, timeout: float | None, last: Exception | None) -> VMNotReady:
+def explain(machine: Machine, timeout: float | None, last: Exception | None) -> VMNotReady:
     """How far a machine came that does not answer, with the end of its console log.
 
     Args:
         timeout: what was waited in vain, if it was not ended early.
     """
-    console = vm.console_text()
-    what, details = _how_far(vm, console, last)
+    console = machine.console_text()
+    what, details = _how_far(machine, console, last)
     console_tail = tail(console, _TAIL)
     waited = f" within {timeout:g} s" if timeout is not None else ""
-    hint = f"its whole console log: {vm.console_log()}"
+    hint = f"its whole console log: {machine.console_log()}"
     if _refuses(last) and details == getattr(last, "details", None):
-        what, remedy = f"{what}: {_refusal(vm)}", _WAYS[bootstrap.method(vm.spec)].remedy
+        what, remedy = f"{what}: {_refusal(machine)}", _WAYS[bootstrap.method(machine.spec)].remedy
         details = "\n".join(dict.fromkeys(details.splitlines()))
         hint = f"{remedy}, or write ssh-user and ssh-password as they are there into the init file; {hint}"
     return VMNotReady(
-        f"{vm.name()} did not answer ssh{waited}: {what}",
+        f"{machine.name()} did not answer ssh{waited}: {what}",
         details="\n".join(part for part in (details, console_tail and f"console:\n{console_tail}") if part),
         hint=hint,
     )
@@ -163,34 +167,34 @@ _WAYS = {
 }
 
 
-def _refusal(vm: VM) -> str:
+def _refusal(machine: Machine) -> str:
     """What a guest refuses that answers and lets nobody in; never a password itself."""
-    password = logins.password(vm.spec)
+    password = logins.password(machine.spec)
     tried = f"the key of this environment{f' and {password.source}' if password else ''}"
-    return f"it refuses {tried}; {_WAYS[bootstrap.method(vm.spec)].done}"
+    return f"it refuses {tried}; {_WAYS[bootstrap.method(machine.spec)].done}"
 
 
-def _how_far(vm: VM, console: str, last: Exception | None) -> tuple[str, str]:
-    state, reason = vm.libvirt_state()
+def _how_far(machine: Machine, console: str, last: Exception | None) -> tuple[str, str]:
+    state, reason = machine.libvirt_state()
     panic = next((line for line in console.splitlines() if _PANIC in line), None)
     if panic:
         return f"its kernel panicked: {panic.strip()}", ""
     if state in (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_CRASHED, None):
         if state is not None and reason == libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN:
             return "it powered itself off", ""
-        return "QEMU ended", _qemu_said(vm)
+        return "QEMU ended", _qemu_said(machine)
     if state == libvirt.VIR_DOMAIN_PAUSED:
         on_io = reason == libvirt.VIR_DOMAIN_PAUSED_IOERROR
-        return ("it is paused on an I/O error, is the disk full?" if on_io else "it is paused"), _qemu_said(vm)
+        return ("it is paused on an I/O error, is the disk full?" if on_io else "it is paused"), _qemu_said(machine)
     if not console.strip():
-        return "there was no kernel output", _qemu_said(vm)
+        return "there was no kernel output", _qemu_said(machine)
     if isinstance(last, SSHError):
         return f"ssh: {last.what}", last.details
     if (refused := firmware_gave_up(console)) is not None:
         return refused, ""
-    if not vm.has_lease():
+    if not machine.has_lease():
         return "its kernel runs, but it got no address (no DHCP lease)", ""
-    return f"it has its address {vm.ip()}, but port {_SSH_PORT} is closed: {last}", ""
+    return f"it has its address {machine.ip()}, but port {_SSH_PORT} is closed: {last}", ""
 
 
 def firmware_gave_up(console: str) -> str | None:
@@ -202,8 +206,8 @@ def firmware_gave_up(console: str) -> str | None:
     return "its UEFI firmware finds nothing to start"
 
 
-def _qemu_said(vm: VM) -> str:
-    path = vm.qemu_log()
+def _qemu_said(machine: Machine) -> str:
+    path = machine.qemu_log()
     if path is None:
         return ""
     text = ""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
-import os
 import re
+import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import libvirt
 
@@ -19,55 +20,87 @@ from ..guest.forward import Forward, Local
 from ..host.programs import CommandStatus
 from ..log import no_phase, task
 from ..plugins import machines
+from ..plugins.contracts import Service
 from ..topology import state
-from ..topology.model import Disk, Domain, Nic
-from ..topology.names import libvirt_domain_name
-from . import console, cpu, domain_xml, memory, power, preflight, readiness, screen
-from .connection import create, look_up, refusals, unless_gone
+from ..topology.model import Disk, Domain
+from . import console, cpu, screen
+from .driver import Driver
+from .libvirt_driver import Libvirt
+from .machine import Machine
+from .network import Network
+from .provided import Provided
+from .readiness import Phase
+from .session import Session
 from .tester import Tester
-
-if TYPE_CHECKING:
-    from .env import VirtEnv
-
-STATES: dict[int, str] = {
-    libvirt.VIR_DOMAIN_NOSTATE: "no state",
-    libvirt.VIR_DOMAIN_RUNNING: "running",
-    libvirt.VIR_DOMAIN_BLOCKED: "blocked",
-    libvirt.VIR_DOMAIN_PAUSED: "paused",
-    libvirt.VIR_DOMAIN_SHUTDOWN: "begin shut down",
-    libvirt.VIR_DOMAIN_SHUTOFF: "shut off",
-    libvirt.VIR_DOMAIN_CRASHED: "crashed",
-    libvirt.VIR_DOMAIN_PMSUSPENDED: "suspended",
-}
-"""The words for libvirt's states, as `lago status` has always shown them."""
-
 
 _ANY_PORT = Local()
 
 
-class VM(Tester):
-    """A virtual machine; `spec` is its resolved value, `provider` what a plugin runs it by, if libvirt does not."""
+class Snapshots(Protocol):
+    """What takes snapshots of an environment and goes back to them, as `lago.Prefix` does."""
 
-    def __init__(self, env: VirtEnv, spec: Domain) -> None:
-        self.env = env
-        self.spec = spec
-        self.provider: Any = None
-        self.heard = console.Heard()
-        self._agent: Any = None
+    def create_snapshots(self, name: str, *, vms: Iterable[str] = ()) -> object:
+        """Take a snapshot of machines; all, if none is named."""
 
-    def name(self) -> str:
-        """Its name in the init file."""
-        return self.spec.name
+    def revert_snapshots(self, name: str, *, vms: Iterable[str] = ()) -> None:
+        """Go back to a snapshot with machines of it; all, if none is named."""
 
-    def ip(self) -> str:
-        """Its address on the management net. Raises VMError if it is on none."""
-        if self.spec.ip is None:
-            raise VMError(f"{self.name()} has no address on a management net", hint="give it a nic on one")
-        return self.spec.ip
 
-    def nics(self) -> tuple[Nic, ...]:
-        """Its network interfaces."""
-        return self.spec.nics
+class Environment(Session, abc.ABC):
+    """The environment of a machine, with the others in it; `lago.virt.VirtEnv` is one."""
+
+    snapshots: Snapshots
+
+    @abc.abstractmethod
+    def get_vms(self) -> Mapping[str, VM]:
+        """All machines by name."""
+
+    @abc.abstractmethod
+    def get_vm(self, name: str) -> VM:
+        """A machine. Raises VMNotFound."""
+
+    @abc.abstractmethod
+    def get_nets(self) -> Mapping[str, Network]:
+        """All networks by name."""
+
+    @abc.abstractmethod
+    def get_net(self, name: str | None = None) -> Network:
+        """A network; without a name the first management net. Raises LagoError."""
+
+    @abc.abstractmethod
+    def states(self) -> dict[str, str]:
+        """The state of every machine in a word."""
+
+    @abc.abstractmethod
+    def connect(self, vm: str, port: int, timeout: float = 10) -> socket.socket:
+        """A TCP connection to a machine, tried for `timeout` seconds. Raises OSError, VMNotFound."""
+
+
+class VM(Machine, Tester):
+    """A virtual machine; `driver` runs it."""
+
+    env: Environment
+
+    def __init__(self, env: Environment, spec: Domain) -> None:
+        super().__init__(env, spec)
+        self.driver: Driver = Libvirt(self)
+        self._heard = console.Heard()
+        self._agent: Service | None = None
+
+    @property
+    def provider(self) -> Provided | None:
+        """What runs it, if it is a plugin and not libvirt."""
+        return self.driver if isinstance(self.driver, Provided) else None
+
+    @property
+    def outside(self) -> bool:
+        """Whether it needs no network of the environment: it is reached over this host's, if at all."""
+        return self.provider is not None and self.provider.outside
+
+    @property
+    def time_factor(self) -> float:
+        """How much longer it takes than one that is not emulated."""
+        return 1.0 if self.outside else super().time_factor
 
     @property
     def metadata(self) -> Mapping[str, Any]:
@@ -130,7 +163,7 @@ class VM(Tester):
         """Password of its root, by its init file or its template."""
         return self.spec.root_password or self.spec.image.get("root-password")
 
-    def virt_env(self) -> VirtEnv:
+    def virt_env(self) -> Environment:
         """The environment that it is in."""
         return self.env
 
@@ -144,119 +177,29 @@ class VM(Tester):
 
     def bootstrap(self) -> None:
         """Prepare it for its first start."""
-        bootstrap.prepare(self.spec, self.env.paths, self._public_key())
-
-    def _public_key(self) -> str:
-        with open(self.env.paths.ssh_id_rsa_pub(), encoding="utf-8") as file:
-            return file.read().strip()
-
-    def libvirt_name(self) -> str:
-        """What libvirt calls it."""
-        return libvirt_domain_name(self.env.uuid, self.name())
-
-    def _find(self) -> libvirt.virDomain | None:
-        if not self.env.live:
-            return None
-        return look_up(self.env.libvirt_con.lookupByName, self.libvirt_name(), libvirt.VIR_ERR_NO_DOMAIN)
+        self.driver.bootstrap()
 
     def domain(self) -> libvirt.virDomain:
-        """What libvirt has of it. Raises VMNotRunning if that is nothing."""
-        found = self._find()
-        if found is None:
-            raise VMNotRunning(f"{self.name()} is not running, it is down", hint=f"lago start {self.name()}")
-        return found
-
-    def running_domain(self) -> libvirt.virDomain:
-        """What libvirt has of it while it runs. Raises VMNotRunning."""
-        self._must_run()
-        return self.domain()
-
-    def libvirt_state(self) -> tuple[int | None, int]:
-        """libvirt's state and reason numbers; no state if libvirt does not know it."""
-        found = self._find()
-        if found is None:
-            return None, 0
-        state, reason = found.state()
-        return state, reason
+        """What libvirt has of it. Raises VMNotRunning if that is nothing, VMError if libvirt does not run it at all."""
+        if self.provider is not None:
+            raise self.provider.refusal("is not known to libvirt")
+        return super().domain()
 
     def state(self) -> str:
-        """Its state in a word; `down` if libvirt does not know it."""
-        state, _ = self.libvirt_state()
-        return "down" if state is None else STATES.get(state, "unknown")
+        """Its state in a word; `down` if nothing is left of it."""
+        return self.driver.state()
 
     def alive(self) -> bool:
-        """Whether its QEMU runs."""
-        found = self._find()
-        return found is not None and bool(found.isActive())
-
-    def running(self) -> bool:
-        """Whether it runs, that is, is not paused either."""
-        return self.state() == "running"
+        """Whether it runs, or stands still."""
+        return self.driver.alive()
 
     def start(self) -> None:
         """Start it, unless it runs. Its nets must be up."""
-        with refusals(f"{self.name()} does not start", self._logs()):
-            found = self._find()
-            if found is not None and found.isActive():
-                return
-            preflight.check(self.spec, self.env.hypervisor)
-            with contextlib.suppress(FileNotFoundError):
-                os.rename(self.console_log(), f"{self.console_log()}.old")
-            defined = self.env.libvirt_con.defineXML(self._xml())
-            with self.env.ends.starting(self.libvirt_name()):
-                create(defined)
-
-    def _logs(self) -> str:
-        if (qemu := self.qemu_log()) is None:
-            return ""
-        tpm = f"; that of its TPM: {self.env.paths.tpm_log(self.libvirt_name())}" if self.spec.tpm else ""
-        return f"QEMU's own log: {qemu}{tpm}"
-
-    def _xml(self) -> str:
-        paths = self.env.paths
-        additions = bootstrap.additions(self.spec, paths, self._public_key())
-        files = domain_xml.DomainFiles(
-            disks=tuple(os.path.join(paths.prefix(), disk.path) for disk in self.spec.disks),
-            seeds=tuple(disk.path for disk in additions.disks),
-            console_log=self.console_log(),
-            oem_strings=additions.oem_strings,
-            nvram=paths.nvram(self.name()),
-            memory_files=memory.in_files(self),
-        )
-        nets = self.env.get_nets()
-        kvm = self.env.accel.kind == "kvm"
-        here = kvm and self.env.hypervisor.local
-        return domain_xml.domain_xml(
-            self.spec,
-            name=self.libvirt_name(),
-            uuid=domain_xml.object_uuid(self.env.uuid, self.libvirt_name()),
-            files=files,
-            kvm=kvm,
-            nets={name: net.libvirt_name() for name, net in nets.items()},
-            specs={name: net.spec for name, net in nets.items()},
-            nested=cpu.nested_flag(self.spec.cpu_model) if here and self.spec.cpu_model else None,
-        )
+        self.driver.start()
 
     def stop(self) -> None:
         """End it as by pulling the plug, and forget it."""
-        self.guest.close()
-        found = self._find()
-        if found is None:
-            return
-        with refusals(f"{self.name()} does not stop"), unless_gone():
-            defined = found.isPersistent()
-            if found.isActive():
-                try:
-                    found.destroyFlags(libvirt.VIR_DOMAIN_DESTROY_GRACEFUL)
-                except libvirt.libvirtError:
-                    # It may have ended by itself meanwhile.
-                    if self.alive():
-                        found.destroy()
-            if defined:
-                # Libvirt refuses flags it has no use for.
-                nvram = libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM if self.spec.firmware == "uefi" else 0
-                tpm = libvirt.VIR_DOMAIN_UNDEFINE_KEEP_TPM if self.spec.tpm else 0
-                found.undefineFlags(nvram | tpm)
+        self.driver.stop()
 
     def shutdown(self) -> str:
         """Power it off by ACPI, its guest agent or force, the first that works; which one that was.
@@ -264,8 +207,8 @@ class VM(Tester):
         Raises:
             VMNotRunning: it does not run.
         """
-        self._must_run()
-        return power.off(self)
+        self.must_run()
+        return self.driver.shutdown()
 
     def reboot(self) -> str:
         """Boot it again by ACPI, its guest agent or force, and return when it answers; which way that was.
@@ -274,58 +217,32 @@ class VM(Tester):
             VMNotRunning: it does not run.
             VMNotReady: it did not come up again.
         """
-        self._must_run()
-        how = power.again(self)
+        self.must_run()
+        how = self.driver.reboot()
         self.wait_for_ssh()
         return how
 
     def create_snapshot(self, name: str) -> None:
         """Take a snapshot of it alone; see `lago.Prefix.create_snapshots`."""
-        self.env.home.create_snapshots(name, vms=[self.name()])
+        self.env.snapshots.create_snapshots(name, vms=[self.name()])
 
     def revert_snapshot(self, name: str) -> None:
         """Go back to a snapshot with it alone; see `lago.Prefix.revert_snapshots`."""
-        self.env.home.revert_snapshots(name, vms=[self.name()])
+        self.env.snapshots.revert_snapshots(name, vms=[self.name()])
 
     def discard(self) -> None:
-        """Remove what libvirt keeps of a machine that was stopped for good: the contents of its TPM."""
-        if not self.spec.tpm:
-            return
-        with refusals(f"the TPM of {self.name()} can't be removed"):
-            # Libvirt removes it with the machine, of which it must know.
-            uuid = domain_xml.object_uuid(self.env.uuid, self.libvirt_name())
-            known = self.env.libvirt_con.defineXML(domain_xml.tpm_owner_xml(name=self.libvirt_name(), uuid=uuid))
-            known.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_TPM)
-
-    def console_log(self) -> str:
-        """File with what it wrote on its serial console since we started it; `.old` is that of the time before."""
-        return self.env.paths.console_log(self.name())
-
-    def console_text(self) -> str:
-        """What it wrote on its console since we started it."""
-        try:
-            with open(self.console_log(), encoding="utf-8", errors="replace") as file:
-                return file.read()
-        except OSError:
-            return ""
-
-    def qemu_log(self) -> str | None:
-        """QEMU's own log, where it is ours to read."""
-        return None if self.env.hypervisor.shared else self.env.paths.logs("qemu", f"{self.libvirt_name()}.log")
-
-    def has_lease(self) -> bool:
-        """Whether it asked for its management address and got it."""
-        return self.ip() in self.env.get_net(self.spec.mgmt_net).leases()
+        """Remove what is kept of a machine that was stopped for good, such as the contents of its TPM."""
+        self.driver.discard()
 
     @cached_property
     def guest(self) -> ssh.Guest:
         """How to log in to it."""
-        return self.env.guest(self.name())
+        return self.driver.guest()
 
     def wait_for_ssh(
         self,
         connect_retries: int | None = 50,
-        on_phase: readiness.Phase = no_phase,
+        on_phase: Phase = no_phase,
         command: str | Callable[[], str] = "true",
         *,
         listens: bool = False,
@@ -341,10 +258,9 @@ class VM(Tester):
             VMNotReady: it did not within `boot_time_sec` or config `boot_timeout`; says how far it came.
         """
         seconds = self.spec.boot_time_sec or config.get("boot_timeout")
-        timeout = seconds * self.env.accel.time_factor
         first = command if callable(command) else lambda: command
-        readiness.wait_for_ssh(self, timeout, on_phase, first, connect_retries, listens=listens)
-        if (rest := bootstrap.after_boot(self.spec)) is not None:
+        self.driver.wait_for_ssh(seconds, on_phase, first, connect_retries, listens=listens)
+        if self.provider is None and (rest := bootstrap.after_boot(self.spec)) is not None:
             words, data = rest
             if status := self.guest.run(words, data=data):
                 raise VMError(f"{self.name()}: {words[0]} failed", details=status.error_text)
@@ -422,27 +338,21 @@ class VM(Tester):
 
     def extract(self, paths: Iterable[tuple[str, str]]) -> list[str]:
         """As `extract_paths`, but return the paths that are not there on the machine."""
-        from . import extraction
-
-        return extraction.extract(self, paths)
+        return self.driver.extract(paths)
 
     def connect(self, tries: int | None = None) -> None:
         """Make sure that commands can be run. Raises VMNotRunning, VMNotReady."""
         if not self.guest.connected():
-            self._must_run()
+            self.must_run()
             self.wait_for_ssh(tries or config.get("ssh_tries"))
-
-    def _must_run(self) -> None:
-        if not self.alive():
-            raise VMNotRunning(f"{self.name()} is not running, it is {self.state()}", hint=f"lago start {self.name()}")
 
     def wait_for_console_text(self, regex: str, timeout: float = 900) -> re.Match[str]:
         """Return when it has said on its console what matches; see `lago.virt.console.wait_for_text`."""
-        return console.wait_for_text(self, regex, timeout)
+        return console.wait_for_text(self, self._heard, regex, timeout)
 
     def interactive_console(self, stdin: int = 0, stdout: int = 1, *, force: bool = False) -> bool:
         """Connect a terminal with its console; see `lago.virt.console.interact`."""
-        return console.interact(self, stdin, stdout, force=force)
+        return self.driver.interactive_console(stdin, stdout, force=force)
 
     def vnc_port(self) -> str:
         """The loopback port of its hypervisor where VNC shows its screen; see `lago.virt.screen.vnc_port`."""
@@ -462,14 +372,14 @@ class VM(Tester):
         with Forward(lambda: self.env.connect(self.name(), port), local, f"{self.name()} port {port}") as forward:
             yield forward.address
 
-    def service(self, name: str) -> Any:
+    def service(self, name: str) -> Service:
         """A service of it, by whatever manages them there, which is found out once and stored; see `lago.services`."""
         if self.spec.service_provider is None:
             self.spec = replace(self.spec, service_provider=services.detect(self))
             state.save_service_provider(self.env.paths, self.spec)
         return services.provider(str(self.spec.service_provider))(self, name)
 
-    def guest_agent(self) -> Any:
+    def guest_agent(self) -> Service:
         """The service of it that is QEMU's guest agent. Raises VMError if it has none."""
         if self._agent is None:
             self._agent = services.agent(self)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lago.guest.ssh import Guest
     from lago.hypervisor.accel import Accel
     from lago.paths import Paths
-    from lago.services import Service
+    from lago.plugins.contracts import Service
 
 Step = Callable[["Connection"], str]
 """Does what is to be done next, by a connection to the engine; returns why it is not done yet, or nothing when it is.

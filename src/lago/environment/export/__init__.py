@@ -73,7 +73,9 @@ def export(
             )
     if os.path.basename(init_file_name) != init_file_name or init_file_name in ("", ".", ".."):
         raise LagoError(f"{init_file_name!r} can't be the name of an init file", hint="give its directory by --dst-dir")
-    images = plan(domains, compress=compress)
+    vms = {domain.name: env.get_vm(domain.name) for domain in domains}
+    provided = {name: vm.provider for name, vm in vms.items() if vm.provider is not None}
+    images = plan([domain for domain in domains if domain.name not in provided], compress=compress)
     with _place(directory, [*(image.name for image in images), init_file_name]) as place:
         source = env.paths.prefix()
 
@@ -84,9 +86,14 @@ def export(
         for batch in [images] if threads else [[image] for image in images]:
             in_parallel(one, batch, what="export disks")
         write_extras(images, place)
+        theirs = {
+            name: provider.export_disks(place, standalone=standalone, compress=compress)
+            for name, provider in provided.items()
+        }
         nets = [net.spec for net in env.get_nets().values()]
         write_atomically(os.path.join(place, init_file_name), text(domains, nets, images, out_format))
-    files = {d.name: [os.path.join(directory, i.name) for i in images if i.vm == d.name] for d in domains}
+    names = {d.name: [i.name for i in images if i.vm == d.name] + theirs.get(d.name, []) for d in domains}
+    files = {name: [os.path.join(directory, file) for file in found] for name, found in names.items()}
     return {**files, "init-file": os.path.join(directory, init_file_name)}
 
 

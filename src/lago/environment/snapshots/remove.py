@@ -43,7 +43,8 @@ def tidy(env: VirtEnv, book: Book) -> None:
 
 def live_layers(env: VirtEnv) -> dict[str, tuple[VM, str]]:
     """The images that running machines write to, with machine and device."""
-    running = [vm for vm in env.get_vms().values() if env.live and vm.alive()]
+    ours = [vm for vm in env.get_vms().values() if vm.provider is None]
+    running = [vm for vm in ours if env.live and vm.alive()]
     return {
         layers.in_book(env.paths, path): (vm, dev) for vm in running for dev, path in checkpoint.live_tops(vm).items()
     }

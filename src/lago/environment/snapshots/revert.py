@@ -41,16 +41,18 @@ def revert(
     snapshot = book.get(name)
     _check(env, snapshot)
     vms = [env.get_vm(vm) for vm in names if vm in snapshot.vms]
-    running = [vm for vm in vms if snapshot.vms[vm.name()].memory]
+    ours = [vm for vm in vms if vm.provider is None]
+    provided = [vm for vm in vms if vm.provider is not None]
+    running = [vm for vm in ours if snapshot.vms[vm.name()].memory]
     below = {(vm, disk): path for vm, saved in snapshot.vms.items() for disk, path in saved.disks.items()}
     with task("Prepare disks"):
-        tops = disk_layers.plan(book, [vm.spec for vm in vms], below)
+        tops = disk_layers.plan(book, [vm.spec for vm in ours], below)
         layers = disk_layers.build(paths, book, tops)
     try:
         if running:
             env.ensure()
         with task("Stop machines"):
-            ending = [vm for vm in vms if env.live and vm.alive()]
+            ending = [vm for vm in ours if env.live and vm.alive()]
             in_parallel(_end, ending, what="stop VMs")
     except BaseException:
         disk_layers.drop(paths, [top.path for top in tops])
@@ -69,11 +71,13 @@ def revert(
         in_parallel(lambda net: env.get_net(net).start(), nets, what="start nets")
         in_parallel(lambda vm: _restore(vm, snapshot, on_phase), running, what="bring VMs back")
         # All are there before any goes on, so that none talks to one that is not.
+        in_parallel(lambda vm: _revert_elsewhere(vm, name), provided, what="bring VMs back")
         in_parallel(checkpoint.resume, running, what="go on")
     book.busy = False
     book.save(paths)
     with task("Wait for ssh"), meanwhile(beside):
-        in_parallel(lambda vm: _ready(vm, on_phase), running, what="wait for ssh", cancel=env.cancelled.set)
+        awaited = [*running, *(vm for vm in provided if vm.alive())]
+        in_parallel(lambda vm: _ready(vm, on_phase), awaited, what="wait for ssh", cancel=env.cancelled.set)
     tidy(env, book)
     if env.live:
         env.end_if_idle()
@@ -95,6 +99,11 @@ def _end(vm: VM) -> None:
     vm.stop()
 
 
+def _revert_elsewhere(vm: VM, name: str) -> None:
+    assert vm.provider is not None
+    vm.provider.revert_snapshot(name)
+
+
 def _restore(vm: VM, snapshot: Snapshot, on_phase: Phase) -> None:
     on_phase(vm.name(), "coming back")
     tops = {disk.dev: disk_layers.full(vm.env.paths, disk.path) for disk in vm.spec.writable()}
@@ -107,6 +116,9 @@ def _restore(vm: VM, snapshot: Snapshot, on_phase: Phase) -> None:
 
 
 def _ready(vm: VM, on_phase: Phase) -> None:
-    if vm.spec.ip:
-        vm.wait_for_ssh(config.get("ssh_tries"), on_phase, checkpoint.clock_command, listens=True)
+    from .guests import clock_command
+
+    if vm.guest.address:
+        told = clock_command if vm.provider is None else "true"
+        vm.wait_for_ssh(config.get("ssh_tries"), on_phase, told, listens=True)
     on_phase(vm.name(), "up")

@@ -16,7 +16,7 @@ from ...host.files import sync
 from ...host.parallel import in_parallel
 from ...log import LOG, task
 from ...virt import checkpoint
-from . import layers
+from . import guests, layers
 from . import memory as saved_memory
 from .index import Book, Saved, Snapshot
 from .layers import NewTop
@@ -83,14 +83,15 @@ def take(
     paths, book = env.paths, Book.load(env.paths)
     book.check_new(name, replace=replace)
     before = {vm: dict(tops) for vm, tops in book.tops.items()}
-    todo = _plan(env, book, vms, memory=not disk_only)
+    todo = _plan(env, book, [vm for vm in vms if vm.provider is None], memory=not disk_only)
+    elsewhere = [vm for vm in vms if vm.provider is not None]
     tops = [top for one in todo for top in one.tops]
     book.busy = True
     layers.enter(book, tops, layers.build(paths, book, tops))
     book.save(paths)
     instant = time.time()
     try:
-        pause = _save(env, todo, disk_only=disk_only)
+        pause = _save(env, todo, [partial(_create_elsewhere, vm, name) for vm in elsewhere], disk_only=disk_only)
         if compress:
             _compress(paths, todo)
     except BaseException:
@@ -99,7 +100,7 @@ def take(
     taken = Snapshot(
         name=name,
         created=instant,
-        vms={one.vm.name(): one.saved() for one in todo},
+        vms={**{one.vm.name(): one.saved() for one in todo}, **{vm.name(): Saved(disks={}) for vm in elsewhere}},
         parent=book.current if book.current != name else book.snapshots[name].parent,
         description=description,
         pause=round(pause, 3),
@@ -140,24 +141,35 @@ def _plan(env: VirtEnv, book: Book, vms: Sequence[VM], *, memory: bool) -> list[
     return [one(vm) for vm in vms]
 
 
-def _save(env: VirtEnv, todo: Sequence[Saving], *, disk_only: bool) -> float:
-    """Save all machines, let them go on, and return the seconds for which those that run stood still."""
+def _create_elsewhere(vm: VM, name: str) -> None:
+    """Have the provider of a machine save it."""
+    if vm.provider is not None:
+        vm.provider.create_snapshot(name)
+
+
+def _save(env: VirtEnv, todo: Sequence[Saving], elsewhere: Sequence[Callable[[], None]], *, disk_only: bool) -> float:
+    """Save all machines, let them go on, and return the seconds for which those that run stood still.
+
+    Args:
+        elsewhere: saves machines that Lago does not run.
+    """
     running = [one.vm for one in todo if one.running]
     apart = {one.vm.name(): layers.full(env.paths, one.memory) for one in todo if one.memory and one.state}
     with task("Save machines"):
         checkpoint.save_ahead([vm for vm in running if vm.name() in apart], apart, env.paths.snapshots())
         with _quiet(running) if disk_only else _paused(running) as standing:
-            _write(env.paths, todo)
+            _write(env.paths, todo, elsewhere)
         if standing[0] and not disk_only:
-            in_parallel(checkpoint.set_clock, running, what="set clocks")
+            in_parallel(guests.set_clock, running, what="set clocks")
     return standing[0]
 
 
-def _write(paths: Paths, todo: Sequence[Saving]) -> None:
+def _write(paths: Paths, todo: Sequence[Saving], elsewhere: Sequence[Callable[[], None]]) -> None:
     """Write the state of machines that stand still, and let them write to their new images."""
     running = [one for one in todo if one.running]
     try:
-        # What a full disk stops comes first, when all is still as it was.
+        # Whoever may refuse, or be stopped by a full disk, comes first, when all is still as it was.
+        in_parallel(lambda save: save(), elsewhere, what="save machines elsewhere")
         in_parallel(partial(_write_apart, paths), [one for one in running if one.state], what="save memory")
         in_parallel(partial(_write_rest, paths), running, what="save machines")
         for one in todo:
@@ -217,9 +229,7 @@ def _paused(vms: Sequence[VM]) -> Iterator[list[float]]:
 def _quiet(vms: Sequence[VM]) -> Iterator[list[float]]:
     """Let guests hold what they write; the list has the seconds at the end."""
     with _halting() as (seconds, go_on):
-        in_parallel(
-            lambda vm: go_on.append(partial(checkpoint.unquiesce, vm, checkpoint.quiesce(vm))), vms, what="quiesce"
-        )
+        in_parallel(lambda vm: go_on.append(partial(guests.unquiesce, vm, guests.quiesce(vm))), vms, what="quiesce")
         yield seconds
 
 

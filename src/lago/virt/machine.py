@@ -1,0 +1,131 @@
+"""One machine of an environment, as far as libvirt and its files tell of it."""
+
+from __future__ import annotations
+
+import abc
+
+import libvirt
+
+from ..errors import VMError, VMNotRunning
+from ..guest import ssh
+from ..topology.model import Domain, Nic
+from ..topology.names import libvirt_domain_name
+from .connection import look_up
+from .network import Network
+from .session import Session
+
+
+class Machine(abc.ABC):
+    """A machine: its names, what libvirt has of it, its logs, and how to log in to it.
+
+    Whatever is done to a machine takes this; `lago.virt.VM` stands above, and decides what runs it.
+    """
+
+    def __init__(self, env: Session, spec: Domain) -> None:
+        self.env = env
+        self._name = spec.name
+        self.spec = spec
+
+    @property
+    def spec(self) -> Domain:
+        """What is decided of it now; it may be replaced."""
+        return self.env.domains[self._name]
+
+    @spec.setter
+    def spec(self, spec: Domain) -> None:
+        self.env.domains[self._name] = spec
+
+    def name(self) -> str:
+        """Its name in the init file."""
+        return self._name
+
+    def ip(self) -> str:
+        """Its address on the management net. Raises VMError if it is on none."""
+        if self.spec.ip is None:
+            raise VMError(f"{self.name()} has no address on a management net", hint="give it a nic on one")
+        return self.spec.ip
+
+    def nics(self) -> tuple[Nic, ...]:
+        """Its network interfaces."""
+        return self.spec.nics
+
+    def libvirt_name(self) -> str:
+        """What libvirt calls it."""
+        return libvirt_domain_name(self.env.uuid, self.name())
+
+    def found(self) -> libvirt.virDomain | None:
+        """What libvirt has of it, if it has anything."""
+        if not self.env.live:
+            return None
+        return look_up(self.env.libvirt_con.lookupByName, self.libvirt_name(), libvirt.VIR_ERR_NO_DOMAIN)
+
+    def domain(self) -> libvirt.virDomain:
+        """What libvirt has of it. Raises VMNotRunning if that is nothing."""
+        found = self.found()
+        if found is None:
+            raise VMNotRunning(f"{self.name()} is not running, it is down", hint=f"lago start {self.name()}")
+        return found
+
+    def running_domain(self) -> libvirt.virDomain:
+        """What libvirt has of it while it runs. Raises VMNotRunning."""
+        self.must_run()
+        return self.domain()
+
+    def must_run(self) -> None:
+        """Raise VMNotRunning if it does not run."""
+        if not self.alive():
+            raise VMNotRunning(f"{self.name()} is not running, it is {self.state()}", hint=f"lago start {self.name()}")
+
+    def libvirt_state(self) -> tuple[int | None, int]:
+        """libvirt's state and reason numbers; no state if libvirt does not know it."""
+        found = self.found()
+        if found is None:
+            return None, 0
+        state, reason = found.state()
+        return state, reason
+
+    @abc.abstractmethod
+    def state(self) -> str:
+        """Its state in a word; `down` if nothing is left of it."""
+
+    @abc.abstractmethod
+    def alive(self) -> bool:
+        """Whether it runs, or stands still."""
+
+    def running(self) -> bool:
+        """Whether it runs, that is, is not paused either."""
+        return self.state() == "running"
+
+    @abc.abstractmethod
+    def stop(self) -> None:
+        """End it as by pulling the plug, and forget it."""
+
+    @property
+    @abc.abstractmethod
+    def guest(self) -> ssh.Guest:
+        """How to log in to it."""
+
+    @property
+    def time_factor(self) -> float:
+        """How much longer it takes than one that is not emulated."""
+        return self.env.accel.time_factor
+
+    def console_log(self) -> str:
+        """File with what it wrote on its serial console since we started it; `.old` is that of the time before."""
+        return self.env.paths.console_log(self.name())
+
+    def console_text(self) -> str:
+        """What it wrote on its console since we started it."""
+        try:
+            with open(self.console_log(), encoding="utf-8", errors="replace") as file:
+                return file.read()
+        except OSError:
+            return ""
+
+    def qemu_log(self) -> str | None:
+        """QEMU's own log, where it is ours to read."""
+        return None if self.env.hypervisor.shared else self.env.paths.logs("qemu", f"{self.libvirt_name()}.log")
+
+    def has_lease(self) -> bool:
+        """Whether it asked for its management address and got it."""
+        return self.ip() in Network(self.env, self.env.nets[str(self.spec.mgmt_net)]).leases()

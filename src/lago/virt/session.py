@@ -1,0 +1,130 @@
+"""The libvirt of an environment: the connection to it, and what all machines and networks there have in common."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Final
+
+import libvirt
+
+from .. import config
+from ..hypervisor import Hypervisor, accel, egress
+from ..paths import Paths
+from ..topology.model import Domain, Net
+from .connection import connect, refusals
+from .lifecycle import Ends, start_loop
+
+STATES: Final[Mapping[int, str]] = {
+    libvirt.VIR_DOMAIN_NOSTATE: "no state",
+    libvirt.VIR_DOMAIN_RUNNING: "running",
+    libvirt.VIR_DOMAIN_BLOCKED: "blocked",
+    libvirt.VIR_DOMAIN_PAUSED: "paused",
+    libvirt.VIR_DOMAIN_SHUTDOWN: "begin shut down",
+    libvirt.VIR_DOMAIN_SHUTOFF: "shut off",
+    libvirt.VIR_DOMAIN_CRASHED: "crashed",
+    libvirt.VIR_DOMAIN_PMSUSPENDED: "suspended",
+}
+"""The words for libvirt's states, as `lago status` has always shown them."""
+
+
+class Session:
+    """Use the libvirt of an environment; it is connected to when it is first asked.
+
+    Attributes:
+        paths: where the files of the environment are.
+        uuid: what tells its machines and networks from those of others at the same libvirt.
+        hypervisor: where its libvirt lives.
+        domains: what is decided of each machine now, by name, in the order of the init file.
+        nets: what is decided of each network now, likewise.
+        cancelled: set when whoever waits for machines is interrupted.
+    """
+
+    def __init__(
+        self, paths: Paths, uuid: str, hypervisor: Hypervisor, domains: Mapping[str, Domain], nets: Mapping[str, Net]
+    ) -> None:
+        self.paths = paths
+        self.uuid = uuid
+        self.hypervisor = hypervisor
+        self.domains = dict(domains)
+        self.nets = dict(nets)
+        self.cancelled = threading.Event()
+        self._connection: tuple[libvirt.virConnect, Ends] | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def libvirt_con(self) -> libvirt.virConnect:
+        """The connection to libvirt. Raises HypervisorError."""
+        return self._connected()[0]
+
+    @property
+    def ends(self) -> Ends:
+        """Who has ended."""
+        return self._connected()[1]
+
+    def _connected(self) -> tuple[libvirt.virConnect, Ends]:
+        with self._lock:
+            # One to a libvirt that has ended meanwhile, with its hypervisor, is of no use.
+            if self._connection is not None and not self._connection[0].isAlive():
+                self._connection[1].close()
+                self._connection = None
+            if self._connection is None:
+                start_loop()
+                opened = connect(self.hypervisor.uri)
+                self._connection = opened, Ends(opened)
+            return self._connection
+
+    def close(self) -> None:
+        """Let go of the connection to libvirt; the environment goes on.
+
+        Another thread that just uses it may go on too: it is closed when nobody has it any more.
+        """
+        # What was interrupted and ended early may be tried again.
+        self.cancelled.clear()
+        with self._lock:
+            connection, self._connection = self._connection, None
+        if connection is not None:
+            connection[1].close()
+
+    @property
+    def live(self) -> bool:
+        """Whether there is a libvirt to ask. Raises HypervisorError if there is one, and no way to it any more."""
+        connection = self._connection
+        if (connection is not None and bool(connection[0].isAlive())) or self.hypervisor.running():
+            return True
+        self.hypervisor.refuse_lost()
+        return False
+
+    @cached_property
+    def accel(self) -> accel.Accel:
+        """How machines run. Raises HostError if KVM is asked for and does not work."""
+        wanted = config.get("accel")
+        if not self.hypervisor.shared or (self.hypervisor.local and os.access(accel.KVM_DEVICE, os.R_OK | os.W_OK)):
+            return accel.choose(wanted)
+        # Whether KVM works there can't be tried from here.
+        offered = "type='kvm'" in self.libvirt_con.getCapabilities()
+        kvm = wanted == "kvm" or (wanted == "auto" and offered)
+        return accel.Accel("kvm" if kvm else "tcg", "libvirt says so" if wanted == "auto" else "it is asked for")
+
+    @property
+    def forwarders(self) -> list[str]:
+        """Name servers that answer for names outside of the environment; none: those of libvirt's host."""
+        return [] if self.hypervisor.shared else [egress.NAMESERVER]
+
+    def live_states(self) -> dict[str, str]:
+        """Return the state of every machine that libvirt knows in a word, by libvirt's name, by one question."""
+        if not self.live:
+            return {}
+        with refusals("the state of machines can't be asked"):
+            stats = self.libvirt_con.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE)
+            return {domain.name(): STATES.get(said.get("state.state", -1), "unknown") for domain, said in stats}
+
+    def live_nets(self) -> set[str]:
+        """Return libvirt's names of the networks that are up, by one question."""
+        if not self.live:
+            return set()
+        with refusals("the state of nets can't be asked"):
+            found = self.libvirt_con.listAllNetworks(libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE)
+            return {net.name() for net in found}
