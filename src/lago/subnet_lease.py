@@ -41,7 +41,7 @@ MAX_SUBNET = constants.MAX_SUBNET
 
 _LEASE_NAME = re.compile(r"(0|[1-9][0-9]{0,2})\.lease")
 _UNFINISHED = re.compile(r"\.[0-9]{1,3}\.lease\..+")
-_MASK = re.compile(r"/(24|255\.255\.255\.0|0\.0\.0\.255)$")
+_MASK = re.compile(r"/(0*24|255\.255\.255\.0|0\.0\.0\.255)$")
 _HIDDEN = "?"
 
 

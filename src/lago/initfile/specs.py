@@ -14,7 +14,7 @@ from ..topology.spec import OVA_DISK, DiskSpec, DomainSpec, EnvSpec, GuestFile, 
 from .faults import At
 from .sections import remark
 
-BUSES: Final = ("vd", "sd")
+_BUSES: Final = ("vd", "sd")
 """How devices of disks begin that are given one."""
 
 _SUFFIXES: Final = {"iso": "iso", "raw": "raw"}
@@ -28,12 +28,12 @@ def guest_file(spec: type[GuestFile], _at: At, values: dict[str, Any]) -> GuestF
 def disk(spec: type[DiskSpec], at: At, values: dict[str, Any]) -> DiskSpec:
     """Make a disk; its device is empty if the file names none. What is on one that is wrong is not guessed."""
     index = at.path[-1]
-    kind = (values.get("type") or guess(values)) if at.sound() else None
+    kind = (values.get("type") or _guess(values)) if at.sound() else None
     named = {"name": f"disk{index}" if index else "root", "dev": "", **values}
     return spec(**{**named, "type": kind or "empty", "format": _format(kind, values)}, at=at.place())
 
 
-def guess(values: Mapping[str, Any]) -> str | None:
+def _guess(values: Mapping[str, Any]) -> str | None:
     """Return the type of a disk of which the file doesn't say it; None if nothing shows it."""
     if "template_name" in values or "template_type" in values:
         return "template"
@@ -66,7 +66,7 @@ def domain(spec: type[DomainSpec], at: At, values: dict[str, Any]) -> DomainSpec
 
 def _with_devices(disks: Iterable[DiskSpec], taken: Iterable[str]) -> Iterable[DiskSpec]:
     used = {*taken, *(disk.dev for disk in disks)}
-    free = {bus: (dev for dev in disk_devices(bus) if dev not in used) for bus in BUSES}
+    free = {bus: (dev for dev in disk_devices(bus) if dev not in used) for bus in _BUSES}
     for disk in disks:
         yield disk if disk.dev else replace(disk, dev=next(free["sd" if disk.format == "iso" else "vd"]))
 
