@@ -402,6 +402,7 @@ class TestOwnPrefixWithHostileFiles:
         assert prefix.exists()
         # Who asks for it has it.
         monkeypatch.setenv("LAGO_LIBVIRT_URL", url)
+        monkeypatch.setenv("LAGO_LEASE_DIR", str(tmp_path / "leases"))
         assert "names a libvirt" not in lago.both(verb, *(["--yes"] if verb == "destroy" else []), code=2)[1]
         assert tmp_path.joinpath("ran").exists()
 
