@@ -44,7 +44,7 @@ bench: setup ## Run the benchmarks, each prints one JSON object last
 	    echo "== $$script"; $(BIN)/python "$$script" || status=1; \
 	done; exit $$status
 
-profile: setup ## Draw where the time of a verb goes: make profile ARGS="-w DIR/.lago status"
+profile: setup ## Draw where the time of a command goes: make profile ARGS="-w DIR/.lago status"
 	@$(BIN)/py-spy record --idle --threads --output .cache/profile.svg -- $(BIN)/lago $(ARGS)
 
 changelog: setup ## Show what changes/ has, or with VERSION=x.Y move it into CHANGELOG.md

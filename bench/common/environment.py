@@ -52,7 +52,7 @@ class Environment:
         return timed(LAGO, "--libvirt_url", "private", "-P", "default", "up", "--warm", self._workdir, self._init_file)
 
     def lago(self, *words: str) -> float:
-        """Run a verb on it; seconds that took."""
+        """Run a command on it; seconds that took."""
         return timed(LAGO, "--prefix-path", self.path, *words)
 
     def destroy(self) -> None:

@@ -36,5 +36,5 @@ case $1 in
     state) if running; then echo running; else echo down; fi ;;
     save) tar -C "$place" -cf "$place.$2.tar" . ;;
     restore) rm -rf "$place" && mkdir "$place" && tar -C "$place" -xf "$place.$2.tar" ;;
-    *) echo "$0: there is no verb $1" >&2; exit 2 ;;
+    *) echo "$0: there is no command $1" >&2; exit 2 ;;
 esac

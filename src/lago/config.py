@@ -1,6 +1,6 @@
 """Settings: defaults, `/etc/lago/lago.conf`, XDG `lago/lago.conf`, environment, command line; the last one wins.
 
-The section `[lago]` has the global options, any other the options of the verb it is named after. The environment is
+The section `[lago]` has the global options, any other the options of the command it is named after. The environment is
 `LAGO_<NAME>` for the section `[lago]` and `LAGO__<SECTION>__<NAME>` for any other. Values are typed by `OPTIONS`; a
 value of the wrong type is a `ConfigError` that names where it stands. Names that nothing here knows are kept, as text.
 """
@@ -160,7 +160,7 @@ def set_command_line(values: dict[str, Any]) -> None:
 
 
 def add_command_line(values: dict[str, Any]) -> None:
-    """Options that only one verb has."""
+    """Options that only one command has."""
     _command_line.update({k: v for k, v in values.items() if v is not None})
 
 

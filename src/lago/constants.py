@@ -26,7 +26,7 @@ DEPLOY_SCRIPTS: Final = "deploy-scripts"
 OVIRT_SCRIPTS: Final = "ovirt-scripts"
 """Keys of a machine's metadata that list scripts: for `lago deploy`, and those for `lago ovirt deploy` alone."""
 
-SNAPSHOT_VERBS: Final = ("list", "tree", "delete")
+SNAPSHOT_COMMANDS: Final = ("list", "tree", "delete")
 """What `lago snapshot` does with the snapshots that there are; none can be called so."""
 
 PRIVATE: Final = "private"

@@ -2,7 +2,7 @@
 
     LagoError                       base; exit code 2: the user can mend it
     ├── ConfigError                 a configuration value is wrong
-    ├── InitFileError               faults of an init file, all of them
+    ├── InitFileError               mistakes of an init file, all of them
     ├── PrefixError                 a prefix or workdir is missing, malformed or already there
     │   └── LockTimeout             another process holds the prefix, image or lease
     ├── HostError                   the host lacks something (program, namespace, space)
@@ -82,13 +82,13 @@ class ConfigError(LagoError):
 
 
 class InitFileError(LagoError):
-    """An init file has faults; `faults` are complete lines `file:line:column: message`."""
+    """An init file has mistakes; `mistakes` are complete lines `file:line:column: message`."""
 
-    def __init__(self, faults: Sequence[str], *, hint: str = "") -> None:
-        number = len(faults)
-        what = faults[0] if number == 1 else f"{number} faults in the init file"
-        super().__init__(what, details="\n".join(faults) if number > 1 else "", hint=hint)
-        self.faults = tuple(faults)
+    def __init__(self, mistakes: Sequence[str], *, hint: str = "") -> None:
+        number = len(mistakes)
+        what = mistakes[0] if number == 1 else f"{number} mistakes in the init file"
+        super().__init__(what, details="\n".join(mistakes) if number > 1 else "", hint=hint)
+        self.mistakes = tuple(mistakes)
 
 
 class PrefixError(LagoError):

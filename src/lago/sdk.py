@@ -64,7 +64,7 @@ def init(
 
     Raises:
         PrefixError: there is an environment in `workdir` already.
-        InitFileError: all faults of the init file.
+        InitFileError: all mistakes of the init file.
         LagoError: an image can't be had, a disk not be made.
     """
     from .templates import TemplateRepository, TemplateStore

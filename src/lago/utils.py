@@ -57,7 +57,7 @@ _LIBEXEC: Final = "/usr/libexec/lago/"
 
 
 _OF_CHANNELS: Final = ("drain_ssh_channel", "interactive_ssh_channel")
-"""What only programs of others use, and is not read for every verb."""
+"""What only programs of others use, and is not read for every command."""
 
 
 def __getattr__(name: str) -> Any:

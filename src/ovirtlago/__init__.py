@@ -40,10 +40,10 @@ names, which may change with any release:
 | `host.waiting`: `poll` | bounded waits |
 | `environment.workdir`: `find_prefix` | the environment that a command line or a directory means |
 | `environment.collect`: `flat_names` | names of collected files |
-| `cli.environment`: `deploy` | verbs that are as Lago's own |
-| `cli.parser`: `Verbs` | a type |
+| `cli.environment`: `deploy` | commands that are as Lago's own |
+| `cli.parser`: `Commands` | a type |
 | `cli.artifacts`: `add_collect_options` | their options |
-| `cli.output`: `announce` | what is printed before a verb ends |
+| `cli.output`: `announce` | what is printed before a command ends |
 | `cli.progress`: `shown` | progress |
 | `pytest_plugin.report`: `attach`, `explain`, `file_name` | what a failed test is told of its environment |
 | `topology.model`: `Domain`, `Net`, `Topology` | types |

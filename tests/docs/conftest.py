@@ -15,8 +15,8 @@ from lago.cli.main import build_parser
 from ..users import REPOSITORY
 
 
-def verbs() -> dict[str, argparse.ArgumentParser]:
-    """The verbs of this package by name, two for some."""
+def commands() -> dict[str, argparse.ArgumentParser]:
+    """The commands of this package by name, two for some."""
     foreign = {entry.name for entry in plugins.entries(plugins.CLI) if entry.package != "lago"}
     return {name: parser for name, parser in build_parser(None)[1].choices.items() if name not in foreign}
 

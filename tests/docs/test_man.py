@@ -12,7 +12,7 @@ import pytest
 from lago.initfile import document, parse
 from lago.initfile.keys import DOMAIN, NET
 
-from .conftest import verbs
+from .conftest import commands
 
 
 def shown(page: Path) -> str:
@@ -30,10 +30,10 @@ def _groff() -> None:
         pytest.skip("groff is not there")
 
 
-def test_the_page_of_lago_has_every_verb(man_pages: Path) -> None:
+def test_the_page_of_lago_has_every_command(man_pages: Path) -> None:
     text = shown(man_pages / "lago.1")
-    assert {name for name in verbs() if f"lago {name}" not in text} == set()
-    for title in ("NAME", "SYNOPSIS", "OPTIONS", "VERBS", "CONFIGURATION", "EXIT STATUS", "FILES", "SEE ALSO"):
+    assert {name for name in commands() if f"lago {name}" not in text} == set()
+    for title in ("NAME", "SYNOPSIS", "OPTIONS", "COMMANDS", "CONFIGURATION", "EXIT STATUS", "FILES", "SEE ALSO"):
         assert re.search(rf"^{title}$", text, re.MULTILINE), title
 
 

@@ -18,7 +18,7 @@ from lago.initfile.keys import ENVIRONMENT
 from lago.initfile.sections import ListOf, MappingOf, Section
 
 from ..users import REPOSITORY
-from .conftest import verbs
+from .conftest import commands
 
 _ANCHOR = re.compile(r'\sid="([^"]+)"')
 _LINK = re.compile(r'<(?:a|link|img|script|object)\b[^>]*?\s(?:href|src|data)="([^"]*)"')
@@ -28,10 +28,10 @@ def anchors(page: Path) -> set[str]:
     return {html.unescape(found) for found in _ANCHOR.findall(page.read_text())}
 
 
-def test_every_verb_has_a_section_with_its_options(manual: Path) -> None:
-    page = manual / "reference" / "verbs.html"
+def test_every_command_has_a_section_with_its_options(manual: Path) -> None:
+    page = manual / "reference" / "commands.html"
     text, there = html.unescape(re.sub(r"<[^>]+>", "", page.read_text())), anchors(page)
-    for name, parser in verbs().items():
+    for name, parser in commands().items():
         assert f"lago {name}" in text
         options = {option for action in actions(parser) for option in action.option_strings} - {"-h", "--help"}
         assert {option for option in options if option not in text} == set(), name
@@ -41,9 +41,9 @@ def test_every_verb_has_a_section_with_its_options(manual: Path) -> None:
 
 
 def _spellings() -> list[list[str]]:
-    """The names of each verb, its own first."""
+    """The names of each command, its own first."""
     found: dict[int, list[str]] = {}
-    for name, parser in verbs().items():
+    for name, parser in commands().items():
         found.setdefault(id(parser), []).append(name)
     return list(found.values())
 

@@ -59,7 +59,7 @@ def test_marks_are_those_that_there_are_and_name_files_that_are_there() -> None:
 
 
 @_of("console", "sh")
-def test_commands_are_of_bash_and_have_the_verbs_and_options_of_lago(
+def test_commands_are_of_bash_and_have_the_commands_and_options_of_lago(
     block: Block, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for command in commands(block):
@@ -85,13 +85,13 @@ def _calls(script: str) -> Iterator[list[str]]:
             words = rest[end:]
 
 
-def test_verbs_and_options_in_texts_are_those_of_lago(capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_and_options_in_texts_are_those_of_lago(capsys: pytest.CaptureFixture[str]) -> None:
     wrong = []
     for page in PAGES:
         for code in page.inline:
-            for words in _calls(code) if re.match("lago (?!.*VERB)", code) else ():
+            for words in _calls(code) if re.match("lago (?!.*COMMAND)", code) else ():
                 said = _refusal(words, capsys)
-                # Texts leave out arguments that a verb needs.
+                # Texts leave out arguments that a command needs.
                 if said and "required" not in said and "expected" not in said:
                     wrong.append(f"{page.path.name}: {code}: {said}")
     assert not wrong, "\n".join(wrong)

@@ -84,7 +84,7 @@ def test_a_repository_that_is_not_there_is_a_failure(synced: Synced, monkeypatch
     assert "nothing/repodata/repomd.xml" in caught.value.details
 
 
-def test_dnf_is_not_run_again_when_the_verb_is_interrupted(synced: Synced, caplog: pytest.LogCaptureFixture) -> None:
+def test_dnf_is_not_run_again_when_the_command_is_interrupted(synced: Synced, caplog: pytest.LogCaptureFixture) -> None:
     synced.configure(url=(synced.source / "nothing").as_uri())
     cancelled = threading.Event()
     cancelled.set()

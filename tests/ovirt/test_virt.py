@@ -148,14 +148,14 @@ def test_clusters_get_the_processors_of_their_hosts(engine: StandIn, tmp_path: P
     assert engine.said("normal") == updates
 
 
-def test_the_verb_is_there_and_says_what_it_does(lago: Lago) -> None:
+def test_the_command_is_there_and_says_what_it_does(lago: Lago) -> None:
     assert "ovirt               oVirt environments" in lago("--help")
     said = lago("ovirt", "--help")
-    for verb in (
+    for command in (
         "start stop status snapshot revert engine-setup start-hosts stop-hosts start-vms stop-vms".split()  # noqa: SIM905
     ):
-        assert f"\n    {verb}" in said
-        assert f"usage: lago ovirt {verb}" in lago("ovirt", verb, "--help")
+        assert f"\n    {command}" in said
+        assert f"usage: lago ovirt {command}" in lago("ovirt", command, "--help")
     for wrong in ("0", "soon"):
         assert "expected a number above 0" in lago.both("ovirt", "start", "--vms-timeout", wrong, code=2)[1]
 
@@ -174,15 +174,15 @@ def test_d19_status_of_a_stopped_environment_does_not_wait(lago: Lago, tmp_path:
     }
 
 
-def test_verbs_for_an_engine_that_is_down_say_so(lago: Lago, tmp_path: Path) -> None:
+def test_commands_for_an_engine_that_is_down_say_so(lago: Lago, tmp_path: Path) -> None:
     prefix_of(tmp_path / ".lago" / "default", MACHINES)
     tmp_path.joinpath(".lago", "current").symlink_to("default")
-    for verb in ("start-hosts", "stop-hosts", "start-vms", "stop-vms", "engine-setup"):
-        _, err = lago.both("ovirt", verb, code=2)
+    for command in ("start-hosts", "stop-hosts", "start-vms", "stop-vms", "engine-setup"):
+        _, err = lago.both("ovirt", command, code=2)
         assert "lago: engine is not running, it is down\nhint: lago start engine" in err
 
 
-def test_verbs_without_an_engine_say_so(lago: Lago, tmp_path: Path) -> None:
+def test_commands_without_an_engine_say_so(lago: Lago, tmp_path: Path) -> None:
     prefix_of(tmp_path / ".lago" / "default", domain("client", "memory: 128"))
     tmp_path.joinpath(".lago", "current").symlink_to("default")
     assert "lago: the environment has no engine" in lago.both("ovirt", "stop-hosts", code=2)[1]

@@ -91,17 +91,17 @@ def test_rpm_takes_its_form_whatever_a_subject_says(history: History, tmp_path: 
 
 def test_markdown_begins_with_what_matters(history: History) -> None:
     history.commit("zero", tag="1.0")
-    history.commit("Verb *x* <gone>\n\nsem-ver: api-break")
-    history.merge("topic", "New verb\n\nsem-ver: feature", "Fix\n\nBug-Url: https://example.org/issues/8")
+    history.commit("Command *x* <gone>\n\nsem-ver: api-break")
+    history.merge("topic", "New command\n\nsem-ver: feature", "Fix\n\nBug-Url: https://example.org/issues/8")
     merge, fix, new, gone = history.git("log", "--format=%h", "--abbrev=8", "--topo-order", "1.0..").splitlines()
     assert changelog.markdown(changelog.entries(history.path, since="1.0")) == (
         f"## 1.0.4 (2023-11-14)\n\n"
-        f"### Incompatible changes\n\n- Verb \\*x\\* \\<gone\\> `{gone}`\n\n"
-        f"### New features\n\n- New verb `{new}`\n\n"
+        f"### Incompatible changes\n\n- Command \\*x\\* \\<gone\\> `{gone}`\n\n"
+        f"### New features\n\n- New command `{new}`\n\n"
         f"### Fixed bugs\n\n- Fix (#8) `{fix}`\n\n"
         f"### All changes\n\n"
-        f"- Merge branch 'topic' `{merge}`\n  - Fix (#8) `{fix}`\n  - New verb `{new}`\n"
-        f"- Verb \\*x\\* \\<gone\\> `{gone}`\n"
+        f"- Merge branch 'topic' `{merge}`\n  - Fix (#8) `{fix}`\n  - New command `{new}`\n"
+        f"- Command \\*x\\* \\<gone\\> `{gone}`\n"
     )
 
 

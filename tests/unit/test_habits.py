@@ -76,7 +76,7 @@ def faults(words: list[str]) -> Iterator[str]:
     first, *rest = words
     if first in PARSERS:
         try:
-            PARSERS[first]().parse_args(["version" if word == "VERB" else word for word in rest])
+            PARSERS[first]().parse_args(["version" if word == "COMMAND" else word for word in rest])
         except LagoError as error:
             yield str(error)
         except SystemExit as end:

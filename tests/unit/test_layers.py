@@ -37,9 +37,9 @@ LAYERS = {
         screen
         console copying forward
         artifacts cli graph machine shell snapshots ssh_config up
-        completion config_verbs environment template
+        completion config_commands environment template
         doctor main progress status store
-        initfile output plugin_verbs settings template_repo
+        initfile output plugin_commands settings template_repo
         parser pictures refused result
     """,
     "lago.disks": """
@@ -89,7 +89,7 @@ LAYERS = {
         checks keys
         dns_checks specs values
         net_checks prototypes sections
-        disk_checks faults machine_checks
+        disk_checks machine_checks mistakes
         document
         initfile nodes
     """,

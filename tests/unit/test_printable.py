@@ -92,20 +92,20 @@ def test_no_other_console_of_rich_is_made() -> None:
     assert [path.name for path in sources if re.search(r"\bConsole\(", path.read_text())] == ["output.py"]
 
 
-def test_the_tables_of_verbs_have_text_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_tables_of_commands_have_text_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "domains: {vm0: {disks: [{size: 1G, metadata: {distro: '[/red]x'}}], nics: [{net: lan}]}}\nnets: {lan: {}}\n"
     prefix = Prefix(str(make_prefix(tmp_path / "[lab" / ".lago" / "[/]", text)))
     book = Book.load(prefix.paths)
     book.snapshots = {"one": Snapshot(name="one", created=1.5, parent=None, vms={}, description=f"[/b]{EVIL}")}
     book.save(prefix.paths)
-    for verb, shown in (
+    for command, shown in (
         ("status", [prefix.paths.prefix(), "[/red]x"]),
         ("snapshot list", [f"[/b]{SHOWN}"]),
         ("snapshot tree", [f"[/b]{SHOWN}"]),
     ):
         terminal = Terminal()
         monkeypatch.setattr("sys.stdout", terminal)
-        assert main(["-p", prefix.paths.prefix(), *verb.split()]) == 0
+        assert main(["-p", prefix.paths.prefix(), *command.split()]) == 0
         assert not [one for one in shown if one not in terminal.getvalue()], terminal.getvalue()
 
 

@@ -39,9 +39,9 @@ nets: {lan: {}}
 def started(box: Box, request: pytest.FixtureRequest) -> Box:
     """The environment that a test wants, started."""
     box.write(request.param)
-    for verb in ("init", "start"):
+    for command in ("init", "start"):
         # Init may build templates.
-        box.lago(verb, patience=550)
+        box.lago(command, patience=550)
     return box
 
 

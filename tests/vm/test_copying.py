@@ -1,4 +1,4 @@
-"""Copying to and from a real guest, by the verbs and from Python, and what is left when it fails."""
+"""Copying to and from a real guest, by the commands and from Python, and what is left when it fails."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_directory_that_is_there_is_copied_into_and_a_tree_that_is_there_is_me
     assert vm.succeed("ls -A /root/into") == "a tree\n"
 
 
-def test_the_verbs_copy(vm: VM, module_box: Box) -> None:
+def test_the_commands_copy(vm: VM, module_box: Box) -> None:
     for name in ("it's one", "-two", r"back\slash"):
         module_box.write(f"content of {name}", name)
     module_box.lago("copy-to-vm", vm.name(), "it's one", "./-two", r"back\slash", "/root")

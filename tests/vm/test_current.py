@@ -1,4 +1,4 @@
-"""Which environment verbs are for, when one of several is gone."""
+"""Which environment commands are for, when one of several is gone."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ def listed(box: Box) -> list[str]:
     return box.lago("list").out.split()
 
 
-def test_no_verb_means_another_environment_than_the_one_that_is_gone(box: Box) -> None:
+def test_no_command_means_another_environment_than_the_one_that_is_gone(box: Box) -> None:
     box.write(ONE)
     box.lago("up")
     box.lago("fork", "q")
     box.lago("destroy", "--yes")
-    for verb in (["destroy", "--yes"], ["stop"], ["shell", "vm0", "true"], ["snapshot", "x"]):
-        refused = box.lago(*verb, code=2)
+    for command in (["destroy", "--yes"], ["stop"], ["shell", "vm0", "true"], ["snapshot", "x"]):
+        refused = box.lago(*command, code=2)
         assert "the current environment, default, is gone\n    there are: q\n" in refused.err
         assert "lago set-current NAME" in refused.err
     assert "@ default is the current environment now, and not q\n" in box.lago("up").err

@@ -50,14 +50,14 @@ def ends(box: Box) -> Iterator[None]:
         for fd in watched:
             poll = select.poll()
             poll.register(fd, select.POLLIN)
-            # At once: what the verb said is true already.
+            # At once: what the command said is true already.
             assert poll.poll(0)
     finally:
         for fd in watched:
             os.close(fd)
 
 
-def test_status_tells_it_no_verb_denies_it_and_stop_ends_it(lost: Box) -> None:
+def test_status_tells_it_no_command_denies_it_and_stop_ends_it(lost: Box) -> None:
     done = lost.lago("-f", "json", "status")
     assert f'"status": "{LOST}"' in done.out
     assert '"status": "unknown"' in done.out

@@ -146,8 +146,8 @@ def test_an_unknown_machine_is_an_error_with_the_nearest_name(three: Box) -> Non
     done = three.lago("shell", "wbe", "true", code=2)
     assert done.out == ""
     assert done.err == "lago: there is no machine wbe\nhint: did you mean web?\n"
-    for verb in ("start", "stop"):
-        assert "hint: did you mean web?" in three.lago(verb, "wbe", code=2).err
+    for command in ("start", "stop"):
+        assert "hint: did you mean web?" in three.lago(command, "wbe", code=2).err
     assert set(three.states().values()) == {"running"}
 
 

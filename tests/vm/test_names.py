@@ -1,4 +1,4 @@
-"""Machines with names that are no host names: verbs, files and libvirt have them as written, guests and DNS both."""
+"""Machines with names that are no host names: commands, files and libvirt have them as written, guests and DNS both."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_files_and_libvirt_have_the_names_as_written(box: Box) -> None:
         assert box.qemu(name)
 
 
-def test_verbs_take_the_names_as_written(box: Box, tmp_path: Path) -> None:
+def test_commands_take_the_names_as_written(box: Box, tmp_path: Path) -> None:
     box.write("sent\n", "note")
     box.lago("copy-to-vm", "My_VM", "note", "/root/note")
     box.lago("copy-from-vm", "My_VM", "/root/note", str(tmp_path / "note"))

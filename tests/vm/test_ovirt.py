@@ -60,7 +60,7 @@ def python(store: Path, mini: Path) -> str:
 
 @dataclass(frozen=True)
 class Environment:
-    """The environment that runs, and where verbs are run in it."""
+    """The environment that runs, and where commands are run in it."""
 
     box: Box
     prefix: OvirtPrefix
@@ -80,11 +80,11 @@ class Environment:
         assert {name: host["engine"] for name, host in status["Hosts"].items()} == UP
         assert status["Data centers"] == {"test-dc": {"status": "up", "storage": ACTIVE}}
 
-    def services(self, verbs: Sequence[str]) -> None:
+    def services(self, commands: Sequence[str]) -> None:
         """See that services of hosts were started and stopped in an order since this was called last."""
         for host in self.env.host_vms():
             said = host.ssh("cat /var/log/vdsm/services.log; rm /var/log/vdsm/services.log", show_output=False)
-            assert said.out.decode().splitlines() == list(verbs), host.name()
+            assert said.out.decode().splitlines() == list(commands), host.name()
 
 
 @pytest.fixture(scope="module")

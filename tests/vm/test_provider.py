@@ -31,9 +31,9 @@ class Elsewhere:
     known_hosts: Path
     config: Path
 
-    def says(self, verb: str) -> str:
+    def says(self, command: str) -> str:
         """What the script there says."""
-        return self.box.shell("vm0", f"{_CONTROL} {verb}").strip()
+        return self.box.shell("vm0", f"{_CONTROL} {command}").strip()
 
     def settings(self, **more: object) -> str:
         """The metadata of a machine that this host has."""

@@ -192,9 +192,9 @@ def test_killed_at_any_time_the_environment_is_usable_and_no_snapshot_lost(box: 
     rng = random.Random(7)
     box.shell("vm0", "echo 1 >/root/mark; sync")
     box.lago("snapshot", "old", "--replace")
-    verbs = (["snapshot", "new", "--replace"], ["revert", "base"], ["snapshot", "--delete", "doomed"])
+    commands = (["snapshot", "new", "--replace"], ["revert", "base"], ["snapshot", "--delete", "doomed"])
     for number in range(times):
-        words = verbs[number % len(verbs)]
+        words = commands[number % len(commands)]
         if "doomed" in words:
             box.lago("snapshot", "doomed", "--replace")
         process = box.popen(*words)
@@ -203,7 +203,7 @@ def test_killed_at_any_time_the_environment_is_usable_and_no_snapshot_lost(box: 
         process.kill()
         process.communicate()
         assert {"base", "old"} <= set(box.status()["VMs"]["vm0"]["snapshots"].split(", "))
-        # Whatever it was killed in, the next verb puts right what stands still.
+        # Whatever it was killed in, the next command puts right what stands still.
         box.lago("start")
         assert box.states() == {"vm0": "running", "vm1": "running"}
     assert box.shell("vm0", "hostname") == "vm0\n"

@@ -114,7 +114,7 @@ def test_255_is_a_commands_own_status_unless_the_connection_is_lost(vm: VM) -> N
     assert vm.ssh("true", show_output=False).code == 0
 
 
-def test_a_testers_verbs(vm: VM) -> None:
+def test_a_testers_commands(vm: VM) -> None:
     assert vm.succeed("echo one", ["echo", "two  three"]) == "one\ntwo  three\n"
     assert vm.fail("echo no; false") == "no\n"
     with pytest.raises(VMError, match="vm0: the command failed with status 3: echo why >&2; exit 3") as caught:
@@ -165,9 +165,14 @@ def test_what_does_not_run_or_is_not_there_is_told(env: VirtEnv) -> None:
     down = env.get_vm("vm1")
     assert down.ssh_reachable(tries=1)
     assert down.shutdown() == "ACPI"
-    for verb in (down.shutdown, down.reboot, lambda: down.ssh("true"), lambda: down.copy_to("/etc/hostname", "/root")):
+    for command in (
+        down.shutdown,
+        down.reboot,
+        lambda: down.ssh("true"),
+        lambda: down.copy_to("/etc/hostname", "/root"),
+    ):
         with pytest.raises(VMNotRunning, match="vm1 is not running, it is down"):
-            verb()
+            command()
     assert not down.ssh_reachable(tries=1)
     assert b"vm1 is not running" in down.ssh("true", propagate_fail=False).err
 

@@ -36,14 +36,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="tools/release", description="Versions, packages and releases of Lago.")
     parser.add_argument("-f", "--out-format", choices=list(output.FORMATS), default="default")
     parser.add_argument("--repo", type=Path, default=Path(__file__).resolve().parents[2], help="the clone of Lago")
-    verbs = parser.add_subparsers(dest="verb", required=True)
+    commands = parser.add_subparsers(dest="command", required=True)
 
     def add(name: str, run: Callable[[argparse.Namespace], Any], text: str, *, ref: bool = True) -> Any:
-        verb = verbs.add_parser(name, help=text, description=text)
-        verb.set_defaults(run=run)
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(run=run)
         if ref:
-            verb.add_argument("--ref", default="HEAD", help="the commit meant (default: HEAD)")
-        return verb.add_argument
+            command.add_argument("--ref", default="HEAD", help="the commit meant (default: HEAD)")
+        return command.add_argument
 
     option = add("version", _version, "Print the version of a commit.")
     option("--next", action="store_true", help="print the tag that sem-ver lines since the last one ask for")

@@ -6,6 +6,7 @@ from typing import Any
 
 from sphinx.application import Sphinx
 
+from .commands import Commands, Options
 from .docstrings import to_rst
 from .errors import Errors
 from .files import Files
@@ -13,7 +14,6 @@ from .keys import Keys
 from .links import unlink_sources
 from .modules import write
 from .settings import Sections, Settings
-from .verbs import Options, Verbs
 
 DIRECTIVES = {
     "lago-errors": Errors,
@@ -22,7 +22,7 @@ DIRECTIVES = {
     "lago-options": Options,
     "lago-sections": Sections,
     "lago-settings": Settings,
-    "lago-verbs": Verbs,
+    "lago-commands": Commands,
 }
 
 

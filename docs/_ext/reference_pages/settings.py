@@ -10,8 +10,8 @@ from sphinx.util.docutils import SphinxDirective
 from lago import config
 from lago.cli.settings import options_of
 
+from .commands import command_line
 from .doctree import definitions
-from .verbs import command_line
 
 
 def settings() -> Iterator[tuple[str, str, list[str]]]:
@@ -29,11 +29,11 @@ def _text(value: object) -> str:
 
 
 def sections() -> Iterator[tuple[str, str, list[str]]]:
-    """Each section of a verb with the names of its settings."""
-    for verb in command_line()[1]:
-        names = [f"`{action.dest}`" for action in options_of(verb.parser)]
+    """Each section of a command with the names of its settings."""
+    for command in command_line()[1]:
+        names = [f"`{action.dest}`" for action in options_of(command.parser)]
         if names:
-            yield verb.names[0].removeprefix("lago "), "", [", ".join(names)]
+            yield command.names[0].removeprefix("lago "), "", [", ".join(names)]
 
 
 class Settings(SphinxDirective):
@@ -44,7 +44,7 @@ class Settings(SphinxDirective):
 
 
 class Sections(SphinxDirective):
-    """`lago-sections`: the sections of verbs."""
+    """`lago-sections`: the sections of commands."""
 
     def run(self) -> list[nodes.Node]:
         return [definitions(sections(), "section")]

@@ -1,4 +1,4 @@
-"""The verbs that bring something out of an environment: collect, export, ansible_hosts."""
+"""The commands that bring something out of an environment: collect, export, ansible_hosts."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 from ..constants import DEFAULT_INIT_FILE
 from .environment import the_prefix
-from .parser import Verbs
+from .parser import Commands
 
 
-def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    """Add the verbs to the command line."""
-    collect = verbs.add_parser(
+def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Add the commands to the command line."""
+    collect = commands.add_parser(
         "collect",
         help="copy artifacts and logs of all machines to a directory",
         description="Copy the artifacts that the init file names, and the logs, to DIR/VM. Machines that are down or "
@@ -20,7 +20,7 @@ def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
     )
     add_collect_options(collect)
     collect.set_defaults(run=_collect)
-    export = verbs.add_parser(
+    export = commands.add_parser(
         "export",
         help="write machines that are down into a directory, to be made again elsewhere",
         description="Write the disks of machines, and an init file over them, from which `lago init` makes the same "
@@ -38,7 +38,7 @@ def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
     export.add_argument("--collect-only", action="store_true", help="only print the files that the disks are now")
     export.add_argument("--without-threads", action="store_true", help="one disk after another")
     export.set_defaults(run=_export)
-    hosts = verbs.add_parser(
+    hosts = commands.add_parser(
         "ansible_hosts",
         aliases=["ansible-hosts"],
         help="print an inventory for Ansible",

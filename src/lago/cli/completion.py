@@ -1,4 +1,4 @@
-"""Completion of words in a shell, by argcomplete: verbs and options, and names of what there is."""
+"""Completion of words in a shell, by argcomplete: commands and options, and names of what there is."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from .. import config
-from ..constants import SNAPSHOT_VERBS
+from ..constants import SNAPSHOT_COMMANDS
 from ..errors import LagoError
-from .parser import Verbs, actions
+from .parser import Commands, actions
 
 if TYPE_CHECKING:
     from ..environment.prefix import Prefix
@@ -23,9 +23,9 @@ def complete() -> None:
 
     from .main import build_parser
 
-    parser, verbs = build_parser(None)
+    parser, commands = build_parser(None)
     attach(parser)
-    for one in verbs.choices.values():
+    for one in commands.choices.values():
         attach(one)
     argcomplete.autocomplete(parser)
 
@@ -33,7 +33,7 @@ def complete() -> None:
 def attach(parser: argparse.ArgumentParser) -> None:
     """Give the arguments of a parser, and of those below it, what completes them."""
     for action in actions(parser):
-        if isinstance(action, Verbs):
+        if isinstance(action, Commands):
             for one in action.choices.values():
                 attach(one)
         elif action.dest in _COMPLETERS and not hasattr(action, "completer"):
@@ -71,9 +71,9 @@ def doomed_snapshots(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
     return snapshots(parsed_args) if parsed_args.new_snapshot == "delete" else []
 
 
-def snapshot_verbs(**_: Any) -> list[str]:
+def snapshot_commands(**_: Any) -> list[str]:
     """What can be said in place of the name of a new snapshot."""
-    return [*SNAPSHOT_VERBS]
+    return [*SNAPSHOT_COMMANDS]
 
 
 def _prefix(parsed_args: argparse.Namespace) -> Prefix:
@@ -109,7 +109,7 @@ _COMPLETERS: Final[dict[str, Callable[..., list[str]]]] = {
     "prefix_name": prefixes,
     "current_name": prefixes,
     "name": templates,
-    "new_snapshot": snapshot_verbs,
+    "new_snapshot": snapshot_commands,
     "old_snapshot": doomed_snapshots,
     "snapshot_name": snapshots,
     "delete": snapshots,

@@ -1,4 +1,4 @@
-"""The verbs for what machines say on their serial consoles: console, logs."""
+"""The commands for what machines say on their serial consoles: console, logs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..errors import LagoError
 from ..printable import printable
 from .environment import the_prefix
 from .machine import add_host, the_machine
-from .parser import Verbs
+from .parser import Commands
 from .result import Outcome
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from .output import Format
 
 
-def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    """Add the verbs to the command line."""
-    console = verbs.add_parser(
+def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Add the commands to the command line."""
+    console = commands.add_parser(
         "console",
         help="a terminal on the serial console of a machine; Ctrl-] leaves it",
         description="A terminal on the serial console of a machine. Ctrl-] leaves it. What the machine says is still "
@@ -32,7 +32,7 @@ def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
     add_host(console)
     console.add_argument("--force", action="store_true", help="take it over from somebody who is at it")
     console.set_defaults(run=_console)
-    logs = verbs.add_parser("logs", help="what machines said on their consoles since they were started")
+    logs = commands.add_parser("logs", help="what machines said on their consoles since they were started")
     logs.add_argument("vm_names", nargs="*", metavar="VM", help="machines (all)")
     logs.add_argument("-f", "--follow", action="store_true", help="go on until Ctrl-C, over restarts of machines too")
     logs.add_argument("-n", "--lines", type=_number, metavar="N", help="begin with the last N lines of each (all)")

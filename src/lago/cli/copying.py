@@ -1,4 +1,4 @@
-"""The verbs that copy: copy-to-vm, copy-from-vm."""
+"""The commands that copy: copy-to-vm, copy-from-vm."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import argparse
 import sys
 
 from .environment import the_prefix
-from .parser import Verbs
+from .parser import Commands
 
 
-def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    """Add the verbs to the command line."""
-    to = verbs.add_parser(
+def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Add the commands to the command line."""
+    to = commands.add_parser(
         "copy-to-vm",
         help="copy files and trees to a machine",
         description="Copy into REMOTE_PATH if that is a directory of the machine, else to that name.",
@@ -20,7 +20,7 @@ def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
     to.add_argument("local_paths", nargs="+", metavar="LOCAL_PATH")
     to.add_argument("remote_path", metavar="REMOTE_PATH", help="relative ones begin at the user's home")
     to.set_defaults(run=_to)
-    from_ = verbs.add_parser(
+    from_ = commands.add_parser(
         "copy-from-vm",
         help="copy a file or a tree from a machine",
         description="Copy into LOCAL_PATH if that is a directory, else to that name. A link of that name is replaced; "

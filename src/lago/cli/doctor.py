@@ -1,4 +1,4 @@
-"""The verb `doctor`."""
+"""The command `doctor`."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import argparse
 from typing import TYPE_CHECKING, TextIO
 
 from . import output
-from .parser import Verbs
+from .parser import Commands
 from .result import Outcome
 
 if TYPE_CHECKING:
     from ..hypervisor.doctor import Check
 
 
-def add_parsers(subparsers: Verbs[argparse.ArgumentParser]) -> None:
-    """Add the verb to the command line."""
+def add_parsers(subparsers: Commands[argparse.ArgumentParser]) -> None:
+    """Add the command to the command line."""
     parser = subparsers.add_parser(
         "doctor",
         help="tell what this host offers and lacks",

@@ -1,4 +1,4 @@
-"""The verbs for an environment's life: init, start, deploy, status, list, set-current, stop, cleanup, destroy."""
+"""The commands for an environment's life: init, start, deploy, status, list, set-current, stop, cleanup, destroy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from .. import log
 from ..constants import DEFAULT_INIT_FILE, DEFAULT_PREFIX, DEFAULT_WORKDIR
 from ..errors import PrefixError
-from .parser import Parser, Verbs
+from .parser import Commands, Parser
 from .result import Outcome
 
 if TYPE_CHECKING:
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     from ..environment.workdir import Workdir
 
 
-def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    """Add the verbs to the command line."""
-    init = verbs.add_parser("init", help="make an environment from an init file")
+def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Add the commands to the command line."""
+    init = commands.add_parser("init", help="make an environment from an init file")
     add_init_options(init)
     init.add_argument("--skip-bootstrap", action="store_true", help="don't tell machines their names and keys")
     init.add_argument("--skip-build", action="store_true", help="don't do what `build` of disks says")
     init.set_defaults(run=_init)
-    start = verbs.add_parser("start", help="start machines and wait until they answer")
+    start = commands.add_parser("start", help="start machines and wait until they answer")
     start.add_argument("vm_names", nargs="*", metavar="VM_NAME", help="machines (all)")
     start.set_defaults(run=_start)
-    verbs.add_parser("deploy", help="run the deploy scripts of all machines").set_defaults(run=_deploy)
-    stop = verbs.add_parser("stop", help="stop machines as by pulling the plug")
+    commands.add_parser("deploy", help="run the deploy scripts of all machines").set_defaults(run=_deploy)
+    stop = commands.add_parser("stop", help="stop machines as by pulling the plug")
     stop.add_argument("vm_names", nargs="*", metavar="VM_NAME", help="machines (all)")
     stop.set_defaults(run=_stop)
-    shutdown = verbs.add_parser(
+    shutdown = commands.add_parser(
         "shutdown",
         help="power machines off, or boot them again",
         description="Ask machines by ACPI, then by their guest agent; those that do not heed it are stopped or reset.",
@@ -41,25 +41,25 @@ def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
     shutdown.add_argument("vm_names", nargs="*", metavar="VM_NAME", help="machines (all that run)")
     shutdown.add_argument("-r", "--reboot", action="store_true", help="boot them again, and wait until they answer")
     shutdown.set_defaults(run=_shutdown)
-    verbs.add_parser("status", help="tell what there is and what runs").set_defaults(run=_status)
-    list_ = verbs.add_parser("list", help="list the prefixes of a workdir")
+    commands.add_parser("status", help="tell what there is and what runs").set_defaults(run=_status)
+    list_ = commands.add_parser("list", help="list the prefixes of a workdir")
     list_.add_argument("list_path", nargs="?", metavar="WORKDIR_PATH", help="the workdir")
     list_.set_defaults(run=_list)
-    current = verbs.add_parser("set-current", help="choose the prefix of a workdir that verbs are for")
+    current = commands.add_parser("set-current", help="choose the prefix of a workdir that commands are for")
     current.add_argument("current_name", metavar="PREFIX_NAME", help="the prefix, by its name in the workdir")
     current.set_defaults(run=_set_current)
-    cleanup = verbs.add_parser(
+    cleanup = commands.add_parser(
         "cleanup",
         help="stop everything, keep the files only",
         description="Stop everything and let the environment be none any more. Its files stay, for a look at them, "
         "until `lago destroy` removes them.",
     )
     cleanup.set_defaults(run=_cleanup)
-    destroy = cast(Parser, verbs.add_parser("destroy", help="stop everything and remove the environment"))
+    destroy = cast(Parser, commands.add_parser("destroy", help="stop everything and remove the environment"))
     destroy.add_argument("--all-prefixes", action="store_true", help="all prefixes of the workdir")
     destroy.add_argument("-y", "--yes", action="store_true", help="don't ask")
     destroy.instead = {
-        "": "an environment is named before the verb: lago -P {} destroy; lago list has the names",
+        "": "an environment is named before the command: lago -P {} destroy; lago list has the names",
         **dict.fromkeys(("-f", "--force"), "lago destroy --yes"),
     }
     destroy.set_defaults(run=_destroy)

@@ -1,4 +1,4 @@
-"""The verb `forward`."""
+"""The command `forward`."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import output
 from .machine import add_host, the_machine
-from .parser import Verbs
+from .parser import Commands
 
 if TYPE_CHECKING:
     from ..guest.forward import Local
 
 
-def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    """Add the verb to the command line."""
-    parser = verbs.add_parser(
+def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser(
         "forward",
         help="make ports of a machine ports of this host, until Ctrl-C",
         description="Listen on the loopback address of this host and connect whoever comes with a TCP port of a "

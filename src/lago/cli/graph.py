@@ -1,4 +1,4 @@
-"""The verb `graph`."""
+"""The command `graph`."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import sys
 
 from ..errors import LagoError
 from .environment import the_prefix
-from .parser import Verbs
+from .parser import Commands
 from .result import Outcome
 
 _TEXT = ("mermaid", "dot")
 _IMAGES = ("svg", "png")
 
 
-def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    """Add the verb to the command line."""
-    parser = verbs.add_parser(
+def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser(
         "graph",
         help="draw machines, networks and addresses",
         description="Draw the environment with its addresses and what runs of it.",

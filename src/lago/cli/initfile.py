@@ -1,4 +1,4 @@
-"""The verbs for init files: validate, schema, new."""
+"""The commands for init files: validate, schema, new."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ..constants import DEFAULT_INIT_FILE
 from ..errors import LagoError
-from .parser import Verbs
+from .parser import Commands
 
 _SKELETON: Final = """\
 # What `lago init` makes an environment of. Every key is in docs/init-file.md, and `lago schema` has them for editors.
@@ -42,13 +42,13 @@ nets:
 """
 
 
-def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    """Add the verbs to the command line."""
-    validate = verbs.add_parser("validate", help="check an init file; nothing is made or changed")
+def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Add the commands to the command line."""
+    validate = commands.add_parser("validate", help="check an init file; nothing is made or changed")
     validate.add_argument("file", nargs="?", default=DEFAULT_INIT_FILE, help=f"the init file ({DEFAULT_INIT_FILE})")
     validate.set_defaults(run=_validate)
-    verbs.add_parser("schema", help="the JSON Schema of init files, for editors").set_defaults(run=_schema)
-    new = verbs.add_parser("new", help="write an init file to start from")
+    commands.add_parser("schema", help="the JSON Schema of init files, for editors").set_defaults(run=_schema)
+    new = commands.add_parser("new", help="write an init file to start from")
     new.add_argument("file", nargs="?", default=DEFAULT_INIT_FILE, help=f"the file to write ({DEFAULT_INIT_FILE})")
     new.set_defaults(run=_new)
 

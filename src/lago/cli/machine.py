@@ -1,4 +1,4 @@
-"""The machine that a verb is for."""
+"""The machine that a command is for."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from typing import Any, Final, NoReturn
 from .. import config, log
 from ..errors import LagoError
 from . import output, refused, settings
-from .parser import Parser, Verbs
+from .parser import Commands, Parser
 from .result import Outcome
 
 _FAMILIES: Final = {
@@ -32,40 +32,42 @@ _FAMILIES: Final = {
     "template": "template",
     "template_repo": "template-repo",
     "graph": "graph",
-    "config_verbs": "generate-config",
+    "config_commands": "generate-config",
     "doctor": "doctor",
 }
-"""The modules of this package that add verbs, and which."""
+"""The modules of this package that add commands, and which."""
 
 
 def build_parser(
     words: Collection[str] | None = (),
-) -> tuple[argparse.ArgumentParser, Verbs[argparse.ArgumentParser]]:
-    """The parser of the command line, and its verbs.
+) -> tuple[argparse.ArgumentParser, Commands[argparse.ArgumentParser]]:
+    """The parser of the command line, and its commands.
 
     Args:
-        words: of the command line. If one of them is a verb of Lago's, verbs of which none is among them may be left
-            out, since making all takes longer than many a verb; of plugins always. None: all verbs there are.
+        words: of the command line. If one of them is a command of Lago's, commands of which none is among them may be
+            left out, since making all takes longer than many a command; of plugins always. None: all that there are.
     """
     from importlib import import_module
 
-    from . import plugin_verbs
+    from . import plugin_commands
 
     parser: argparse.ArgumentParser = Parser(
         prog="lago",
         description="Virtual machines and networks from one file: up, reachable and disposable.",
-        epilog="To begin: lago new, lago init, lago start, lago shell vm0; in the end lago destroy. What a verb takes: "
-        "lago VERB --help",
-        all_verbs=lambda: build_parser(None)[1].choices,
+        epilog="To begin: lago new, lago init, lago start, lago shell vm0; in the end lago destroy. "
+        "What a command takes: lago COMMAND --help",
+        all_commands=lambda: build_parser(None)[1].choices,
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     _add_globals(parser)
-    verbs = parser.add_subparsers(title="verbs", dest="verb", metavar="VERB", action=settings.ConfiguredVerbs)
+    commands = parser.add_subparsers(
+        title="commands", dest="command", metavar="COMMAND", action=settings.ConfiguredCommands
+    )
     meant = [name for name, known in _FAMILIES.items() if words and not {*known.split()}.isdisjoint(words)]
     for name in meant or _FAMILIES:
-        import_module(f".{name}", __package__).add_parsers(verbs)
-    plugin_verbs.add_parsers(verbs, words)
-    return parser, verbs
+        import_module(f".{name}", __package__).add_parsers(commands)
+    plugin_commands.add_parsers(commands, words)
+    return parser, commands
 
 
 def _add_globals(parser: argparse.ArgumentParser) -> None:
@@ -146,7 +148,7 @@ def _main(words: Sequence[str]) -> int:
     # What plugins add is shown in the help; else only those are loaded that could be meant.
     parser, _ = build_parser(None if {"-h", "--help"} & {*words} or not words else words)
     args = parser.parse_args(words)
-    if args.verb is None:
+    if args.command is None:
         parser.print_help()
         return 1
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -166,7 +168,7 @@ def _main(words: Sequence[str]) -> int:
 
 def _settle(args: argparse.Namespace) -> None:
     """Give the global options that were not given the values of the configuration. Raises ConfigError."""
-    # Options of verbs may have the names of settings; verbs pass them on themselves.
+    # Options of commands may have the names of settings; commands pass them on themselves.
     ours = [name for name in config.OPTIONS if hasattr(args, name) and not name.startswith("template_")]
     # A workdir that was given counts for more than a prefix that the environment names.
     explicit_workdir = args.workdir_path and not args.prefix_path

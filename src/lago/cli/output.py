@@ -140,7 +140,7 @@ def formatter(name: str) -> Format:
 
 
 def show(outcome: Outcome, format_: Format, stream: TextIO) -> None:
-    """Print what a verb returned."""
+    """Print what a command returned."""
     if outcome.data is None:
         return
     if format_.for_people and outcome.show is not None and stream.isatty():

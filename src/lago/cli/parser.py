@@ -14,39 +14,39 @@ from ..host.suggest import near
 # Each parser asks for argparse's few words anew, and so for files of translations that are never there, some 800 times.
 argparse._ = functools.cache(gettext.gettext)  # type: ignore[attr-defined]
 
-Verbs = argparse._SubParsersAction
-"""The verbs of a parser, as argparse has them."""
+Commands = argparse._SubParsersAction
+"""The commands of a parser, as argparse has them."""
 
 
-class VerbsAction(Verbs):  # type: ignore[type-arg]
-    """The verbs of a parser; the help of one without a description begins with what its line in the list says."""
+class CommandsAction(Commands):  # type: ignore[type-arg]
+    """The commands of a parser; the help of one without a description begins with what its line in the list says."""
 
     def add_parser(self, name: str, **options: Any) -> Any:
-        """Add a verb; options as for `argparse`."""
+        """Add a command; options as for `argparse`."""
         if help_ := options.get("help"):
             options.setdefault("description", f"{help_[0].upper()}{help_[1:]}.")
         return super().add_parser(name, **options)
 
 
-def remove_verb(verbs: Verbs[argparse.ArgumentParser], name: str) -> None:
-    """Remove a verb, or what there is of one that could not be added."""
-    verbs.choices.pop(name, None)
-    verbs._choices_actions[:] = [action for action in verbs._choices_actions if action.dest != name]
+def remove_command(commands: Commands[argparse.ArgumentParser], name: str) -> None:
+    """Remove a command, or what there is of one that could not be added."""
+    commands.choices.pop(name, None)
+    commands._choices_actions[:] = [action for action in commands._choices_actions if action.dest != name]
 
 
-def help_of(verbs: Verbs[argparse.ArgumentParser]) -> dict[str, str]:
-    """What the list of verbs says of each, by name."""
-    return {action.dest: action.help or "" for action in verbs._choices_actions}
+def help_of(commands: Commands[argparse.ArgumentParser]) -> dict[str, str]:
+    """What the list of commands says of each, by name."""
+    return {action.dest: action.help or "" for action in commands._choices_actions}
 
 
 def actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
-    """The arguments, options and verbs of a parser."""
+    """The arguments, options and commands of a parser."""
     return parser._actions
 
 
-def verbs_below(parser: argparse.ArgumentParser) -> Verbs[argparse.ArgumentParser] | None:
-    """The verbs of a parser, if it has some."""
-    return next((one for one in parser._actions if isinstance(one, Verbs)), None)
+def commands_below(parser: argparse.ArgumentParser) -> Commands[argparse.ArgumentParser] | None:
+    """The commands of a parser, if it has some."""
+    return next((one for one in parser._actions if isinstance(one, Commands)), None)
 
 
 def not_taken(namespace: argparse.Namespace) -> list[str]:
@@ -74,43 +74,43 @@ class Parser(argparse.ArgumentParser):
     """Raises LagoError where argparse prints and exits.
 
     Args:
-        all_verbs: names of the verbs that there are, if not all of them have been added.
+        all_commands: names of the commands that there are, if not all of them have been added.
     """
 
-    def __init__(self, *args: Any, all_verbs: Callable[[], Iterable[str]] | None = None, **options: Any) -> None:
+    def __init__(self, *args: Any, all_commands: Callable[[], Iterable[str]] | None = None, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.register("action", "parsers", VerbsAction)
+        self.register("action", "parsers", CommandsAction)
         #: What to say of words that it does not take but somebody may try, by word; of all without a dash by "".
         self.instead: dict[str, str] = {}
-        self._all_verbs = all_verbs
+        self._all_commands = all_commands
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
-        if isinstance(action, Verbs) and value not in action.choices:
-            known = self._all_verbs() if self._all_verbs else action.choices
-            raise LagoError(f"{self.prog} has no verb {value}", hint=near(value, known))
+        if isinstance(action, Commands) and value not in action.choices:
+            known = self._all_commands() if self._all_commands else action.choices
+            raise LagoError(f"{self.prog} has no command {value}", hint=near(value, known))
         super()._check_value(action, value)
 
     def error(self, message: str) -> NoReturn:
-        """Raise the error; the usage of a verb is in its details, but that of all Lago would only hide it."""
+        """Raise the error; the usage of a command is in its details, but that of all Lago would only hide it."""
         raise LagoError(message, details=self.format_usage() if " " in self.prog else "", hint=f"{self.prog} --help")
 
     def refuse(self, words: Sequence[str], above: argparse.ArgumentParser) -> NoReturn:
-        """Raise an error for words after a verb that it does not take; `above` is the parser that has the verb."""
+        """Raise an error for words after a command that it does not take; `above` is the parser that has it."""
         first = words[0].partition("=")[0]
         hint = f"{self.prog} --help"
         if remedy := self.instead.get(first if first.startswith("-") else ""):
             hint = remedy.format(first)
         elif first in above._option_string_actions:
-            hint = f"{first} comes before the verb: {above.prog} {' '.join(words)} {self.prog.partition(' ')[2]}"
+            hint = f"{first} comes before the command: {above.prog} {' '.join(words)} {self.prog.partition(' ')[2]}"
         elif first.startswith("-"):
             hint = near(first, self._option_string_actions)
         raise LagoError(f"{self.prog} does not take {' '.join(words)}", details=self.format_usage(), hint=hint)
 
     def meant(self, words: Iterable[str]) -> Parser:
-        """The parser of the innermost verb that words after this one's name."""
+        """The parser of the innermost command that words after this one's name."""
         parser: Parser = self
         for word in words:
-            inner = verbs_below(parser)
+            inner = commands_below(parser)
             if inner is None or word not in inner.choices:
                 break
             parser = cast(Parser, inner.choices[word])

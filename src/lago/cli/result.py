@@ -1,4 +1,4 @@
-"""What a verb hands to the core, which prints it."""
+"""What a command hands to the core, which prints it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TextIO
 
 
 class Outcome(NamedTuple):
-    """A verb's data together with more than data.
+    """A command's data together with more than data.
 
     Attributes:
         data: what is printed in the chosen output format, plain values and containers.

@@ -1,4 +1,4 @@
-"""The verbs for screens of machines: vnc, screenshot."""
+"""The commands for screens of machines: vnc, screenshot."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import functools
 from ..errors import LagoError
 from .forward import serve
 from .machine import add_host, the_machine
-from .parser import Verbs
+from .parser import Commands
 
 
-def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    """Add the verbs to the command line."""
-    vnc = verbs.add_parser(
+def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Add the commands to the command line."""
+    vnc = commands.add_parser(
         "vnc",
         help="tell where a VNC client finds the screen of a machine",
         description="Tell where a VNC client finds the screen of a machine. Where its hypervisor has a network of its "
@@ -22,7 +22,7 @@ def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
     add_host(vnc)
     vnc.add_argument("--port", type=int, default=0, metavar="HOSTPORT", help="where to listen (a free one)")
     vnc.set_defaults(run=_vnc)
-    screenshot = verbs.add_parser("screenshot", help="write what the screen of a machine shows to a PNG file")
+    screenshot = commands.add_parser("screenshot", help="write what the screen of a machine shows to a PNG file")
     add_host(screenshot)
     screenshot.add_argument("file", metavar="FILE", help="the PNG file")
     screenshot.set_defaults(run=_screenshot)

@@ -1,4 +1,4 @@
-"""Where options of verbs meet the configuration: a section named after a verb has defaults of its options."""
+"""Where options of commands meet the configuration: a section named after a command has defaults of its options."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from .. import config
 from . import parser as parsing
 
 
-class ConfiguredVerbs(parsing.VerbsAction):
-    """The verbs; the one that is called gets its defaults from its section of the configuration."""
+class ConfiguredCommands(parsing.CommandsAction):
+    """The commands; the one that is called gets its defaults from its section of the configuration."""
 
     def __call__(
         self,

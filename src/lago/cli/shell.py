@@ -1,4 +1,4 @@
-"""The verbs that reach into an environment: shell, nsexec."""
+"""The commands that reach into an environment: shell, nsexec."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..errors import LagoError, VMNotFound
 from .environment import the_prefix
-from .parser import Verbs
+from .parser import Commands
 from .result import Outcome
 
 if TYPE_CHECKING:
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from ..guest.ssh import Guest
 
 
-def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    """Add the verbs to the command line."""
-    shell = verbs.add_parser(
+def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Add the commands to the command line."""
+    shell = commands.add_parser(
         "shell",
         help="a shell, a command or a script on a machine",
         usage="lago shell HOST [[-c] COMMAND... | SCRIPT | -]",
@@ -31,7 +31,7 @@ def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
     shell.add_argument("host", metavar="HOST", action=_HostOrHelp, help="the machine, or an end that only its name has")
     shell.add_argument("args", nargs=argparse.REMAINDER, metavar="COMMAND", help="what to run there")
     shell.set_defaults(run=_shell)
-    nsexec = verbs.add_parser(
+    nsexec = commands.add_parser(
         "nsexec",
         help="run a program of this host inside the environment's network",
         usage="lago nsexec -- CMD [ARG...]",

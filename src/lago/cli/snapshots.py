@@ -1,4 +1,4 @@
-"""The verbs that hold an instant fast: snapshot, revert, fork."""
+"""The commands that hold an instant fast: snapshot, revert, fork."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
-from ..constants import SNAPSHOT_VERBS
+from ..constants import SNAPSHOT_COMMANDS
 from ..errors import LagoError
 from ..host.suggest import near
 from ..printable import printable
 from . import output
 from .environment import the_prefix
-from .parser import Verbs
+from .parser import Commands
 from .result import Outcome
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ _OF_NEW_ONES: Final = ("disk_only", "description", "compress", "replace")
 """The options that only a new snapshot has."""
 
 
-def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    """Add the verbs to the command line."""
-    snapshot = verbs.add_parser(
+def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Add the commands to the command line."""
+    snapshot = commands.add_parser(
         "snapshot",
         help="hold the state of all machines at one instant",
         usage="lago snapshot [--disk-only] [--description TEXT] [--compress] [--replace] NAME\n"
@@ -48,10 +48,10 @@ def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
     snapshot.add_argument("--compress", action="store_true", help="pack memory: a third of the space, a slower revert")
     snapshot.add_argument("--replace", action="store_true", help="take the place of a snapshot of the same name")
     snapshot.set_defaults(run=partial(_snapshot, snapshot))
-    revert = verbs.add_parser("revert", help="go back to a snapshot, with machines running if they did")
+    revert = commands.add_parser("revert", help="go back to a snapshot, with machines running if they did")
     revert.add_argument("snapshot_name", metavar="NAME", help="of the snapshot")
     revert.set_defaults(run=_revert)
-    fork = verbs.add_parser(
+    fork = commands.add_parser(
         "fork",
         help="a copy of the environment that runs beside it",
         description="A new prefix in the same workdir, whose machines have the same names and addresses and go on from "
@@ -96,14 +96,14 @@ def _snapshot(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Any:
 
 
 def _asked(parser: argparse.ArgumentParser, args: argparse.Namespace) -> tuple[str, str | None]:
-    """What is to be done, `take` or one of SNAPSHOT_VERBS, and the name that goes with it. Raises LagoError."""
+    """What is to be done, `take` or one of SNAPSHOT_COMMANDS, and the name that goes with it. Raises LagoError."""
     first, second = args.new_snapshot, args.old_snapshot
     if second is not None and first != "delete":
         hint = _MEANT.get(first, f"{parser.prog} --help").format(second)
         raise LagoError(f"{parser.prog} {first} does not take {second}", details=parser.format_usage(), hint=hint)
     if args.list or args.tree or args.delete is not None:
         return "list" if args.list else "tree" if args.tree else "delete", args.delete
-    if first not in SNAPSHOT_VERBS:
+    if first not in SNAPSHOT_COMMANDS:
         return "take", first
     if not all(getattr(args, name) == parser.get_default(name) for name in _OF_NEW_ONES):
         raise LagoError(

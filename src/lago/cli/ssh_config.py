@@ -1,4 +1,4 @@
-"""The verb `ssh-config`."""
+"""The command `ssh-config`."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import argparse
 from typing import Any
 
 from .environment import the_prefix
-from .parser import Verbs
+from .parser import Commands
 from .result import Outcome
 
 
-def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    """Add the verb to the command line."""
-    parser = verbs.add_parser(
+def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser(
         "ssh-config",
         help="an ssh_config by which ssh, rsync, Ansible and editors reach machines",
         description="An ssh_config(5) with a block for each machine. It stays valid when the environment is stopped "

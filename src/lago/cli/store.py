@@ -1,4 +1,4 @@
-"""The verbs of `lago template` for the images of the store: list, info, fetch, import, verify, rm, prune."""
+"""The commands of `lago template` for the images of the store: list, info, fetch, import, verify, rm, prune."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any, TextIO
 from ..errors import TemplateError
 from ..host.suggest import near
 from . import output
-from .parser import Verbs
+from .parser import Commands
 from .result import Outcome
 
 if TYPE_CHECKING:
     from ..templates import TemplateStore
 
 
-def add_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    """Add the verbs to `lago template`."""
+def add_commands(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Add the commands to `lago template`."""
 
     def add(name: str, run: Callable[[argparse.Namespace], object], help_: str, more: str = "") -> Any:
-        parser = verbs.add_parser(name, help=help_, description=f"{help_[0].upper()}{help_[1:]}.{more}")
+        parser = commands.add_parser(name, help=help_, description=f"{help_[0].upper()}{help_[1:]}.{more}")
         parser.set_defaults(run=run)
         return parser
 

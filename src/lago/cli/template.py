@@ -7,22 +7,22 @@ import os
 from typing import TYPE_CHECKING
 
 from . import store
-from .parser import Verbs
+from .parser import Commands
 from .result import Outcome
 
 if TYPE_CHECKING:
     from ..templates import TemplateStore
 
 
-def add_parsers(subparsers: Verbs[argparse.ArgumentParser]) -> None:
-    """Add `template` with its verbs."""
+def add_parsers(subparsers: Commands[argparse.ArgumentParser]) -> None:
+    """Add `template` with its commands."""
     description = "Images that the disks of machines start from."
     template = subparsers.add_parser(
         "template", help="list, build, fetch and remove templates", description=description
     )
-    verbs = template.add_subparsers(metavar="VERB", required=True)
+    commands = template.add_subparsers(metavar="COMMAND", required=True)
 
-    build = verbs.add_parser(
+    build = commands.add_parser(
         "build",
         help="build a template on this host",
         description="Build a template from packages into the store, unless it is there already. With any of --file, "
@@ -39,7 +39,7 @@ def add_parsers(subparsers: Verbs[argparse.ArgumentParser]) -> None:
     )
     build.set_defaults(run=do_build)
 
-    update = verbs.add_parser(
+    update = commands.add_parser(
         "update",
         help="make new versions of templates by a script",
         description="Run a shell script as root on a throw-away machine for each template and keep the changed image "
@@ -49,7 +49,7 @@ def add_parsers(subparsers: Verbs[argparse.ArgumentParser]) -> None:
     update.add_argument("--script", metavar="FILE", required=True, help="shell script, run as root")
     update.set_defaults(run=do_update)
 
-    store.add_verbs(verbs)
+    store.add_commands(commands)
 
 
 def do_build(args: argparse.Namespace) -> object:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from .parser import Verbs
+from .parser import Commands
 
 
-def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    """Add `template-repo` with its verbs."""
-    repo = verbs.add_parser("template-repo", help="add and update template repositories")
-    do = repo.add_subparsers(metavar="VERB", required=True)
+def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Add `template-repo` with its commands."""
+    repo = commands.add_parser("template-repo", help="add and update template repositories")
+    do = repo.add_subparsers(metavar="COMMAND", required=True)
     add = do.add_parser("add", help="clone a repository into template_repos")
     add.add_argument("url", metavar="URL", help="anything that git can clone")
     add.set_defaults(run=_add)

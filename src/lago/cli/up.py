@@ -1,4 +1,4 @@
-"""The verbs up and warm: everything in one go, and the second time without boot."""
+"""The commands up and warm: everything in one go, and the second time without boot."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import output
 from .environment import Wanted, add_init_options, wanted_prefix
-from .parser import Verbs
+from .parser import Commands
 from .result import Outcome
 
 if TYPE_CHECKING:
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from ..environment.warm import Warm
 
 
-def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    """Add the verbs to the command line."""
-    up = verbs.add_parser(
+def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Add the commands to the command line."""
+    up = commands.add_parser(
         "up",
         help="make an environment unless it is there, start it, and deploy",
         description="Do what init, start and deploy do. An environment that is there already is only started.",
@@ -30,7 +30,7 @@ def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
         help="keep the result, and go on from there the next time: without boot and deploy",
     )
     up.set_defaults(run=_up)
-    warm = verbs.add_parser("warm", help="what up --warm has kept")
+    warm = commands.add_parser("warm", help="what up --warm has kept")
     do = warm.add_subparsers(dest="what", required=True, metavar="WHAT")
     do.add_parser("list", help="list it").set_defaults(run=_list)
     prune = do.add_parser("prune", help="remove what warm_limit has no room for")

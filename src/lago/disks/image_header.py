@@ -66,13 +66,13 @@ class Header:
         format: what qemu-img calls it; `raw` for what has no format.
         backing: the name of the image that it lies over, as it stands there.
         backing_format: the format of that, if it is recorded.
-        fault: why the image can't be had from this file and what it lies over alone, in words; or empty.
+        refusal: why the image can't be had from this file and what it lies over alone, in words; or empty.
     """
 
     format: str
     backing: str | None = None
     backing_format: str | None = None
-    fault: str = ""
+    refusal: str = ""
 
 
 def read(path: str, format: str | None = None) -> Header:
@@ -91,9 +91,9 @@ def read(path: str, format: str | None = None) -> Header:
         if format == "qcow2":
             return _qcow2(head)
         if format == "vmdk":
-            return Header(format, fault=_vmdk_fault(head))
+            return Header(format, refusal=_vmdk_refusal(head))
         if format == "vpc":
-            return Header(format, fault=_vhd_fault(_vhd_footer(file)))
+            return Header(format, refusal=_vhd_refusal(_vhd_footer(file)))
         return Header(format)
 
 
@@ -137,17 +137,17 @@ def _qcow2(head: bytes) -> Header:
     if backing_at and backing_at + backing_size > len(head):
         raise ValueError("the name of its backing file is outside of its header")
     notes = _extensions(head, length, backing_at or min(1 << min(cluster_bits, 32), len(head)))
-    fault = ""
+    refusal = ""
     if features & _QCOW2_DATA_FILE or _QCOW2_DATA_FILE_NAME in notes:
         name = notes.get(_QCOW2_DATA_FILE_NAME, b"").decode(errors="replace")
-        fault = f"has its data in another file{f', {name!r}' if name else ''}"
+        refusal = f"has its data in another file{f', {name!r}' if name else ''}"
     elif crypt_method:
-        fault = "is encrypted"
+        refusal = "is encrypted"
     return Header(
         "qcow2",
         backing=head[backing_at : backing_at + backing_size].decode(errors="surrogateescape") if backing_at else None,
         backing_format=notes.get(_QCOW2_BACKING_FORMAT, b"").decode(errors="replace") or None,
-        fault=fault,
+        refusal=refusal,
     )
 
 
@@ -163,7 +163,7 @@ def _extensions(head: bytes, place: int, end: int) -> dict[int, bytes]:
     return found
 
 
-def _vmdk_fault(head: bytes) -> str:
+def _vmdk_refusal(head: bytes) -> str:
     if not head.startswith(b"KDMV"):
         return "has its data in other files"
     # Without a capacity QEMU takes what the header leads to for text that names other files.
@@ -175,7 +175,7 @@ def _vhd_footer(file: IO[bytes]) -> bytes:
     return file.read(_VHD_FOOTER)
 
 
-def _vhd_fault(footer: bytes) -> str:
+def _vhd_refusal(footer: bytes) -> str:
     if not footer.startswith(b"conectix"):
         raise ValueError("it does not end as a VHD does")
     (kind,) = struct.unpack_from(">I", footer, 60)

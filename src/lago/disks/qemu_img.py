@@ -109,8 +109,8 @@ def accept(
         raise DiskError(
             f"{name} is in other files besides: it is an overlay of {_printable(header.backing)}", hint=_WHOLE
         )
-    if header.fault:
-        raise DiskError(f"{name} {header.fault}", hint=_WHOLE)
+    if header.refusal:
+        raise DiskError(f"{name} {header.refusal}", hint=_WHOLE)
     if format == "raw":
         return format
     try:

@@ -56,7 +56,7 @@ def populate(
         build: do what `build` of disks says.
 
     Raises:
-        InitFileError: all faults of the init file.
+        InitFileError: all mistakes of the init file.
         LagoError: an image can't be had, a disk not be made.
     """
     with task("Fetch images"):

@@ -84,7 +84,7 @@ class Prefix:
 
         Raises:
             PrefixError: there is something at `path`, or it can't be used (see `lago.paths.check_place`).
-            InitFileError: all faults of the init file.
+            InitFileError: all mistakes of the init file.
             LagoError: an image can't be had, a disk not be made.
         """
         from ..templates.lockfile import LockFile
@@ -149,7 +149,7 @@ class Prefix:
             template_store: where their images are kept, in place of the one of the configuration.
 
         Raises:
-            InitFileError: all faults of `conf`.
+            InitFileError: all mistakes of `conf`.
             LagoError: an image can't be had, a disk not be made.
         """
         from .create import parsed_spec, path_variables

@@ -120,7 +120,7 @@ class Workdir:
         return PrefixError(
             what,
             details=f"there are: {', '.join([*self.prefixes(), *(f'{name} (cleaned up)' for name in left)])}",
-            hint="say which one you mean, lago -P NAME before the verb, or choose one: lago set-current NAME",
+            hint="say which one you mean, lago -P NAME before the command, or choose one: lago set-current NAME",
         )
 
     def set_current(self, name: str) -> None:

@@ -1,6 +1,6 @@
 """What the host must offer for private hypervisors, each thing as a check with its remedy.
 
-`lago doctor` shows them all; a verb that fails for want of one raises what `explain_namespaces` returns.
+`lago doctor` shows them all; a command that fails for want of one raises what `explain_namespaces` returns.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def namespaces() -> Check:
 
 
 def explain_namespaces(details: str = "") -> HostError:
-    """Why this host refuses namespaces, for a verb that was refused; `details` is what the refusing program said."""
+    """Why this host refuses namespaces, for a command that was refused; `details` is what the refusing program said."""
     for check in NAMESPACE_CHECKS:
         found = check()
         if found.status == "fail":

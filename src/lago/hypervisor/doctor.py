@@ -1,4 +1,4 @@
-"""What the host offers and lacks, each with its remedy; the verb `lago doctor` shows it."""
+"""What the host offers and lacks, each with its remedy; the command `lago doctor` shows it."""
 
 from __future__ import annotations
 

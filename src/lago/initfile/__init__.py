@@ -1,1 +1,1 @@
-"""From the text of an init file to an `EnvSpec`, with all faults at once."""
+"""From the text of an init file to an `EnvSpec`, with all mistakes at once."""

@@ -11,10 +11,10 @@ from typing import Final
 
 from ..topology.spec import EnvSpec
 from . import disk_checks, dns_checks, machine_checks, net_checks
-from .document import Fault
-from .faults import Faults
+from .document import Mistake
+from .mistakes import Mistakes
 
-RULES: Final[tuple[Callable[[EnvSpec], Iterator[Fault]], ...]] = (
+RULES: Final[tuple[Callable[[EnvSpec], Iterator[Mistake]], ...]] = (
     net_checks.known_nets,
     net_checks.one_management_net,
     disk_checks.what_is_on_them,
@@ -42,10 +42,10 @@ RULES: Final[tuple[Callable[[EnvSpec], Iterator[Fault]], ...]] = (
 )
 
 
-def check(env: EnvSpec, faults: Faults) -> None:
+def check(env: EnvSpec, mistakes: Mistakes) -> None:
     """Apply every rule, one after the other."""
     for rule in RULES:
-        # What a rule says may depend on faults of those before it, but not on its own.
-        found = [fault for fault in rule(env) if fault.unless is None or not faults.below(fault.unless.path)]
-        for fault in found:
-            faults.add(fault)
+        # What a rule says may depend on mistakes of those before it, but not on its own.
+        found = [mistake for mistake in rule(env) if mistake.unless is None or not mistakes.below(mistake.unless.path)]
+        for mistake in found:
+            mistakes.add(mistake)

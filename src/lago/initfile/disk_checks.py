@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from ..topology.spec import OVA_DISK, DiskSpec, EnvSpec
-from .document import Fault, quoted
+from .document import Mistake, quoted
 
 _FOR: Final = {
     "template_name": ("template",),
@@ -30,68 +30,68 @@ def _disks(env: EnvSpec) -> Iterator[DiskSpec]:
     return (disk for domain in env.domains.values() for disk in domain.disks)
 
 
-def what_is_on_them(env: EnvSpec) -> Iterator[Fault]:
+def what_is_on_them(env: EnvSpec) -> Iterator[Mistake]:
     """A disk has the keys of its type, which is not known of one that is wrong otherwise."""
     for disk in _disks(env):
-        for fault in _content(disk):
-            yield replace(fault, unless=disk.at)
+        for mistake in _content(disk):
+            yield replace(mistake, unless=disk.at)
 
 
-def _content(disk: DiskSpec) -> Iterator[Fault]:
+def _content(disk: DiskSpec) -> Iterator[Mistake]:
     at, kind = disk.at, disk.type
     if kind == "empty" and disk.size is None and "type" not in at.keys:
-        yield Fault(at, "say what is on it: template_name: mini, path: IMAGE, or size: 10G for an empty disk")
+        yield Mistake(at, "say what is on it: template_name: mini, path: IMAGE, or size: 10G for an empty disk")
         return
     for key, kinds in _FOR.items():
         if kind not in kinds and key in at.keys:
             has = "template" if key.startswith("template_") else key
             message = f"{_IN_WORDS[kind]} has no {has}, remove it or write type: {' or '.join(kinds)}"
-            yield Fault(at / key, message, of_key=True)
+            yield Mistake(at / key, message, of_key=True)
     if kind == "empty" and disk.format == "iso":
-        yield Fault(at / "format", "an empty disk can't be a CD, write qcow2 or raw")
+        yield Mistake(at / "format", "an empty disk can't be a CD, write qcow2 or raw")
     if kind == "empty" and disk.size is None:
-        yield Fault(at, "an empty disk needs a size, write size: 10G")
+        yield Mistake(at, "an empty disk needs a size, write size: 10G")
     elif kind == "file" and disk.path is None and disk.url is None:
-        yield Fault(at, "path is missing, write path: IMAGE")
+        yield Mistake(at, "path is missing, write path: IMAGE")
     elif kind == "file" and disk.path is not None and disk.url is not None:
-        yield Fault(at / "path", "what url names is fetched into the environment, remove path", of_key=True)
+        yield Mistake(at / "path", "what url names is fetched into the environment, remove path", of_key=True)
     elif kind == "template":
         yield from _template(disk)
 
 
-def _template(disk: DiskSpec) -> Iterator[Fault]:
+def _template(disk: DiskSpec) -> Iterator[Mistake]:
     at = disk.at
     if disk.template_type == "qcow2":
         if disk.path is None:
-            yield Fault(at, "path is missing, write path: IMAGE.qcow2")
+            yield Mistake(at, "path is missing, write path: IMAGE.qcow2")
         for key, value in {"template_name": disk.template_name, "template_version": disk.template_version}.items():
             if value is not None:
                 message = "template_type: qcow2 takes an image by its path, remove one of them"
-                yield Fault(at / key, message, of_key=True)
+                yield Mistake(at / key, message, of_key=True)
     elif disk.path is not None:
         message = "a template has a name; for an image by its path write template_type: qcow2"
-        yield Fault(at / "path", message, of_key=True)
+        yield Mistake(at / "path", message, of_key=True)
     elif disk.template_name is None:
-        yield Fault(at, "template_name is missing, write template_name: mini or type: empty")
+        yield Mistake(at, "template_name is missing, write template_name: mini or type: empty")
 
 
-def only_cds_are_hd(env: EnvSpec) -> Iterator[Fault]:
+def only_cds_are_hd(env: EnvSpec) -> Iterator[Mistake]:
     """A device called hdX is a CD drive."""
     for disk in _disks(env):
         if disk.dev.startswith("hd") and disk.format != "iso":
-            yield Fault(disk.at / "dev", f"only an iso can be {disk.dev}, write vd{disk.dev[2:]}")
+            yield Mistake(disk.at / "dev", f"only an iso can be {disk.dev}, write vd{disk.dev[2:]}")
 
 
-def room(env: EnvSpec) -> Iterator[Fault]:
+def room(env: EnvSpec) -> Iterator[Mistake]:
     """A machine has room for its disks."""
     for domain in env.domains.values():
         for bus, (most, what) in _MOST.items():
             for disk in [disk for disk in domain.disks if disk.dev.startswith(bus)][most : most + 1]:
                 message = f"a machine has no room for more than {most} {what}, give the rest to another one"
-                yield Fault(disk.at, message)
+                yield Mistake(disk.at, message)
 
 
-def told_apart(env: EnvSpec) -> Iterator[Fault]:
+def told_apart(env: EnvSpec) -> Iterator[Mistake]:
     """Disks of a machine have different names and devices."""
     for domain in env.domains.values():
         for key, of_appliance in OVA_DISK.items():
@@ -100,9 +100,9 @@ def told_apart(env: EnvSpec) -> Iterator[Fault]:
                 at, value = disk.at, getattr(disk, key)
                 if domain.type == "ova" and value == of_appliance:
                     message = f"{quoted(value)} is the {key} of the appliance's disk, choose another {key}"
-                    yield Fault(at / key, message)
+                    yield Mistake(at / key, message)
                 other = first.setdefault(value, disk)
                 if other is not disk:
                     number = other.at.path[-1]
                     message = f"{quoted(value)} is the {key} of disks[{number}] already, choose another {key}"
-                    yield Fault(at / key if key in at.keys else at, message)
+                    yield Mistake(at / key if key in at.keys else at, message)

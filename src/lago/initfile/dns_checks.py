@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from ..topology.address import Address
 from ..topology.names import machine_names, nic_names
 from ..topology.spec import DnsRecord, EnvSpec
-from .document import Fault, quoted
-from .faults import expected
+from .document import Mistake, quoted
+from .mistakes import expected
 from .net_checks import addressed, management
 
 
-def on_management_nets(env: EnvSpec) -> Iterator[Fault]:
+def on_management_nets(env: EnvSpec) -> Iterator[Mistake]:
     """Names are on nets that answer for them."""
     managing = management(env.nets.values())
     for net in addressed(env):
@@ -22,20 +22,20 @@ def on_management_nets(env: EnvSpec) -> Iterator[Fault]:
                     "only management nets answer for names, so it has no effect here: "
                     f"move it to {' or '.join(sorted(managing))}, or add management: true"
                 )
-                yield Fault(net.at / key, message, of_key=True)
+                yield Mistake(net.at / key, message, of_key=True)
 
 
-def own_names(env: EnvSpec) -> Iterator[Fault]:
+def own_names(env: EnvSpec) -> Iterator[Mistake]:
     """A record has a name that nothing else has."""
     machines, nics = _machines(env), _nics(env)
     for net in addressed(env):
         for name, record in net.dns_records.items():
             if name in machines or name in nics:
                 message = "this is the name of a machine, or of one of its nics, already"
-                yield Fault(record.at, message, of_key=True)
+                yield Mistake(record.at, message, of_key=True)
 
 
-def leads_somewhere(env: EnvSpec) -> Iterator[Fault]:
+def leads_somewhere(env: EnvSpec) -> Iterator[Mistake]:
     """A record leads to an address in the end."""
     machines = _machines(env)
     known = {**_nics(env), **machines}
@@ -48,14 +48,14 @@ def leads_somewhere(env: EnvSpec) -> Iterator[Fault]:
             chain.append(target)
             target = records[target].target
         if target in chain:
-            yield Fault(record.at, f"names lead to each other in a circle: {' -> '.join([*chain, target])}")
+            yield Mistake(record.at, f"names lead to each other in a circle: {' -> '.join([*chain, target])}")
         elif isinstance(target, Address) or ":" in target or known.get(target):
             continue
         elif target in known:
-            yield Fault(record.at, f"{target} has no address that could be told")
+            yield Mistake(record.at, f"{target} has no address that could be told")
         elif len(chain) == 1:
             nearest = expected(target, machines) if machines else ""
-            yield Fault(record.at, f"{quoted(target)} is neither an address nor a name of this environment{nearest}")
+            yield Mistake(record.at, f"{quoted(target)} is neither an address nor a name of this environment{nearest}")
 
 
 def _machines(env: EnvSpec) -> dict[str, bool]:

@@ -1,7 +1,7 @@
 """Stage 1: the text of an init file, YAML or JSON, to plain data that remembers where everything stands.
 
 Mistakes of the text as a whole (it is not there, not YAML, no mapping) are raised. Mistakes at one place of it, such as
-a key that is there twice, are `Document.faults`: `parse` reports them together with those that it finds.
+a key that is there twice, are `Document.mistakes`: `parse` reports them together with those that it finds.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Position(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class Mistake:
     """One mistake in an init file.
 
     Attributes:
@@ -62,7 +62,7 @@ class Document:
         keys: where each key begins.
         sources: how a value that is no text was written, such as `1.10`.
         only_anchors: top-level keys whose content is used again, by anchor, under other keys.
-        faults: mistakes found while reading.
+        mistakes: mistakes found while reading.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Document:
     keys: Mapping[KeyPath, Position]
     sources: Mapping[KeyPath, str] = field(default_factory=dict)
     only_anchors: frozenset[str] = frozenset()
-    faults: tuple[Fault, ...] = ()
+    mistakes: tuple[Mistake, ...] = ()
 
     def position(self, path: KeyPath, *, of_key: bool = False) -> Position:
         """Where the value (or its key) at `path` begins; the nearest place above if there is nothing at `path`."""
@@ -81,24 +81,24 @@ class Document:
             path = path[:-1]
         return self.values[path]
 
-    def begin(self, fault: Fault) -> Position:
-        """Where a fault is."""
-        return fault.position or self.position(fault.at.path, of_key=fault.of_key)
+    def begin(self, mistake: Mistake) -> Position:
+        """Where a mistake is."""
+        return mistake.position or self.position(mistake.at.path, of_key=mistake.of_key)
 
-    def message(self, fault: Fault) -> str:
-        """What a fault says."""
-        if fault.message:
-            return fault.message
+    def message(self, mistake: Mistake) -> str:
+        """What a mistake says."""
+        if mistake.message:
+            return mistake.message
         value: Any = self.data
-        for step in fault.at.path:
+        for step in mistake.at.path:
             value = value[step]
-        return f"expected {fault.expected}, found {self.in_words(fault.at.path, value)}"
+        return f"expected {mistake.expected}, found {self.in_words(mistake.at.path, value)}"
 
-    def line(self, fault: Fault) -> str:
+    def line(self, mistake: Mistake) -> str:
         """`file:line:column: path: message`."""
-        line, column = self.begin(fault)
-        path = f"{path_text(fault.at.path)}: " if fault.at.path else ""
-        return f"{self.name}:{line}:{column}: {path}{self.message(fault)}"
+        line, column = self.begin(mistake)
+        path = f"{path_text(mistake.at.path)}: " if mistake.at.path else ""
+        return f"{self.name}:{line}:{column}: {path}{self.message(mistake)}"
 
     def in_words(self, path: KeyPath, value: Any) -> str:
         """The value at `path`, for messages."""
@@ -179,9 +179,9 @@ def loads(text: str, name: str, example: str = _EXAMPLE) -> Document:
             found = "a list" if root.kind is list else f"only {json.dumps(root.text[:40], ensure_ascii=False)}"
             raise SyntaxFault(root.line, root.column, f"expected a mapping, found {found}", example)
         return _Reader().document(root, name)
-    except SyntaxFault as fault:
-        where = f"{name}:{fault.line}:{fault.column}"
-        raise InitFileError([f"{where}: {fault.message}"], hint=fault.hint) from None
+    except SyntaxFault as mistake:
+        where = f"{name}:{mistake.line}:{mistake.column}"
+        raise InitFileError([f"{where}: {mistake.message}"], hint=mistake.hint) from None
 
 
 class _Reader:
@@ -191,7 +191,7 @@ class _Reader:
         self.values: dict[KeyPath, Position] = {}
         self.keys: dict[KeyPath, Position] = {}
         self.sources: dict[KeyPath, str] = {}
-        self.faults: list[Fault] = []
+        self.mistakes: list[Mistake] = []
         self.only_anchors: set[str] = set()
         self._count = 0
         self._first_use: dict[int, str] = {}
@@ -206,7 +206,7 @@ class _Reader:
             keys=self.keys,
             sources=self.sources,
             only_anchors=frozenset(self.only_anchors),
-            faults=tuple(self.faults),
+            mistakes=tuple(self.mistakes),
         )
 
     def _value(self, node: Node, path: KeyPath, position: Position) -> Any:
@@ -217,7 +217,7 @@ class _Reader:
         if node.kind is dict:
             return self._mapping(node, path)
         if "\0" in node.text:
-            self.faults.append(Fault(Place(path), "a NUL character can't be in an init file", position=position))
+            self.mistakes.append(Mistake(Place(path), "a NUL character can't be in an init file", position=position))
         value = node.scalar
         if not isinstance(value, str):
             self.sources[path] = node.text
@@ -254,25 +254,25 @@ class _Reader:
         own: dict[str, tuple[Node, Node]] = {}
         for key, value in node.pairs:
             if key.kind is not str:
-                self._fault(key, path, f"a key must be text, found a {'list' if key.kind is list else 'mapping'}")
+                self._mistake(key, path, f"a key must be text, found a {'list' if key.kind is list else 'mapping'}")
             elif key.plain and key.text == "<<":
                 for source in value.items if value.kind is list else [value]:
                     self._visit(source, path or ("<<",))
                     if source.kind is not dict or depth > 20:
-                        self._fault(source, (*path, "<<"), "expected a mapping, or a list of mappings, to merge")
+                        self._mistake(source, (*path, "<<"), "expected a mapping, or a list of mappings, to merge")
                         continue
                     for name, pair in self._pairs(source, path, depth + 1).items():
                         self._visit(pair[0], path)
                         merged.setdefault(name, pair)
             elif key.text in own:
                 line = own[key.text][0].line
-                self._fault(key, (*path, key.text), f"this key is there already, on line {line}; remove one of them")
+                self._mistake(key, (*path, key.text), f"this key is there already, on line {line}; remove one of them")
             else:
                 own[key.text] = (key, value)
         return {**merged, **own}
 
-    def _fault(self, node: Node, path: KeyPath, message: str) -> None:
+    def _mistake(self, node: Node, path: KeyPath, message: str) -> None:
         # A mapping behind an anchor is seen once per use, and wrong once.
         if id(node) not in self._checked:
             self._checked.add(id(node))
-            self.faults.append(Fault(Place(path), message, position=Position(node.line, node.column)))
+            self.mistakes.append(Mistake(Place(path), message, position=Position(node.line, node.column)))

@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 from ..topology.address import Address
 from ..topology.place import Place
 from ..topology.spec import DomainSpec, EnvSpec, NetSpec, NicSpec
-from .document import Fault, quoted
-from .faults import expected
+from .document import Mistake, quoted
+from .mistakes import expected
 
 _PRIVATE: Final = "write one in 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16"
 
@@ -27,7 +27,7 @@ def _nics(env: EnvSpec) -> Iterator[tuple[DomainSpec, NicSpec]]:
     return ((domain, nic) for domain in env.domains.values() for nic in domain.nics if nic.net)
 
 
-def known_nets(env: EnvSpec) -> Iterator[Fault]:
+def known_nets(env: EnvSpec) -> Iterator[Mistake]:
     """A nic is plugged into a net that there is."""
     names = env.named_nets
     if names is None:
@@ -36,14 +36,14 @@ def known_nets(env: EnvSpec) -> Iterator[Fault]:
         at, name = nic.at / "net", nic.net
         if not names:
             message = f"unknown net {quoted(name)}, the file names no nets: add nets: {{{name}: {{}}}}"
-            yield Fault(at, message)
+            yield Mistake(at, message)
         elif name not in names:
             nearest = expected(name, names, spell=quoted)
             listed = f" (nets: {', '.join(names)})" if nearest.endswith("?") else ""
-            yield Fault(at, f"unknown net {quoted(name)}{nearest}{listed}")
+            yield Mistake(at, f"unknown net {quoted(name)}{nearest}{listed}")
 
 
-def one_management_net(env: EnvSpec) -> Iterator[Fault]:
+def one_management_net(env: EnvSpec) -> Iterator[Mistake]:
     """A machine that is on nets is on one management net."""
     managing, marked = management(env.nets.values()), any(net.management for net in env.nets.values())
     for domain in env.domains.values():
@@ -61,16 +61,16 @@ def one_management_net(env: EnvSpec) -> Iterator[Fault]:
                 "no nic is on the management net; as no net has management: true it is "
                 f"{first}, the first by name: add {{net: {first}}}, or mark a net that all machines are on"
             )
-        yield Fault(domain.at / "nics", message, of_key=True, unless=domain.at / "nics")
+        yield Mistake(domain.at / "nics", message, of_key=True, unless=domain.at / "nics")
 
 
-def bare_bridges(env: EnvSpec) -> Iterator[Fault]:
+def bare_bridges(env: EnvSpec) -> Iterator[Mistake]:
     """A bridge has neither addresses nor names."""
     for net in env.nets.values():
         for key in ("gw", "dhcp", "dns_domain_name", "dns_records"):
             if net.type == "bridge" and key in net.at.keys:
                 message = "a bridge net is a bare switch without addresses or names, remove it"
-                yield Fault(net.at / key, message, of_key=True)
+                yield Mistake(net.at / key, message, of_key=True)
 
 
 def addressed(env: EnvSpec) -> Iterator[NetSpec]:
@@ -78,14 +78,14 @@ def addressed(env: EnvSpec) -> Iterator[NetSpec]:
     return (net for net in env.nets.values() if net.type != "bridge")
 
 
-def gateways(env: EnvSpec) -> Iterator[Fault]:
+def gateways(env: EnvSpec) -> Iterator[Mistake]:
     """A gateway is an address that one can have."""
     for net in addressed(env):
         if net.gw and not net.gw.private:
-            yield Fault(net.at / "gw", f"{net.gw} is not a private address, {_PRIVATE}")
+            yield Mistake(net.at / "gw", f"{net.gw} is not a private address, {_PRIVATE}")
         elif net.gw and net.gw.of_no_machine:
             message = f"a gateway can't end in .{net.gw.last}, write {net.gw.with_last(1)}"
-            yield Fault(net.at / "gw", message)
+            yield Mistake(net.at / "gw", message)
 
 
 def _gateway(net: NetSpec) -> Address | None:
@@ -93,25 +93,25 @@ def _gateway(net: NetSpec) -> Address | None:
     return net.gw if net.gw and net.gw.private and not net.gw.of_no_machine else None
 
 
-def dhcp_ranges(env: EnvSpec) -> Iterator[Fault]:
+def dhcp_ranges(env: EnvSpec) -> Iterator[Mistake]:
     """A range begins before it ends, without the gateway in it."""
     for net in addressed(env):
         dhcp, gateway = net.dhcp, _gateway(net)
         if not dhcp or not dhcp.start or not dhcp.end:
             continue
         if dhcp.start > dhcp.end:
-            yield Fault(dhcp.at, f"the range ends ({dhcp.end}) before it starts ({dhcp.start}), swap them")
+            yield Mistake(dhcp.at, f"the range ends ({dhcp.end}) before it starts ({dhcp.start}), swap them")
         elif gateway and gateway.last in dhcp.octets:
             message = f"the range from {dhcp.start} to {dhcp.end} holds the gateway {gateway}, leave it out"
-            yield Fault(dhcp.at, message)
+            yield Mistake(dhcp.at, message)
 
 
-def no_address_on_bridges(env: EnvSpec) -> Iterator[Fault]:
+def no_address_on_bridges(env: EnvSpec) -> Iterator[Mistake]:
     """A nic on a bridge has no address."""
     for _, nic in _nics(env):
         if nic.ip and nic.net in env.nets and env.nets[nic.net].type == "bridge":
             message = f"{nic.net} is a bridge, on which guests address themselves: remove it, or make the net isolated"
-            yield Fault(nic.at / "ip", message)
+            yield Mistake(nic.at / "ip", message)
 
 
 class _Layout(NamedTuple):
@@ -139,7 +139,7 @@ def _layouts(env: EnvSpec) -> Iterator[_Layout]:
         yield _Layout(net, gateway, place, static[net.name])
 
 
-def private_addresses(env: EnvSpec) -> Iterator[Fault]:
+def private_addresses(env: EnvSpec) -> Iterator[Mistake]:
     """What says where a net is, is an address that one can have."""
     for net, _, _, static in _layouts(env):
         if net.gw:
@@ -148,18 +148,18 @@ def private_addresses(env: EnvSpec) -> Iterator[Fault]:
             if ip.private:
                 break
             if not ip.only_last:
-                yield Fault(nic.at / "ip", f"{ip} is not a private address, {_PRIVATE}")
+                yield Mistake(nic.at / "ip", f"{ip} is not a private address, {_PRIVATE}")
 
 
-def own_subnets(env: EnvSpec) -> Iterator[Fault]:
+def own_subnets(env: EnvSpec) -> Iterator[Mistake]:
     """Every net has its own /24."""
     owners: dict[str, str] = {}
     for net, gateway, place, _ in _layouts(env):
         if gateway and (other := owners.setdefault(gateway.subnet, net.name)) != net.name:
-            yield Fault(place, f"{gateway.subnet}.0/24 is the subnet of the net {other} already, choose another")
+            yield Mistake(place, f"{gateway.subnet}.0/24 is the subnet of the net {other} already, choose another")
 
 
-def own_addresses(env: EnvSpec) -> Iterator[Fault]:
+def own_addresses(env: EnvSpec) -> Iterator[Mistake]:
     """An address is in the subnet of its net, and its owner's alone."""
     for net, gateway, _, static in _layouts(env):
         users: dict[int, str] = {}
@@ -169,9 +169,9 @@ def own_addresses(env: EnvSpec) -> Iterator[Fault]:
                 if ip.private or net.gw:
                     example = gateway.with_last(ip.last)
                     message = f"is not in {gateway.subnet}.0/24, the subnet of {net.name}, write for example {example}"
-                    yield Fault(nic.at / "ip", f"{ip} {message}")
+                    yield Mistake(nic.at / "ip", f"{ip} {message}")
             elif message := _taken(net, gateway.last if gateway else 1, ip, users):
-                yield Fault(nic.at / "ip", message)
+                yield Mistake(nic.at / "ip", message)
             else:
                 users[ip.last] = domain.name
 

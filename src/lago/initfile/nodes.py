@@ -188,7 +188,7 @@ def _explained(error: yaml.MarkedYAMLError, text: str) -> SyntaxFault:
     mark, begin = error.problem_mark or error.context_mark, error.context_mark
     line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
     since = f"that begins at {begin.line + 1}:{begin.column + 1}" if begin else "above"
-    problem = error.problem or error.context or "unknown fault"
+    problem = error.problem or error.context or "unknown mistake"
     lines = text.splitlines()
     here = lines[line - 1][column - 1 : column] if line <= len(lines) else ""
     for pattern, message, hint in _WORDS:

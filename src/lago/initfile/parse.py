@@ -1,4 +1,4 @@
-"""From a document to an `EnvSpec`, with all faults at once."""
+"""From a document to an `EnvSpec`, with all mistakes at once."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def parse(document: Document) -> EnvSpec:
     # Imported here: whoever loads a prefix needs the values alone.
     from . import prototypes
     from .checks import check
-    from .faults import At, Faults
     from .keys import ENVIRONMENT
+    from .mistakes import At, Mistakes
 
     document = prototypes.expand(_without_anchors(document, ENVIRONMENT.fields))
-    faults = Faults(document)
-    env: EnvSpec = ENVIRONMENT.read(At(document, faults, (), document.data))
-    check(env, faults)
-    if lines := faults.lines():
+    mistakes = Mistakes(document)
+    env: EnvSpec = ENVIRONMENT.read(At(document, mistakes, (), document.data))
+    check(env, mistakes)
+    if lines := mistakes.lines():
         raise InitFileError(lines)
     return _settled(env)
 
@@ -53,7 +53,7 @@ def _without_anchors(document: Document, known: Container[str]) -> Document:
 
 
 def _settled(env: EnvSpec) -> EnvSpec:
-    """An environment without faults, with what it only says indirectly."""
+    """An environment without mistakes, with what it only says indirectly."""
     from .net_checks import management
 
     managing = management(env.nets.values())

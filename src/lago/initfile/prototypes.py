@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import Any, Final
 
 from ..topology.place import KeyPath, Place
-from .document import Document, Fault, quoted
-from .faults import expected
+from .document import Document, Mistake, quoted
+from .mistakes import expected
 
 KEY: Final = "based-on"
 
@@ -18,7 +18,7 @@ def expand(document: Document) -> Document:
     """Return the document with every machine as if it had been written out.
 
     Where both have a mapping the two are merged, else what the machine says holds. Values keep their places in the
-    file, so that what is wrong in a prototype is told there. Unknown prototypes and circles are among its faults.
+    file, so that what is wrong in a prototype is told there. Unknown prototypes and circles are among its mistakes.
     """
     domains, prototypes = document.data.get("domains"), document.data.get("prototypes", {})
     if not isinstance(domains, dict) or not isinstance(prototypes, dict):
@@ -33,7 +33,7 @@ def expand(document: Document) -> Document:
         values=work.values,
         keys=work.keys,
         sources=work.sources,
-        faults=(*document.faults, *work.faults),
+        mistakes=(*document.mistakes, *work.mistakes),
     )
 
 
@@ -45,7 +45,7 @@ class _Expansion:
         self.values = dict(document.values)
         self.keys = dict(document.keys)
         self.sources = dict(document.sources)
-        self.faults: list[Fault] = []
+        self.mistakes: list[Mistake] = []
 
     def prototype(self, name: str) -> Any:
         """A prototype with what it is based on itself; its path stays `prototypes.<name>`."""
@@ -59,7 +59,7 @@ class _Expansion:
         if not isinstance(body, dict) or not isinstance(base := body.get(KEY), str):
             return body
         if message := self._refusal(base):
-            self.faults.append(Fault(Place((*path, KEY)), message))
+            self.mistakes.append(Mistake(Place((*path, KEY)), message))
             return body
         below = self.prototype(base)
         return self._merged(path, body, ("prototypes", base), below) if isinstance(below, dict) else body

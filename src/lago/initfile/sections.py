@@ -1,8 +1,8 @@
 """Sections of an init file: mappings as tables of fields, and lists and mappings of values alike.
 
-A reader turns the raw value `At` a place into the value that a spec holds. On a mistake it reports a fault and returns
-None; the key is then what it is when absent, and what must be there is empty. Readers are plain frozen values, so that
-a section says all that a program needs to describe an init file.
+A reader turns the raw value `At` a place into the value that a spec holds. It reports a mistake and returns None; the
+key is then what it is when absent, and what must be there is empty. Readers are plain frozen values, so that a section
+says all that a program needs to describe an init file.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from .faults import At, expected
+from .mistakes import At, expected
 
 Schema = dict[str, Any]
 """JSON Schema (2020-12) of a value."""
@@ -95,15 +95,15 @@ class Section:
             elif entry.required:
                 values[self._attributes[key]] = entry.empty
                 if key not in given:
-                    at.fault(f"{key} is missing, write {entry.required}")
+                    at.mistake(f"{key} is missing, write {entry.required}")
         return self.make(self.spec, at, values)
 
     def _unknown(self, at: At, key: str) -> None:
         if key in self.gone:
-            at.fault(self.gone[key], of_key=True)
+            at.mistake(self.gone[key], of_key=True)
         else:
             nearest = expected(key, self.fields)
-            at.fault(f"unknown key{nearest}{'' if nearest.endswith('?') else self.also}", of_key=True)
+            at.mistake(f"unknown key{nearest}{'' if nearest.endswith('?') else self.also}", of_key=True)
 
     def schema(self) -> Schema:
         required = [key for key, entry in self.fields.items() if entry.required]

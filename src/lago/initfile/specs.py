@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from ..topology.names import disk_devices
 from ..topology.spec import OVA_DISK, DiskSpec, DomainSpec, EnvSpec, GuestFile, NetSpec
-from .faults import At
+from .mistakes import At
 from .sections import remark
 
 _BUSES: Final = ("vd", "sd")

@@ -13,7 +13,7 @@ from ..topology.address import Address
 from ..topology.names import MOST, PART, host_name, usable
 from ..topology.spec import DnsRecord
 from .document import quoted
-from .faults import At
+from .mistakes import At
 from .sections import Schema, remark
 
 
@@ -34,12 +34,12 @@ class Text:
         if isinstance(value, int | float):
             if not self.bare:
                 # YAML may have changed it already: 1.10 is the number 1.1.
-                return at.fault(f'{at.source()} without quotes is not text, write "{at.source()}"')
+                return at.mistake(f'{at.source()} without quotes is not text, write "{at.source()}"')
             value = at.source()
         if not isinstance(value, str) or not value:
             return at.wrong(f"text such as {quoted(self.example)}")
         if not re.fullmatch(self.pattern, value):
-            return at.fault(f"{quoted(value)} can't be used: {self.rule or 'text on one line is expected'}")
+            return at.mistake(f"{quoted(value)} can't be used: {self.rule or 'text on one line is expected'}")
         return value
 
     def schema(self) -> Schema:
@@ -96,7 +96,7 @@ class Size:
             return at.wrong(f"a size such as {self.example}")
         if not self.possible(amount):
             bare = f" (a bare number counts {'MiB' if self.unit == 'M' else 'bytes'})"
-            return at.fault(f"{at.value} is out of range, from {self.low} to {self.high} is possible{bare}")
+            return at.mistake(f"{at.value} is out of range, from {self.low} to {self.high} is possible{bare}")
         return amount
 
     def amount(self, value: Any) -> int | None:
@@ -253,7 +253,7 @@ class Markup:
         if key == "#text":
             return self._text(at)
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", name):
-            return at.fault(f"{quoted(key)} can't be the name of an XML element or @attribute", of_key=True)
+            return at.mistake(f"{quoted(key)} can't be the name of an XML element or @attribute", of_key=True)
         if key.startswith("@"):
             return self._text(at)
         if isinstance(at.value, list):
@@ -306,7 +306,7 @@ class Builds:
             return at.wrong("one builder and its options, such as virt-customize: {install: nginx}")
         [(name, options)] = given
         if name not in BUILDERS:
-            return at[name].fault(f"unknown builder, expected {' or '.join(BUILDERS)}", of_key=True)
+            return at[name].mistake(f"unknown builder, expected {' or '.join(BUILDERS)}", of_key=True)
         if options is not None and not isinstance(options, dict):
             return at[name].wrong("a mapping of options, such as {install: nginx}")
         return {name: {key: self._option(at[name][key]) for key in options or {} if not remark(key)}}
@@ -336,15 +336,15 @@ class MachineName:
     def read(self, at: At) -> Any:
         name = str(at.value)
         if host_name(name).lower() in self.reserved:
-            return at.fault("this name is reserved, choose another")
+            return at.mistake("this name is reserved, choose another")
         if Address.read(name):
-            return at.fault(f"{name} is an address, choose a name")
+            return at.mistake(f"{name} is an address, choose a name")
         if usable(name):
             return name
         nearest = self._nearest(name)
         rule = f"letters, digits, - _ and . inside; at most 63 of them between dots, {MOST} together"
         write = f"write {nearest} ({rule})" if nearest else f"use {rule}"
-        return at.fault(f"{quoted(name)} can't be the name of a machine, {write}")
+        return at.mistake(f"{quoted(name)} can't be the name of a machine, {write}")
 
     def _nearest(self, name: str) -> str:
         parts = (re.sub(r"[^A-Za-z0-9_]+", "-", part).strip("-")[:63].strip("-") for part in name.split("."))
@@ -365,7 +365,7 @@ class HostName:
         if not isinstance(name, str) or not name:
             return at.wrong(f"a name such as {quoted(self.example)}")
         if len(name) > 253 or Address.read(name) or not re.fullmatch(rf"{PART}(\.{PART})*", name):
-            return at.fault(f"{quoted(name)} is no DNS name, letters, digits and - with single dots between are")
+            return at.mistake(f"{quoted(name)} is no DNS name, letters, digits and - with single dots between are")
         return name.lower()
 
     def schema(self) -> Schema:
@@ -389,9 +389,9 @@ class Target:
             try:
                 return str(ipaddress.IPv6Address(text))
             except ValueError:
-                return at.fault(f"{quoted(text)} is no IPv6 address")
+                return at.mistake(f"{quoted(text)} is no IPv6 address")
         if isinstance(text, str) and re.fullmatch(r"[0-9.]+", text):
-            return Address.read(text) or at.fault(f"{quoted(text)} is no IPv4 address")
+            return Address.read(text) or at.mistake(f"{quoted(text)} is no IPv4 address")
         if not isinstance(text, str) or not text:
             return at.wrong('an address such as 192.168.200.7, or a name such as "vm0"')
         return HostName().read(at)

@@ -2,7 +2,7 @@
 
 | group | what an entry point names | contract |
 |---|---|---|
-| `lago.plugins.cli` | a verb | `cli.CLIPlugin`: a class, made without arguments, or an instance |
+| `lago.plugins.cli` | a command | `cli.CLIPlugin`: a class, made without arguments, or an instance |
 | `lago.plugins.output` | an output format | `output.OutFormatPlugin`: a class, made without arguments, or an instance |
 | `lago.plugins.vm` | a kind of machine | `contracts.VMPlugin`: a class |
 | `lago.plugins.vm_provider` | what runs a machine | `contracts.VMProviderPlugin`: a class |
@@ -10,7 +10,7 @@
 
 A plugin that can't be loaded, or does not keep its contract, is named in a warning and left out.
 
-Looking through all installed packages takes longer than most verbs, so what was found is kept in the cache directory
+Looking through all installed packages takes longer than most commands, so what was found is kept in the cache directory
 until a directory of Python's search path changes.
 """
 

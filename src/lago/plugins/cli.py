@@ -1,4 +1,4 @@
-"""Verbs from plugins: a class with three members, or a decorated function.
+"""Commands from plugins: a class with three members, or a decorated function.
 
     @cli_plugin(help="greet a machine")
     @cli_plugin_add_argument("vm_name", help="the machine")
@@ -17,7 +17,7 @@ from typing import Any
 
 
 class CLIPlugin(abc.ABC):
-    """A verb. Its name is that of its entry point."""
+    """A command. Its name is that of its entry point."""
 
     @property
     @abc.abstractmethod
@@ -26,13 +26,13 @@ class CLIPlugin(abc.ABC):
 
     @abc.abstractmethod
     def populate_parser(self, parser: argparse.ArgumentParser) -> None:
-        """Add the verb's arguments."""
+        """Add the command's arguments."""
 
     @abc.abstractmethod
     def do_run(self, args: argparse.Namespace) -> Any:
-        """Run the verb.
+        """Run the command.
 
-        `args` has the verb's arguments and all global options; `args.out_format` is the output format wanted, an
+        `args` has the command's arguments and all global options; `args.out_format` is the output format wanted, an
         `OutFormatPlugin`.
 
         Returns:
@@ -41,7 +41,7 @@ class CLIPlugin(abc.ABC):
 
 
 class CLIPluginFuncWrapper(CLIPlugin):
-    """A function as a verb; it gets all arguments and global options as keywords."""
+    """A function as a command; it gets all arguments and global options as keywords."""
 
     def __init__(self, do_run: Callable[..., Any], init_args: Mapping[str, Any] | None = None) -> None:
         self._function = do_run
@@ -82,7 +82,7 @@ def _wrapped(function: Function) -> CLIPluginFuncWrapper:
 
 
 def cli_plugin(func: Function | None = None, **init_args: Any) -> Any:
-    """Decorator: a function as a verb, with arguments for `add_parser` or without."""
+    """Decorator: a function as a command, with arguments for `add_parser` or without."""
 
     def decorate(function: Function) -> CLIPluginFuncWrapper:
         wrapped = _wrapped(function)

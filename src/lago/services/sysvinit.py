@@ -28,8 +28,8 @@ class SysVInitService(Service):
 
     BIN_PATH = "/sbin/service"
 
-    def _service(self, verb: str) -> CommandStatus:
-        return run(self._vm, [self.BIN_PATH, self._name, verb])
+    def _service(self, command: str) -> CommandStatus:
+        return run(self._vm, [self.BIN_PATH, self._name, command])
 
     def state(self) -> ServiceState:
         return state_of(self._service("status"))

@@ -29,7 +29,7 @@ def recipe(name: str, file: str | None, packages: Iterable[str], size: int | Non
         size: of the disk in bytes, if another than the recipe says.
 
     Raises:
-        TemplateError: the recipe has faults, or Lago has a template of that name.
+        TemplateError: the recipe has mistakes, or Lago has a template of that name.
     """
     if name in RECIPES:
         raise TemplateError(

@@ -30,7 +30,7 @@ printf '%s\n' "$said"
 
 
 class Tester(abc.ABC):
-    """The tester's verbs of a machine. All raise VMError if it is not as they say, and those of `ssh`."""
+    """The tester's commands of a machine. All raise VMError if it is not as they say, and those of `ssh`."""
 
     @abc.abstractmethod
     def name(self) -> str:

@@ -1,4 +1,4 @@
-"""The verb `ovirt` of `lago`, a plugin like any other."""
+"""The command `ovirt` of `lago`, a plugin like any other."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ FAMILIES: Final = {
     "packages": "reposetup serve",
     "testing": "runtest collect deploy",
 }
-"""The modules of this package that add verbs, and which."""
+"""The modules of this package that add commands, and which."""
 
 
 class Ovirt(CLIPlugin):
-    """The verb `ovirt`; each of its own verbs sets `do`, the function that runs it and returns what is printed."""
+    """The command `ovirt`; each of its own sets `do`, the function that runs it and returns what is printed."""
 
     init_args: Mapping[str, Any] = {
         "help": "oVirt environments",
@@ -30,9 +30,9 @@ class Ovirt(CLIPlugin):
     def populate_parser(self, parser: argparse.ArgumentParser) -> None:
         from importlib import import_module
 
-        verbs = parser.add_subparsers(title="verbs", dest="ovirt_verb", metavar="VERB", required=True)
+        commands = parser.add_subparsers(title="commands", dest="ovirt_command", metavar="COMMAND", required=True)
         for family in FAMILIES:
-            import_module(f".{family}", __package__).add_parsers(verbs)
+            import_module(f".{family}", __package__).add_parsers(commands)
 
     def do_run(self, args: argparse.Namespace) -> Any:
         return args.do(args)

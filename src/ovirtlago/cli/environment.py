@@ -1,4 +1,4 @@
-"""The verbs of `lago ovirt` about the environment, its hosts and their virtual machines."""
+"""The commands of `lago ovirt` about the environment, its hosts and their virtual machines."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import argparse
 import sys
 from typing import Any
 
-from lago.cli.parser import Verbs
+from lago.cli.parser import Commands
 
 from . import the_prefix
 
 
-def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    """Add the verbs to the command line."""
-    start = verbs.add_parser(
+def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Add the commands to the command line."""
+    start = commands.add_parser(
         "start",
         help="start everything and wake it",
         description="Start all machines, wait until the engine answers, activate hosts and storage, print where its "
@@ -24,21 +24,21 @@ def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
         "--vms-timeout", type=_seconds, default=480, metavar="SECONDS", help="that these may take to start (480)"
     )
     start.set_defaults(do=_start)
-    stop = verbs.add_parser(
+    stop = commands.add_parser(
         "stop",
         help="put everything to rest and stop it",
         description="Shut virtual machines down, put storage and hosts into maintenance, and stop all machines.",
     )
     stop.set_defaults(do=_stop)
-    verbs.add_parser("status", help="tell what there is and how it is").set_defaults(do=_status)
-    snapshot = verbs.add_parser("snapshot", help="hold everything fast while it is at rest")
+    commands.add_parser("status", help="tell what there is and how it is").set_defaults(do=_status)
+    snapshot = commands.add_parser("snapshot", help="hold everything fast while it is at rest")
     snapshot.add_argument("new_name", metavar="NAME", help="of the new snapshot")
     snapshot.add_argument("--no-restore", action="store_true", help="leave everything at rest afterwards")
     snapshot.set_defaults(do=_snapshot)
-    revert = verbs.add_parser("revert", help="go back to a snapshot and wake everything")
+    revert = commands.add_parser("revert", help="go back to a snapshot and wake everything")
     revert.add_argument("snapshot_name", metavar="NAME", help="of the snapshot")
     revert.set_defaults(do=_revert)
-    setup = verbs.add_parser("engine-setup", help="set the engine up")
+    setup = commands.add_parser("engine-setup", help="set the engine up")
     setup.add_argument("--config", metavar="ANSWERS", help="file with answers; without it you are asked")
     setup.set_defaults(do=_engine_setup)
     for name, what, help_ in (
@@ -47,7 +47,7 @@ def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
         ("start-vms", "ovirt_vm_names", "start virtual machines of the engine"),
         ("stop-vms", "ovirt_vm_names", "shut virtual machines of the engine down"),
     ):
-        parser = verbs.add_parser(name, help=help_)
+        parser = commands.add_parser(name, help=help_)
         parser.add_argument(what, nargs="*", metavar="NAME", help="as the engine calls them (all)")
         parser.set_defaults(do=_ON_THE_ENGINE[name])
 

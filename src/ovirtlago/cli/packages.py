@@ -1,4 +1,4 @@
-"""The verbs of `lago ovirt` about packages: reposetup and serve."""
+"""The commands of `lago ovirt` about packages: reposetup and serve."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import contextlib
 from typing import Any
 
 from lago.cli.output import announce
-from lago.cli.parser import Verbs
+from lago.cli.parser import Commands
 from lago.errors import HypervisorError
 from lago.log import LOG
 
 from . import the_prefix
 
 
-def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    """Add the verbs to the command line."""
-    reposetup = verbs.add_parser(
+def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Add the commands to the command line."""
+    reposetup = commands.add_parser(
         "reposetup",
         help="make the repositories of packages for the machines",
         description="Sync repositories, build projects, and merge that with other packages into one repository for "
@@ -42,7 +42,7 @@ def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
     add("--repo-name", metavar="NAME", help="make one repository of this name, not one for each distribution")
     add("--repoman-config", metavar="FILE", help="ignored: repoman is not used any more")
     reposetup.set_defaults(do=_reposetup)
-    serve = verbs.add_parser(
+    serve = commands.add_parser(
         "serve",
         help="serve the repositories to the machines, until Ctrl-C",
         description="Serve the repositories that reposetup made to the machines, on the gateway of the management "
@@ -71,7 +71,7 @@ def _reposetup(args: argparse.Namespace) -> Any:
 def _serve(args: argparse.Namespace) -> None:
     from ..utils import repo_server_context
 
-    # The whole verb, as Ctrl-C may come while the server starts or ends.
+    # The whole command, as Ctrl-C may come while the server starts or ends.
     with contextlib.suppress(KeyboardInterrupt):
         prefix = the_prefix(args)
         with repo_server_context(prefix) as server:

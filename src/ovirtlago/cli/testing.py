@@ -1,4 +1,4 @@
-"""The verbs of `lago ovirt` about testing: runtest, deploy, collect."""
+"""The commands of `lago ovirt` about testing: runtest, deploy, collect."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import argparse
 from typing import Any
 
 from lago.cli.artifacts import add_collect_options
-from lago.cli.parser import Verbs
+from lago.cli.parser import Commands
 
 from . import the_prefix
 
 
-def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    """Add the verbs to the command line."""
-    runtest = verbs.add_parser(
+def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Add the commands to the command line."""
+    runtest = commands.add_parser(
         "runtest",
         help="run a file or directory of tests by pytest",
         description="Run tests by pytest, with the environment in LAGO_PREFIX and its packages served meanwhile. What "
@@ -26,14 +26,14 @@ def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
         help="for the report; a bare name is in the prefix, what ends with / is a directory (TEST.junit.xml)",
     )
     runtest.set_defaults(do=_runtest)
-    deploy = verbs.add_parser(
+    deploy = commands.add_parser(
         "deploy",
         help="run the deploy scripts and ovirt scripts of all machines",
         description="Run what deploy-scripts and ovirt-scripts in the metadata of machines list, with the packages of "
         "the environment served meanwhile.",
     )
     deploy.set_defaults(do=_deploy)
-    collect = verbs.add_parser(
+    collect = commands.add_parser(
         "collect",
         help="copy artifacts and logs of all machines to a directory",
         description="As `lago collect`, with what an engine and hosts have by their role.",

@@ -70,7 +70,7 @@ def towards(service: Service, wanted: Enum, action: str, busy: Container[Enum]) 
 def each(
     engine: Engine,
     found: Sequence[T],
-    verb: str,
+    command: str,
     kind: str,
     begin: Callable[[T], Step | None],
     seconds: float,
@@ -81,7 +81,7 @@ def each(
     Args:
         engine: whose they are.
         found: the things.
-        verb: what is done with them, for people, such as `start`.
+        command: what is done with them, for people, such as `start`.
         kind: what they are, for people, such as `virtual machine`.
         begin: makes the step of a thing when its turn comes; None if it is as wanted already.
         seconds: that each may take.
@@ -99,8 +99,8 @@ def each(
         step = begin(thing)
         if step is None:
             return
-        with task(f"{verb.capitalize()} {kind} {thing.name}"):
-            waiting.wait_until(engine, f"{verb} {kind} {title(thing)}", step, seconds)
+        with task(f"{command.capitalize()} {kind} {thing.name}"):
+            waiting.wait_until(engine, f"{command} {kind} {title(thing)}", step, seconds)
 
-    in_parallel(one, found, what=f"{verb} {kind}s", cancel=engine.env.cancelled.set)
+    in_parallel(one, found, what=f"{command} {kind}s", cancel=engine.env.cancelled.set)
     return [thing.name for thing in found]

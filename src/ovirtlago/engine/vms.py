@@ -119,5 +119,5 @@ def _service(api: Connection, vm: str) -> VmService:
     return api.system_service().vms_service().vm_service(vm)
 
 
-def _each(engine: Engine, names: Iterable[str], verb: str, begin: Callable[[Vm], Step], seconds: float) -> list[str]:
-    return steps.each(engine, steps.selected(_list(engine), names), verb, "virtual machine", begin, seconds)
+def _each(engine: Engine, names: Iterable[str], command: str, begin: Callable[[Vm], Step], seconds: float) -> list[str]:
+    return steps.each(engine, steps.selected(_list(engine), names), command, "virtual machine", begin, seconds)

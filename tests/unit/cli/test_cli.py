@@ -1,4 +1,4 @@
-"""The command line without a guest: verbs, options, errors, exit statuses, and what goes to which stream."""
+"""The command line without a guest: commands, options, errors, exit statuses, and what goes to which stream."""
 
 from __future__ import annotations
 
@@ -52,31 +52,31 @@ def prefix(tmp_path: Path) -> Path:
 Captured = pytest.CaptureFixture[str]
 
 
-def test_without_a_verb_it_prints_its_help_and_fails(capsys: Captured) -> None:
+def test_without_a_command_it_prints_its_help_and_fails(capsys: Captured) -> None:
     assert main([]) == 1
     out, err = capsys.readouterr()
     assert out.startswith("usage: lago")
     assert err == ""
-    for verb in ("init", "start", "stop", "status", "list", "shell", "nsexec", "destroy", "doctor", "template"):
-        assert f"    {verb} " in out
+    for command in ("init", "start", "stop", "status", "list", "shell", "nsexec", "destroy", "doctor", "template"):
+        assert f"    {command} " in out
 
 
 @pytest.mark.parametrize(
     ("words", "what", "hint"),
     [
-        ("statsu", "lago has no verb statsu", "did you mean status?"),
-        ("shel vm0 status", "lago has no verb shel", "did you mean shell?"),
-        ("template bild mini", "lago template has no verb bild", "did you mean build?"),
+        ("statsu", "lago has no command statsu", "did you mean status?"),
+        ("shel vm0 status", "lago has no command shel", "did you mean shell?"),
+        ("template bild mini", "lago template has no command bild", "did you mean build?"),
         ("--nonsense", "unrecognized arguments: --nonsense", "lago --help"),
         ("-f", "argument -f/--out-format: expected one argument", "lago --help"),
         ("status --nonsense", "lago status does not take --nonsense", "there are: -h, --help"),
         ("init --frozn=1", "lago init does not take --frozn=1", "did you mean --frozen?"),
         ("status vm0", "lago status does not take vm0", "lago status --help"),
-        ("status -f json", "lago status does not take -f json", "-f comes before the verb: lago -f json status"),
+        ("status -f json", "lago status does not take -f json", "-f comes before the command: lago -f json status"),
         (
             "template list --out-format=json",
             "lago template list does not take --out-format=json",
-            "--out-format comes before the verb: lago --out-format=json template list",
+            "--out-format comes before the command: lago --out-format=json template list",
         ),
         ("template list x", "lago template list does not take x", "lago template list --help"),
         ("console", "the following arguments are required: VM", "lago console --help"),
@@ -88,7 +88,7 @@ def test_what_it_does_not_know_is_a_usage_error(words: str, what: str, hint: str
     assert out == ""
     said = err.splitlines()
     assert (said[0], said[-1]) == (f"lago: {what}", f"hint: {hint}")
-    # The usage of one verb helps; that of all Lago is a screenful.
+    # The usage of one command helps; that of all Lago is a screenful.
     assert len(said) < 8
 
 
@@ -98,7 +98,7 @@ def test_a_format_that_is_none_is_a_usage_error(capsys: Captured) -> None:
 
 
 @pytest.mark.parametrize("words", ["start -h", "shell --help", "shell -h", "template fetch --help"])
-def test_help_of_a_verb_says_what_it_does(words: str, capsys: Captured) -> None:
+def test_help_of_a_command_says_what_it_does(words: str, capsys: Captured) -> None:
     with pytest.raises(SystemExit) as caught:
         main(words.split())
     assert caught.value.code == 0
@@ -114,9 +114,9 @@ def test_the_version_is_printed(capsys: Captured) -> None:
     assert capsys.readouterr().out == f"lago {__version__}\n"
 
 
-@pytest.mark.parametrize("verb", ["start", "stop", "status", "list", "destroy", "shell x", "nsexec true"])
-def test_verbs_need_an_environment(verb: str, capsys: Captured) -> None:
-    assert main(verb.split()) == 2
+@pytest.mark.parametrize("command", ["start", "stop", "status", "list", "destroy", "shell x", "nsexec true"])
+def test_commands_need_an_environment(command: str, capsys: Captured) -> None:
+    assert main(command.split()) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith(f"lago: there is no environment in {os.getcwd()} or any directory above\nhint: lago init")
@@ -193,7 +193,7 @@ def test_an_unknown_prefix_is_told_with_the_nearest(prefix: Path, capsys: Captur
     assert capsys.readouterr().err.endswith("has no prefix defualt\nhint: did you mean default?\n")
 
 
-def test_list_takes_the_workdir_before_and_after_the_verb(prefix: Path, tmp_path: Path, capsys: Captured) -> None:
+def test_list_takes_the_workdir_before_and_after_the_command(prefix: Path, tmp_path: Path, capsys: Captured) -> None:
     prefix_at(tmp_path / "other" / "one")
     prefix_at(tmp_path / "other" / "two")
     (tmp_path / "other" / "current").symlink_to("one")
@@ -226,8 +226,8 @@ def test_the_end_of_a_name_is_enough_if_no_other_ends_so(prefix: Path, capsys: C
         ("eb", "lago: web is not running, it is down\n"),
         ("x", "lago: there is no machine x\n"),
     ):
-        for verb in (["shell", word, "true"], ["copy-from-vm", word, "/a", "b"], ["copy-to-vm", word, "a", "/b"]):
-            assert main(verb) == 2
+        for command in (["shell", word, "true"], ["copy-from-vm", word, "/a", "b"], ["copy-to-vm", word, "a", "/b"]):
+            assert main(command) == 2
             assert capsys.readouterr().err.startswith(says)
 
 
@@ -350,15 +350,15 @@ def test_a_file_of_ours_that_is_missing_is_our_mistake(prefix: Path, monkeypatch
             main(words)
 
 
-@pytest.mark.parametrize("verb", ["status", "init", "up", "new", "list", "destroy --yes", "graph", "set-current x"])
+@pytest.mark.parametrize("command", ["status", "init", "up", "new", "list", "destroy --yes", "graph", "set-current x"])
 def test_a_working_directory_that_was_removed_is_told(
-    verb: str, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+    command: str, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
     monkeypatch.chdir(gone)
     gone.rmdir()
-    assert main(verb.split()) == 2
+    assert main(command.split()) == 2
     said = "lago: the directory that this is called from was removed\nhint: cd to one that exists\n"
     assert capsys.readouterr() == ("", said)
 
@@ -408,13 +408,13 @@ def test_both_names_are_programs() -> None:
 
 
 @pytest.mark.parametrize("family", _FAMILIES)
-def test_a_family_adds_the_verbs_that_the_list_has(family: str) -> None:
-    verbs = _FAMILIES[family].split()
-    for verb in verbs:
-        assert list(build_parser([verb, "vm0"])[1].choices) == verbs
+def test_a_family_adds_the_commands_that_the_list_has(family: str) -> None:
+    commands = _FAMILIES[family].split()
+    for command in commands:
+        assert list(build_parser([command, "vm0"])[1].choices) == commands
 
 
-def test_all_verbs_are_there_for_the_help_and_for_words_that_are_none() -> None:
-    everything = {verb for verbs in _FAMILIES.values() for verb in verbs.split()}
+def test_all_commands_are_there_for_the_help_and_for_words_that_are_none() -> None:
+    everything = {command for commands in _FAMILIES.values() for command in commands.split()}
     assert {*build_parser(["strat"])[1].choices} == everything
     assert {*build_parser(None)[1].choices} >= everything

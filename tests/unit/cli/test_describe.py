@@ -34,7 +34,7 @@ def test_new_writes_a_file_that_is_valid_and_never_over_another(here: Path, caps
     assert os.listdir(here) == ["LagoInitFile"]
 
 
-def test_validate_tells_all_faults(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_validate_tells_all_mistakes(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "x").write_text("domains: {vm0: {vcpu: 0, memry: 1}}")
     assert main(["validate", "x"]) == 2
     said = capsys.readouterr()

@@ -136,7 +136,7 @@ def test_graphviz_shows_names_as_they_are() -> None:
 
 
 @pytest.mark.usefixtures("environment")
-class TestVerb:
+class TestCommand:
     def test_text_is_printed_or_written(self, lago: Lago, tmp_path: Path) -> None:
         assert 'vm0 -- "eth0 192.168.200.2" --- net0' in lago("graph")
         assert lago("graph", "--output", "file") == ""

@@ -156,7 +156,7 @@ def test_no_data_prints_nothing(format_: str) -> None:
 
 
 @pytest.mark.parametrize("format_", output.FORMATS)
-def test_every_format_takes_what_verbs_return(format_: str) -> None:
+def test_every_format_takes_what_commands_return(format_: str) -> None:
     values: list[Any] = [[], {}, "word", 7, ["a"], [{"check": "x", "remedy": ""}], {"Prefix": {}}]
     for value in values:
         assert shown(value, format_).count("\n") >= (format_ in ("json", "yaml"))

@@ -40,7 +40,7 @@ def parsed(*words: str) -> Any:
 
 
 class TestDefaults:
-    def test_a_section_named_after_a_verb_has_defaults_of_its_options(
+    def test_a_section_named_after_a_command_has_defaults_of_its_options(
         self, user_file: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         user_file.write_text("[init]\ntemplate-store = /store\nset_current = yes\n")
@@ -92,7 +92,7 @@ class TestDefaults:
         assert "Traceback" not in err
         assert says.startswith("there") or str(user_file) in err
 
-    def test_a_wrong_value_of_another_verb_is_no_obstacle(self, lago: Lago, user_file: Path) -> None:
+    def test_a_wrong_value_of_another_command_is_no_obstacle(self, lago: Lago, user_file: Path) -> None:
         user_file.write_text("[graph]\nformat = jpg")
         assert lago("list") == "default\n"
 
@@ -111,12 +111,12 @@ class TestDefaults:
         assert lago.both("list")[1] == "WARNING: environment variable LAGO_SSH_USER is ignored: it is empty\n"
 
     def test_warnings_can_be_hidden(self, lago: Lago, monkeypatch: pytest.MonkeyPatch) -> None:
-        from lago.cli import environment as verbs
+        from lago.cli import environment as commands
 
         def warn(_args: object) -> None:
             warnings.warn("old", DeprecationWarning, stacklevel=2)
 
-        monkeypatch.setattr(verbs, "_list", warn)
+        monkeypatch.setattr(commands, "_list", warn)
         lago("--ignore-warnings", "list")
         with pytest.warns(DeprecationWarning, match="old"):
             lago("list")
@@ -141,25 +141,25 @@ class TestGenerateConfig:
     @pytest.mark.parametrize("words", [[], ["--verbose"]])
     def test_what_is_printed_read_back_changes_nothing(self, lago: Lago, user_file: Path, words: list[str]) -> None:
         before = {name: config.get(name) for name in config.OPTIONS if name != "template_store"}
-        verbs = {name: vars(parsed(name)) for name in ("init", "graph", "destroy")}
+        commands = {name: vars(parsed(name)) for name in ("init", "graph", "destroy")}
         text = lago("generate-config", *words)
         configparser.ConfigParser(interpolation=None).read_string(text)
         user_file.write_text(text)
         config.set_command_line({})
         assert {name: config.get(name) for name in before} == before
-        assert {name: vars(parsed(name)) for name in verbs} == verbs
+        assert {name: vars(parsed(name)) for name in commands} == commands
         assert lago("generate-config", *words) == text
 
 
 class TestWrongUse:
-    def test_every_verb_but_shell_has_help(self, lago: Lago) -> None:
-        for verb in build_parser()[1].choices:
-            if verb != "shell":
-                assert "usage:" in lago(verb, "-h")
+    def test_every_command_but_shell_has_help(self, lago: Lago) -> None:
+        for command in build_parser()[1].choices:
+            if command != "shell":
+                assert "usage:" in lago(command, "-h")
 
 
 @pytest.mark.programs
-def test_a_verb_imports_nothing_it_does_not_need(tmp_path: Path) -> None:
+def test_a_command_imports_nothing_it_does_not_need(tmp_path: Path) -> None:
     code = "import sys; from lago.cli import main; main(['list']); print(*sys.modules)"
     run = [sys.executable, "-c", code]
     # The second time, as what plugins there are is known then.

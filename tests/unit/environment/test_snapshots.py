@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lago.constants import SNAPSHOT_VERBS
+from lago.constants import SNAPSHOT_COMMANDS
 from lago.disks import qemu_img as lago_disks
 from lago.environment.prefix import Prefix
 from lago.environment.snapshots import layers as disk_layers
@@ -185,7 +185,7 @@ def test_ten_snapshots_of_a_tree_are_gone_back_to_a_hundred_times_in_any_order(p
 
 
 @pytest.mark.programs
-@pytest.mark.parametrize("word", SNAPSHOT_VERBS)
+@pytest.mark.parametrize("word", SNAPSHOT_COMMANDS)
 def test_no_snapshot_is_called_as_what_is_done_with_snapshots(prefix: Prefix, word: str) -> None:
     with pytest.raises(LagoError, match=f"{word} can't be the name of a snapshot") as raised:
         prefix.create_snapshots(word)
@@ -231,7 +231,7 @@ def test_a_prefix_with_snapshots_may_be_moved(prefix: Prefix, tmp_path: Path) ->
 
 
 @pytest.mark.programs
-class TestVerbs:
+class TestCommands:
     def test_snapshots_are_listed_with_what_they_came_from(self, lago: Lago, prefix: Prefix) -> None:
         lago("snapshot", "one", "--description", "clean")
         lago("snapshot", "two")
@@ -303,7 +303,7 @@ class TestVerbs:
         assert list(prefix.snapshots()) == ["one"]
         assert lago("snapshot", "list") == lago("snapshot", "--list") != ""
 
-    @pytest.mark.parametrize("word", SNAPSHOT_VERBS)
+    @pytest.mark.parametrize("word", SNAPSHOT_COMMANDS)
     def test_a_snapshot_that_is_called_so_from_before_is_gone_back_to_and_deleted(
         self, lago: Lago, prefix: Prefix, word: str
     ) -> None:

@@ -102,9 +102,9 @@ def test_what_a_lock_file_says_counts_while_it_is_held(path: str) -> None:
 
 
 @pytest.mark.programs
-@pytest.mark.parametrize("verb", ["stop", "destroy", "cleanup"])
+@pytest.mark.parametrize("command", ["stop", "destroy", "cleanup"])
 def test_a_prefix_whose_hypervisor_lock_is_held_is_not_removed(
-    verb: str, tmp_path: Path, lago: Lago, monkeypatch: pytest.MonkeyPatch
+    command: str, tmp_path: Path, lago: Lago, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(private, "_LOCK_TIMEOUT", 1)
     prefix = Prefix(str(make_prefix(tmp_path / ".lago" / "default")))
@@ -114,14 +114,14 @@ def test_a_prefix_whose_hypervisor_lock_is_held_is_not_removed(
         assert holder.stdout
         holder.stdout.readline()
         try:
-            _, err = lago.both(verb, *(["--yes"] if verb == "destroy" else []), code=2)
+            _, err = lago.both(command, *(["--yes"] if command == "destroy" else []), code=2)
             # It is no supervisor, so it is none of ours to end.
             assert holder.poll() is None
         finally:
             holder.kill()
     assert f"the private hypervisor is still in use by process {holder.pid}" in err
     assert tmp_path.joinpath(".lago", "default", "initialized").exists()
-    lago(verb, *(["--yes"] if verb == "destroy" else []))
+    lago(command, *(["--yes"] if command == "destroy" else []))
 
 
 def test_what_cleanup_left_is_not_removed_while_its_hypervisor_lives(tmp_path: Path, lago: Lago) -> None:

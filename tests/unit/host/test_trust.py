@@ -335,10 +335,16 @@ class TestOwnPrefixWithHostileFiles:
         path.joinpath("file").touch()
         return path
 
-    @pytest.mark.parametrize("verb", [("status",), ("stop",), ("destroy", "--yes"), ("cleanup",)])
+    @pytest.mark.parametrize("command", [("status",), ("stop",), ("destroy", "--yes"), ("cleanup",)])
     @pytest.mark.parametrize("where", [".", UUID[:12], f"lago/{UUID[:12]}/..", "link", f"open/lago/{UUID[:12]}"])
     def test_no_directory_but_that_of_its_sockets_is_removed(
-        self, prefix: Path, kept: Path, where: str, verb: tuple[str, ...], lago: Lago, monkeypatch: pytest.MonkeyPatch
+        self,
+        prefix: Path,
+        kept: Path,
+        where: str,
+        command: tuple[str, ...],
+        lago: Lago,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         kept.joinpath("lago", UUID[:12]).mkdir(parents=True, mode=0o700)
         kept.joinpath(UUID[:12]).mkdir(mode=0o700)
@@ -351,18 +357,18 @@ class TestOwnPrefixWithHostileFiles:
         prefix.joinpath("virt", "hypervisor").write_text(json.dumps({"run_dir": f"{kept}/{where}"}))
         prefix.joinpath("virt", ".hypervisor.lock").touch()
         monkeypatch.chdir(prefix.parent.parent)
-        lago(*verb)
+        lago(*command)
         assert sorted(kept.rglob("*")) == before
 
     @pytest.mark.parametrize("uuid", ["../../kept/file", "", "x" * 32, "5" * 31, "5" * 33, "A" * 32, f"{UUID}\n/x"])
-    @pytest.mark.parametrize("verb", [("status",), ("stop",), ("destroy", "--yes"), ("start",)])
+    @pytest.mark.parametrize("command", [("status",), ("stop",), ("destroy", "--yes"), ("start",)])
     def test_a_uuid_that_is_none_is_refused(
-        self, prefix: Path, kept: Path, uuid: str, verb: tuple[str, ...], lago: Lago, monkeypatch: pytest.MonkeyPatch
+        self, prefix: Path, kept: Path, uuid: str, command: tuple[str, ...], lago: Lago, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         prefix.joinpath("uuid").write_text(uuid)
         prefix.joinpath("metadata").write_text(json.dumps({"template_store": str(kept)}))
         monkeypatch.chdir(prefix.parent.parent)
-        _, err = lago.both(*verb, code=2)
+        _, err = lago.both(*command, code=2)
         assert f"{prefix}/uuid is damaged" in err
         assert kept.joinpath("file").exists()
         assert prefix.exists()
@@ -386,9 +392,9 @@ class TestOwnPrefixWithHostileFiles:
         assert tmp_path.joinpath("file").exists()
 
     @pytest.mark.programs
-    @pytest.mark.parametrize("verb", ["status", "start", "stop", "destroy"])
+    @pytest.mark.parametrize("command", ["status", "start", "stop", "destroy"])
     def test_a_libvirt_that_is_a_program_is_not_run(
-        self, prefix: Path, tmp_path: Path, verb: str, lago: Lago, monkeypatch: pytest.MonkeyPatch
+        self, prefix: Path, tmp_path: Path, command: str, lago: Lago, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         script = tmp_path / "script"
         script.write_text(f"#!/bin/sh\ntouch {shlex.quote(str(tmp_path))}/ran\n")
@@ -396,14 +402,14 @@ class TestOwnPrefixWithHostileFiles:
         url = f"qemu+ext:///system?command={quote(str(script))}"
         prefix.joinpath("metadata").write_text(json.dumps({"libvirt_url": url}))
         monkeypatch.chdir(prefix.parent.parent)
-        _, err = lago.both(verb, *(["--yes"] if verb == "destroy" else []), code=2)
+        _, err = lago.both(command, *(["--yes"] if command == "destroy" else []), code=2)
         assert f"{prefix}/metadata names a libvirt by more than a host: {url}" in err
         assert not tmp_path.joinpath("ran").exists()
         assert prefix.exists()
         # Who asks for it has it.
         monkeypatch.setenv("LAGO_LIBVIRT_URL", url)
         monkeypatch.setenv("LAGO_LEASE_DIR", str(tmp_path / "leases"))
-        assert "names a libvirt" not in lago.both(verb, *(["--yes"] if verb == "destroy" else []), code=2)[1]
+        assert "names a libvirt" not in lago.both(command, *(["--yes"] if command == "destroy" else []), code=2)[1]
         assert tmp_path.joinpath("ran").exists()
 
 

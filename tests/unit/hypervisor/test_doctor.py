@@ -120,7 +120,7 @@ def test_a_refusal_is_found_before_ids_are_mapped_because_unshare_would_leave_a_
     assert [[word for word in argv if "map" in word] for argv in asked] == [[]]
 
 
-def test_a_closed_tun_device_stops_a_verb_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_tun_device_stops_a_command_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "run", lambda *_args, **_options: CommandStatus(0, b"", b""))
     monkeypatch.setattr(checks, "tun", lambda: Check("/dev/net/tun", "fail", "it is not there", "modprobe tun"))
     with pytest.raises(HostError, match="/dev/net/tun: it is not there") as raised:
@@ -313,7 +313,7 @@ def test_this_host_is_looked_at_as_a_whole() -> None:
 
 
 @pytest.mark.parametrize(("status", "code"), [("ok", 0), ("warn", 0), ("fail", 2)])
-def test_the_verb_prints_all_and_ends_with_2_when_something_is_missing(
+def test_the_command_prints_all_and_ends_with_2_when_something_is_missing(
     monkeypatch: pytest.MonkeyPatch, status: checks.Status, code: int
 ) -> None:
     monkeypatch.setattr(doctor, "_CHECKS", (lambda: Check("thing", status, "[found]", "[bold]remedy"),))

@@ -10,9 +10,9 @@ import pytest
 
 from lago.errors import InitFileError
 from lago.initfile import checks, document, net_checks, parse
-from lago.initfile.document import Fault
-from lago.initfile.faults import At, Faults
+from lago.initfile.document import Mistake
 from lago.initfile.keys import DISK, DOMAIN, ENVIRONMENT, NET, NIC
+from lago.initfile.mistakes import At, Mistakes
 from lago.initfile.sections import ListOf, MappingOf, Section
 from lago.topology.address import Address
 from lago.topology.place import Place
@@ -22,7 +22,7 @@ from lago.topology.spec import DomainSpec, EnvSpec, Machine, NetSpec, NicSpec, k
 def read(text: str) -> EnvSpec:
     """What a file says, right or wrong."""
     found = document.loads(text, "F")
-    env: EnvSpec = ENVIRONMENT.read(At(found, Faults(found), (), found.data))
+    env: EnvSpec = ENVIRONMENT.read(At(found, Mistakes(found), (), found.data))
     return env
 
 
@@ -51,7 +51,7 @@ def test_a_rule_needs_specs_alone() -> None:
         nets={"lab": NetSpec(name="lab")},
     )
     assert list(net_checks.own_addresses(env)) == [
-        Fault(Place(("n", 1, "ip")), "192.168.200.7 is the address of a already, choose another")
+        Mistake(Place(("n", 1, "ip")), "192.168.200.7 is the address of a already, choose another")
     ]
 
 
@@ -67,16 +67,16 @@ def test_rules_leave_specs_as_they_are() -> None:
         """
     )
     before = copy.deepcopy(env)
-    told = [fault for rule in checks.RULES for fault in rule(env)]
+    told = [mistake for rule in checks.RULES for mistake in rule(env)]
     assert len(told) > 8
     assert dataclasses.astuple(env) == dataclasses.astuple(before)
 
 
-def test_a_fault_that_may_come_of_another_waits_for_that() -> None:
+def test_a_mistake_that_may_come_of_another_waits_for_that() -> None:
     def lines(nics: str) -> list[str]:
         with pytest.raises(InitFileError) as caught:
             parse.parse(document.loads(f"domains: {{vm0: {{nics: {nics}}}}}\nnets: {{a: {{}}, b: {{}}}}", "F"))
-        return [line.partition(": ")[2] for line in caught.value.faults]
+        return [line.partition(": ")[2] for line in caught.value.mistakes]
 
     [alone] = lines("[{net: b}]")
     assert alone.startswith("domains.vm0.nics: no nic is on the management net")
@@ -103,7 +103,7 @@ nets: {lab: {}}
                 "F",
             )
         )
-    assert [line.split(": ")[1] for line in caught.value.faults] == [
+    assert [line.split(": ")[1] for line in caught.value.mistakes] == [
         "domains.vm0.nics[0].ip",
         "domains.vm0.nics[1].net",
         "domains.vm0.nics[2]",

@@ -92,9 +92,9 @@ def test_merged_values_are_where_they_are_written() -> None:
     assert document.position(("z", "a")) == Position(2, 6)
 
 
-def test_a_duplicate_key_is_a_fault_told_once_per_mistake() -> None:
+def test_a_duplicate_key_is_a_mistake_told_once_per_mistake() -> None:
     document = loads("x: &x {a: 1, a: 2}\ny: *x\nz: *x\n", "F")
-    assert [document.line(fault) for fault in document.faults] == [
+    assert [document.line(mistake) for mistake in document.mistakes] == [
         "F:1:14: x.a: this key is there already, on line 1; remove one of them"
     ]
 

@@ -21,10 +21,10 @@ def parsed(text: str) -> spec.EnvSpec:
     return parse.parse(document.loads(text, "LagoInitFile"))
 
 
-def faults(text: str) -> tuple[str, ...]:
+def mistakes(text: str) -> tuple[str, ...]:
     with pytest.raises(InitFileError) as caught:
         parsed(text)
-    return caught.value.faults
+    return caught.value.mistakes
 
 
 @pytest.mark.parametrize("path", BAD, ids=lambda path: path.name)
@@ -41,8 +41,8 @@ def test_a_bad_file_is_refused_with_this_message(path: Path, tmp_path: Path, mon
     assert message == expected.read_text()
 
 
-def test_faults_stand_in_the_order_of_the_file() -> None:
-    lines = faults("nets: {a: {gw: x}}\ndomains:\n  -B: {vcpu: 0}\n  a: {memory: 1}\n")
+def test_mistakes_stand_in_the_order_of_the_file() -> None:
+    lines = mistakes("nets: {a: {gw: x}}\ndomains:\n  -B: {vcpu: 0}\n  a: {memory: 1}\n")
     assert [line.split(":")[1] for line in lines] == ["1", "3", "3", "4"]
 
 
@@ -55,12 +55,12 @@ def test_faults_stand_in_the_order_of_the_file() -> None:
         (["{size: 1M, dev: sdb}", *["{path: a.iso}"] * 800], 26, "more than 26 CDs and disks called sdX"),
     ],
 )
-def test_more_disks_than_a_machine_has_room_for_are_a_fault(disks: list[str], place: int, says: str) -> None:
+def test_more_disks_than_a_machine_has_room_for_are_a_mistake(disks: list[str], place: int, says: str) -> None:
     with pytest.raises(InitFileError) as raised:
         parsed(f"domains: {{vm0: {{disks: [{', '.join(disks)}]}}}}")
-    [fault] = raised.value.faults
-    assert f"domains.vm0.disks[{place}]: " in fault
-    assert says in fault
+    [mistake] = raised.value.mistakes
+    assert f"domains.vm0.disks[{place}]: " in mistake
+    assert says in mistake
 
 
 def test_as_many_disks_as_a_machine_has_room_for_are_none() -> None:
@@ -121,14 +121,14 @@ def test_a_key_that_only_holds_anchors_is_warned_about(caplog: pytest.LogCapture
     assert caplog.messages == ["LagoInitFile:1:1: base: only its anchors are used; call it x-base to say so"]
 
 
-def test_a_misspelt_key_that_uses_anchors_is_a_fault() -> None:
-    assert faults("x-base: &base {memory: 64}\ndomians: {vm0: *base}\ndomains: {}\n") == (
+def test_a_misspelt_key_that_uses_anchors_is_a_mistake() -> None:
+    assert mistakes("x-base: &base {memory: 64}\ndomians: {vm0: *base}\ndomains: {}\n") == (
         "LagoInitFile:2:1: domians: unknown key, did you mean domains?",
     )
 
 
 def test_the_rest_of_a_machine_with_a_bad_name_is_checked_too() -> None:
-    assert [line.split(": ")[1] for line in faults("domains: {VM-: {vcpu: 0, memry: 1}}")] == [
+    assert [line.split(": ")[1] for line in mistakes("domains: {VM-: {vcpu: 0, memry: 1}}")] == [
         "domains.VM-",
         "domains.VM-.vcpu",
         "domains.VM-.memry",
@@ -136,7 +136,7 @@ def test_the_rest_of_a_machine_with_a_bad_name_is_checked_too() -> None:
 
 
 def test_a_wrong_net_of_one_nic_is_not_told_as_a_missing_management_net_too() -> None:
-    assert len(faults("{domains: {vm0: {nics: [{net: lba}]}}, nets: {lab: {}}}")) == 1
+    assert len(mistakes("{domains: {vm0: {nics: [{net: lba}]}}, nets: {lab: {}}}")) == 1
 
 
 def test_machines_behind_one_anchor_are_distinct_values() -> None:
@@ -154,8 +154,8 @@ def test_a_password_without_quotes_is_what_the_file_spells(key: str, text: str) 
 
 @pytest.mark.parametrize("text", ["", "~", "null", "[1]", "{a: 1}", '""'])
 def test_what_is_no_password_is_refused(text: str) -> None:
-    [fault] = faults(f"domains: {{a: {{ssh-password: {text}}}}}")
-    assert "domains.a.ssh-password: expected text such as" in fault
+    [mistake] = mistakes(f"domains: {{a: {{ssh-password: {text}}}}}")
+    assert "domains.a.ssh-password: expected text such as" in mistake
 
 
 def test_a_comment_that_is_a_section_is_a_name() -> None:

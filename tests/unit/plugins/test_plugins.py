@@ -26,7 +26,7 @@ from .conftest import package
 REPOSITORY = Path(__file__).resolve().parents[3]
 
 
-VERB = "class Verb:\n init_args = {'help': 'do it'}\n def populate_parser(self, parser): pass\n"
+COMMAND = "class Command:\n init_args = {'help': 'do it'}\n def populate_parser(self, parser): pass\n"
 
 
 class TestLoading:
@@ -50,43 +50,47 @@ class TestLoading:
         [
             ("raise RuntimeError('no luck')", "RuntimeError: no luck"),
             ("import sys; sys.exit(3)", "SystemExit: 3"),
-            ("", "AttributeError: module 'broken' has no attribute 'Verb'"),
-            ("class Verb:\n init_args = {}", "TypeError: it has no populate_parser, do_run"),
-            ("class Verb:\n def __init__(self, more): pass", "TypeError"),
+            ("", "AttributeError: module 'broken' has no attribute 'Command'"),
+            ("class Command:\n init_args = {}", "TypeError: it has no populate_parser, do_run"),
+            ("class Command:\n def __init__(self, more): pass", "TypeError"),
             ("import no_such_module", "ModuleNotFoundError"),
         ],
     )
     def test_a_broken_plugin_is_named_and_left_out(
         self, site: Path, lago: Lago, caplog: pytest.LogCaptureFixture, code: str, why: str
     ) -> None:
-        package(site, "broken", "[lago.plugins.cli]\nbad = broken:Verb\n", code)
-        package(site, "fine", "[lago.plugins.cli]\ngood = fine:Verb\n", f"{VERB} def do_run(self, args): return 7")
+        package(site, "broken", "[lago.plugins.cli]\nbad = broken:Command\n", code)
+        package(
+            site, "fine", "[lago.plugins.cli]\ngood = fine:Command\n", f"{COMMAND} def do_run(self, args): return 7"
+        )
         assert list(plugins.load("cli")) == ["good"]
         assert f"plugin bad of package broken is left out: {why}" in caplog.text
         out, err = lago.both("--help")
         assert "good                do it" in out
         assert "WARNING: plugin bad of package broken is left out" in err
         lago("good", code=7)
-        assert "lago has no verb bad\n" in lago.both("bad", code=2)[1]
+        assert "lago has no command bad\n" in lago.both("bad", code=2)[1]
         assert lago.both("goud", code=2)[1].endswith("hint: did you mean good?\n")
 
-    def test_a_verb_that_is_not_called_is_not_loaded(self, site: Path, lago: Lago) -> None:
-        package(site, "slow", "[lago.plugins.cli]\nslow = slow:Verb\n", "raise AssertionError")
+    def test_a_command_that_is_not_called_is_not_loaded(self, site: Path, lago: Lago) -> None:
+        package(site, "slow", "[lago.plugins.cli]\nslow = slow:Command\n", "raise AssertionError")
         make_prefix(Path(".lago/default"))
         Path(".lago/current").symlink_to("default")
         assert lago.both("list") == ("default\n", "")
 
-    def test_a_verb_that_fails_at_its_arguments_is_left_out(self, site: Path, lago: Lago) -> None:
-        code = VERB.replace("pass", "1 / 0") + " def do_run(self, args): pass"
-        package(site, "broken", "[lago.plugins.cli]\nbad = broken:Verb\n", code)
+    def test_a_command_that_fails_at_its_arguments_is_left_out(self, site: Path, lago: Lago) -> None:
+        code = COMMAND.replace("pass", "1 / 0") + " def do_run(self, args): pass"
+        package(site, "broken", "[lago.plugins.cli]\nbad = broken:Command\n", code)
         out, err = lago.both("--help")
         assert "plugin bad of package broken is left out: division by zero" in err
         assert "do it" not in out
 
-    def test_a_verb_of_ours_is_not_replaced(self, site: Path, lago: Lago) -> None:
-        package(site, "thief", "[lago.plugins.cli]\nlist = thief:Verb\n", f"{VERB} def do_run(self, args): return 7")
+    def test_a_command_of_ours_is_not_replaced(self, site: Path, lago: Lago) -> None:
+        package(
+            site, "thief", "[lago.plugins.cli]\nlist = thief:Command\n", f"{COMMAND} def do_run(self, args): return 7"
+        )
         _, err = lago.both("list", code=2)
-        assert "plugin list of package thief is left out: there is a verb of that name" in err
+        assert "plugin list of package thief is left out: there is a command of that name" in err
 
     def test_a_broken_output_format_is_told(self, site: Path, lago: Lago) -> None:
         package(site, "broken", "[lago.plugins.output]\nodd = broken:Odd\n", "class Odd: pass")
@@ -186,7 +190,7 @@ class TestCache:
         assert plugins.entries("cli") == []
         assert plugins.entries("output") == []
         assert len(looks) == 1
-        package(site, "one", "[lago.plugins.cli]\none = one:Verb\n", "")
+        package(site, "one", "[lago.plugins.cli]\none = one:Command\n", "")
         assert [entry.name for entry in plugins.entries("cli")] == ["one"]
         shutil.rmtree(site / "one-1.dist-info")
         assert plugins.entries("cli") == []
@@ -194,7 +198,7 @@ class TestCache:
 
     @pytest.mark.parametrize("text", ["", "[]", '{"stamp": 1}'])
     def test_a_damaged_cache_is_made_again(self, site: Path, text: str) -> None:
-        package(site, "one", "[lago.plugins.cli]\none = one:Verb\n", "")
+        package(site, "one", "[lago.plugins.cli]\none = one:Command\n", "")
         plugins.entries("cli")
         [kept] = Path(config.cache_home()).glob("plugins-*.json")
         kept.write_text(text)
@@ -210,28 +214,28 @@ class TestDecorators:
         @cli_plugin
         @cli_plugin_add_argument("first")
         @cli_plugin_add_argument("second", type=int)
-        def verb(first: str, second: int, **kwargs: object) -> tuple[object, ...]:
+        def command(first: str, second: int, **kwargs: object) -> tuple[object, ...]:
             return first, second, kwargs
 
-        assert isinstance(verb, CLIPluginFuncWrapper)
-        assert isinstance(verb, CLIPlugin)
-        assert verb.init_args["help"] == "helps"
+        assert isinstance(command, CLIPluginFuncWrapper)
+        assert isinstance(command, CLIPlugin)
+        assert command.init_args["help"] == "helps"
         parser = argparse.ArgumentParser()
-        verb.populate_parser(parser)
+        command.populate_parser(parser)
         args = parser.parse_args(["2", "a"])
         args.more = True
-        assert verb.do_run(args) == ("a", 2, {"more": True})
-        assert verb("x", 1) == ("x", 1, {})
+        assert command.do_run(args) == ("a", 2, {"more": True})
+        assert command("x", 1) == ("x", 1, {})
 
     def test_the_help_may_be_the_docstring(self) -> None:
         @cli_plugin
-        def verb(**_: object) -> None:
+        def command(**_: object) -> None:
             """Do it.
 
             Really.
             """
 
-        assert verb.init_args == {"help": "Do it."}
+        assert command.init_args == {"help": "Do it."}
 
 
 @pytest.fixture(scope="module")
@@ -254,12 +258,12 @@ class TestExample:
         argv = [sys.executable, "-m", "lago", *words]
         return subprocess.run(argv, capture_output=True, text=True, check=False, env=environment, cwd=cwd)
 
-    def test_its_verbs_are_in_the_help(self, example: Path) -> None:
+    def test_its_commands_are_in_the_help(self, example: Path) -> None:
         said = self.run(example, "--help").stdout
         assert "hello               greet somebody" in said
         assert "addresses           list the addresses of machines" in said
 
-    def test_its_function_is_a_verb(self, example: Path) -> None:
+    def test_its_function_is_a_command(self, example: Path) -> None:
         done = self.run(example, "hello", "lago", "--loud")
         assert (done.returncode, done.stdout, done.stderr) == (0, "hello lago!\n", "")
 

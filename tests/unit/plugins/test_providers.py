@@ -134,9 +134,9 @@ def made(path: Path, provider: str, disks: str = "[]") -> Prefix:
     return Prefix(str(found))
 
 
-def did(verb: str | None = None) -> list[Any]:
+def did(command: str | None = None) -> list[Any]:
     """What providers were asked to do, but for the name of the machine."""
-    return [what[1:] for what in sys.modules["providers"].DID if verb in (None, what[1])]
+    return [what[1:] for what in sys.modules["providers"].DID if command in (None, what[1])]
 
 
 def running(prefix: Prefix) -> VM:

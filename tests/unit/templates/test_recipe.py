@@ -53,7 +53,7 @@ def test_a_digest_is_that_of_the_content(path: Path, tmp_path: Path) -> None:
     assert recipe_file.read(str(path), "web", RECIPES).digest() != digest
 
 
-def test_all_faults_are_told_with_their_lines(tmp_path: Path) -> None:
+def test_all_mistakes_are_told_with_their_lines(tmp_path: Path) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text(
         "base: debian13\npackages: [Nginx]\nfiles:\n  /etc/../a: {content: x}\n  /b: {}\ncommands: [1]\nsise: 10G\n"
@@ -76,7 +76,7 @@ def test_all_faults_are_told_with_their_lines(tmp_path: Path) -> None:
         ("base: mini\npackages: [a1]\n", "R:2:1: packages: mini has no package manager, write base: debian12"),
     ],
 )
-def test_one_fault_is_the_message(tmp_path: Path, text: str, message: str) -> None:
+def test_one_mistake_is_the_message(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "R"
     path.write_text(text)
     with pytest.raises(TemplateError) as caught:

@@ -12,7 +12,7 @@ from lago.topology.model import Topology
 from lago.topology.names import bridge_name
 from lago.virt import cpu, domain_xml, network_xml
 
-from ..initfile.test_spec import faults, parsed
+from ..initfile.test_spec import mistakes, parsed
 from ..topology.test_topology import UUID, resolved
 
 
@@ -60,7 +60,7 @@ def test_d20_prototypes_chain_and_merge_mappings() -> None:
 
 def test_d20_a_mistake_in_a_prototype_is_told_once_and_where_it_stands() -> None:
     text = "prototypes: {p: {vcpu: 0}}\ndomains: {a: {based-on: p}, b: {based-on: p}}\n"
-    assert [line.split(": ")[:2] for line in faults(text)] == [["LagoInitFile:1:24", "prototypes.p.vcpu"]]
+    assert [line.split(": ")[:2] for line in mistakes(text)] == [["LagoInitFile:1:24", "prototypes.p.vcpu"]]
 
 
 def test_d33_a_processor_of_the_users_own() -> None:
@@ -205,7 +205,7 @@ def test_d30_a_gateway_outside_the_leased_range_is_as_good() -> None:
 
 def test_d51_a_file_without_nets_and_nics_is_fine_and_an_unknown_type_is_told() -> None:
     assert resolved("domains: {vm0: {}}").domains["vm0"].mgmt_net is None
-    assert "expected nat or isolated or bridge" in faults("{domains: {}, nets: {a: {type: vpn}}}")[0]
+    assert "expected nat or isolated or bridge" in mistakes("{domains: {}, nets: {a: {type: vpn}}}")[0]
 
 
 def test_d61_an_mtu_that_is_the_default_is_not_mentioned() -> None:
@@ -266,7 +266,7 @@ domains:
   a: {nics: [{net: lab, ip: 192.168.200.7}]}
   b: {nics: [{net: lab, ip: 192.168.200.7}]}
 """
-    (line,) = faults(text)
+    (line,) = mistakes(text)
     assert line.startswith("LagoInitFile:5:")
     assert "192.168.200.7" in line
     assert "%" not in line
@@ -296,7 +296,7 @@ def test_d52_names_are_whole_names() -> None:
 
 def test_deploy_scripts_are_a_list_of_paths() -> None:
     text = "domains: {a: {metadata: {deploy-scripts: one.sh}}, b: {metadata: {deploy-scripts: [1], ovirt-scripts: a}}}"
-    assert [line.partition(": ")[2] for line in faults(text)] == [
+    assert [line.partition(": ")[2] for line in mistakes(text)] == [
         'domains.a.metadata.deploy-scripts: expected a list of scripts such as [setup.sh], found text "one.sh"',
         "domains.b.metadata.deploy-scripts[0]: expected the path of a script, found the number 1",
         'domains.b.metadata.ovirt-scripts: expected a list of scripts such as [setup.sh], found text "a"',

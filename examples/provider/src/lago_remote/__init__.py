@@ -14,8 +14,8 @@ Everything goes over plain ssh. The metadata of a machine says where it is:
             port: 22
             known-hosts: lab.known_hosts            # without it those of the user
 
-The script is run as `CONTROL VERB [NAME]`. Verbs are `prepare`, which reads the public key that Lago logs in with,
-`on`, `off`, `shutdown`, `reboot`, `save NAME`, `restore NAME`, and `state`, which prints `running` or `down`.
+The script is run as `CONTROL COMMAND [NAME]`. Commands are `prepare`, which reads the public key that Lago logs in
+with, `on`, `off`, `shutdown`, `reboot`, `save NAME`, `restore NAME`, and `state`, which prints `running` or `down`.
 """
 
 from __future__ import annotations
@@ -51,17 +51,17 @@ class Remote:
             )
         return settings
 
-    def _control(self, verb: str, *names: str, data: str | None = None) -> str:
+    def _control(self, command: str, *names: str, data: str | None = None) -> str:
         """Run the script on the host; what it prints. Raises VMError if it fails, or can't be run."""
         settings = self._settings()
         host, control = str(settings["host"]), str(settings["control"])
         options = [str(option) for option in settings.get("options", ())]
-        status = run_command([*_SSH, *options, "--", host, shlex.join([control, verb, *names])], input_data=data)
+        status = run_command([*_SSH, *options, "--", host, shlex.join([control, command, *names])], input_data=data)
         if status:
             raise VMError(
-                f"{self._vm.name()}: {control} {verb} failed on {host}",
+                f"{self._vm.name()}: {control} {command} failed on {host}",
                 details=status.err.decode(errors="replace").strip(),
-                hint=f"ssh {host} {control} {verb}",
+                hint=f"ssh {host} {control} {command}",
             )
         return status.out.decode(errors="replace").strip()
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final, Literal, NamedTuple
 
-from ...constants import SNAPSHOT_VERBS
+from ...constants import SNAPSHOT_COMMANDS
 from ...errors import LagoError, PrefixError
 from ...host import trust
 from ...host.files import json_text, write_atomically
@@ -136,7 +136,7 @@ class Book:
         """
         if not _NAME.fullmatch(name):
             raise LagoError(f"{name!r} can't be the name of a snapshot", hint="use letters, digits, and . _ + - inside")
-        if name in SNAPSHOT_VERBS:
+        if name in SNAPSHOT_COMMANDS:
             raise LagoError(
                 f"{name} can't be the name of a snapshot, `lago snapshot {name}` means something else",
                 hint="choose another name",

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from ...errors import InitFileError, TemplateError
 from ...initfile import document as documents
-from ...initfile.document import Fault
-from ...initfile.faults import At, Faults
+from ...initfile.document import Mistake
+from ...initfile.mistakes import At, Mistakes
 from ...initfile.sections import Field, ListOf, MappingOf, Section
 from ...initfile.values import Choice, Free, Names, Path, Size, Text
 from ...topology.place import NOWHERE, Place
@@ -89,24 +89,24 @@ def read(path: str, name: str, recipes: Mapping[str, Recipe]) -> Recipe:
         recipes: those that it may be based on, by name.
 
     Raises:
-        TemplateError: all faults of the file, each with its line.
+        TemplateError: all mistakes of the file, each with its line.
     """
     try:
         document = documents.read(path, _EXAMPLE)
     except InitFileError as error:
         raise TemplateError(error.what, hint=error.hint) from None
-    faults = Faults(document)
-    top = At(document, faults, (), document.data)
+    mistakes = Mistakes(document)
+    top = At(document, mistakes, (), document.data)
     found: _Wanted = _section(recipes).read(top)
-    own = {} if not top.sound() else _files(found, faults, os.path.dirname(path))
+    own = {} if not top.sound() else _files(found, mistakes, os.path.dirname(path))
     base = recipes.get(found.base)
     if base is not None and base.base != "install":
         for key, given in {"packages": found.packages, "commands": found.commands}.items():
             if given:
                 message = f"{base.name} has no package manager, write base: debian12"
-                faults.add(Fault(found.at / key, message, of_key=True))
-    if lines := faults.lines():
-        what = lines[0] if len(lines) == 1 else f"{len(lines)} faults in the recipe {path}"
+                mistakes.add(Mistake(found.at / key, message, of_key=True))
+    if lines := mistakes.lines():
+        what = lines[0] if len(lines) == 1 else f"{len(lines)} mistakes in the recipe {path}"
         raise TemplateError(what, details="\n".join(lines) if len(lines) > 1 else "", hint="correct the recipe")
     assert base is not None
     commands = [
@@ -154,18 +154,18 @@ def size(text: str) -> int:
     return amount
 
 
-def _files(wanted: _Wanted, faults: Faults, directory: str) -> dict[str, File]:
+def _files(wanted: _Wanted, mistakes: Mistakes, directory: str) -> dict[str, File]:
     own = {}
     for path, added in wanted.files.items():
         if (added.content is None) == (added.source is None):
-            faults.add(Fault(added.at, "write either content or source", of_key=True))
+            mistakes.add(Mistake(added.at, "write either content or source", of_key=True))
             continue
         if added.source is not None:
             try:
                 with open(os.path.join(directory, os.path.expanduser(added.source)), "rb") as file:
                     data = file.read()
             except OSError as error:
-                faults.add(Fault(added.at / "source", f"{added.source} can't be read: {error.strerror}"))
+                mistakes.add(Mistake(added.at / "source", f"{added.source} can't be read: {error.strerror}"))
                 continue
         else:
             data = str(added.content).encode()

@@ -114,7 +114,7 @@ class TestFinding:
         assert find_prefix(str(tmp_path / "old"), None, "current").uuid == "5" * 32
 
 
-class TestVerbs:
+class TestCommands:
     def test_the_current_prefix_is_chosen(self, lago: Lago, workdir: Path) -> None:
         lago("set-current", "other")
         assert os.readlink(workdir / "current") == "other"
@@ -174,17 +174,26 @@ class TestVerbs:
         lago("destroy", "-y")
         assert not workdir.exists()
 
-    def test_after_a_destroy_or_a_cleanup_verbs_ask_for_a_name(self, lago: Lago, workdir: Path) -> None:
+    def test_after_a_destroy_or_a_cleanup_commands_ask_for_a_name(self, lago: Lago, workdir: Path) -> None:
         make_prefix(workdir / "third")
         _, err = lago.both("destroy", "--yes")
         assert "@ no environment is the current one now; there are: other, third\n" in err
-        for verb in ("status", "stop", "start", "cleanup", "destroy --yes", "shell vm0 true", "snapshot x", "fork y"):
-            out, err = lago.both(*verb.split(), code=2)
+        for command in (
+            "status",
+            "stop",
+            "start",
+            "cleanup",
+            "destroy --yes",
+            "shell vm0 true",
+            "snapshot x",
+            "fork y",
+        ):
+            out, err = lago.both(*command.split(), code=2)
             assert out == ""
             assert err.startswith(
                 "lago: the current environment, default, is gone\n    there are: other, third\nhint: "
             )
-            assert "lago -P NAME before the verb" in err
+            assert "lago -P NAME before the command" in err
             assert "lago set-current NAME" in err
         assert lago("list") == "other\nthird\n"
         lago("-P", "other", "cleanup")
@@ -254,12 +263,12 @@ class TestVerbs:
             ("-p .lago/other destroy", "lago -p .lago/other destroy --yes"),
             ("destroy -f", "lago destroy --yes"),
             ("destroy --force", "lago destroy --yes"),
-            ("destroy -P other", "-P comes before the verb: lago -P other destroy"),
+            ("destroy -P other", "-P comes before the command: lago -P other destroy"),
             (
                 "destroy other",
-                "an environment is named before the verb: lago -P other destroy; lago list has the names",
+                "an environment is named before the command: lago -P other destroy; lago list has the names",
             ),
-            ("destroy --yes other", "an environment is named before the verb: lago -P other destroy; lago list has"),
+            ("destroy --yes other", "an environment is named before the command: lago -P other destroy; lago list has"),
             ("fork default", "choose another name, or lago -p {default} destroy"),
             ("fork other", "choose another name, or lago -p {other} destroy"),
             ("-P other init", "choose another name, or lago -p {other} destroy"),
@@ -316,7 +325,7 @@ class TestVerbs:
 
 @pytest.mark.programs
 class TestLock:
-    def test_the_second_verb_on_a_prefix_says_for_whom_it_waits_and_gives_up(
+    def test_the_second_command_on_a_prefix_says_for_whom_it_waits_and_gives_up(
         self, lago: Lago, workdir: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("LAGO_LOCK_TIMEOUT", "2")
@@ -398,6 +407,6 @@ class TestLock:
     def test_a_name_that_cleanup_left_is_told_with_the_remedy(self, lago: Lago, workdir: Path) -> None:
         workdir.parent.joinpath("LagoInitFile").write_text(EMPTY)
         lago("cleanup")
-        for verb in ("init", "up"):
-            _, err = lago.both(verb, code=2)
+        for command in ("init", "up"):
+            _, err = lago.both(command, code=2)
             assert err.endswith("default was cleaned up\nhint: lago --prefix-name default destroy removes it\n")

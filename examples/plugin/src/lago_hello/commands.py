@@ -1,4 +1,4 @@
-"""Two verbs: one made from a function, one from a class."""
+"""Two commands: one made from a function, one from a class."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def hello(whom: str, loud: bool, **_: Any) -> None:
 
 
 class Addresses(CLIPlugin):
-    """A verb that returns data, which Lago prints in the output format wanted."""
+    """A command that returns data, which Lago prints in the output format wanted."""
 
     init_args = {"help": "list the addresses of machines"}  # noqa: RUF012 - what argparse takes
 
     def populate_parser(self, parser: argparse.ArgumentParser) -> None:
-        """Add the verb's arguments."""
+        """Add the command's arguments."""
         parser.add_argument("--net", help="on this net only")
 
     def do_run(self, args: argparse.Namespace) -> dict[str, list[str]]:

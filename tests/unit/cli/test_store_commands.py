@@ -1,4 +1,4 @@
-"""The verbs for the store, and which images prefixes hold."""
+"""The commands for the store, and which images prefixes hold."""
 
 from __future__ import annotations
 

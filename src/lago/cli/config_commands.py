@@ -1,17 +1,17 @@
-"""The verb `generate-config`."""
+"""The command `generate-config`."""
 
 from __future__ import annotations
 
 import argparse
 import time
 
-from .parser import Verbs
+from .parser import Commands
 from .result import Outcome
 
 
-def add_parsers(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    """Add the verb to the command line."""
-    parser = verbs.add_parser(
+def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser(
         "generate-config",
         help="print a configuration file with all defaults",
         description="Print a configuration file with all defaults, to be edited and put at ~/.config/lago/lago.conf.",
@@ -26,8 +26,8 @@ def _generate(args: argparse.Namespace) -> Outcome:
     from .settings import options_of
 
     sections = [("lago", [(name, option.default, option.help) for name, option in config.OPTIONS.items()])]
-    _, verbs = build_parser(None)
-    for name, parser in verbs.choices.items():
+    _, commands = build_parser(None)
+    for name, parser in commands.choices.items():
         options = [(action.dest, action.default, action.help or "") for action in options_of(parser)]
         sections.append((name, options))
     text = config.ini(sections, verbose=args.verbose, date=time.strftime("%Y-%m-%d"))

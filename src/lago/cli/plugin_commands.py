@@ -1,4 +1,4 @@
-"""Verbs that plugins add."""
+"""Commands that plugins add."""
 
 from __future__ import annotations
 
@@ -10,32 +10,34 @@ from typing import TYPE_CHECKING, Any
 
 from .. import plugins
 from ..log import LOG
-from .parser import Verbs, remove_verb
+from .parser import Commands, remove_command
 from .result import Outcome
 
 if TYPE_CHECKING:
     from ..plugins.cli import CLIPlugin
 
 
-def add_parsers(verbs: Verbs[argparse.ArgumentParser], words: Collection[str] | None) -> None:
-    """Add the verbs of plugins to the command line; of all plugins, or of those whose name is among `words`."""
+def add_parsers(commands: Commands[argparse.ArgumentParser], words: Collection[str] | None) -> None:
+    """Add the commands of plugins to the command line; of all plugins, or of those whose name is among `words`."""
     for entry in plugins.entries(plugins.CLI):
         if words is not None and entry.name not in words:
             continue
-        if entry.name in verbs.choices:
-            LOG.warning("plugin %s of package %s is left out: there is a verb of that name", entry.name, entry.package)
+        if entry.name in commands.choices:
+            LOG.warning(
+                "plugin %s of package %s is left out: there is a command of that name", entry.name, entry.package
+            )
             continue
         plugin = plugins.load_one(entry)
         if plugin is not None:
-            _add(verbs, entry, plugin)
+            _add(commands, entry, plugin)
 
 
-def _add(verbs: Verbs[argparse.ArgumentParser], entry: plugins.Entry, plugin: CLIPlugin) -> None:
+def _add(commands: Commands[argparse.ArgumentParser], entry: plugins.Entry, plugin: CLIPlugin) -> None:
     try:
-        parser = verbs.add_parser(entry.name, **plugin.init_args)
+        parser = commands.add_parser(entry.name, **plugin.init_args)
         plugin.populate_parser(parser)
     except Exception as error:
-        remove_verb(verbs, entry.name)
+        remove_command(commands, entry.name)
         LOG.warning("plugin %s of package %s is left out: %s", entry.name, entry.package, error)
         LOG.debug("%s", entry.value, exc_info=error)
         return
