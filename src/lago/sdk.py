@@ -182,14 +182,14 @@ class Env:
             self._prefix.stop(vm_names or ())
 
     def shutdown(self, vm_names: Iterable[str] | None = None, reboot: bool = False) -> dict[str, str]:
-        """Let machines power off, or boot again.
+        """Power machines off, or boot them again.
 
         Args:
-            vm_names: which; without them all that run.
-            reboot: let them boot again, and wait until they answer ssh.
+            vm_names: names of the machines; without them all that run.
+            reboot: boot them again, and wait until they answer ssh.
 
         Returns:
-            What it took, by machine.
+            What it took, by machine: `ACPI`, `guest agent`, `force` or, if a plugin runs it, `its provider`.
 
         Raises:
             VMNotFound: there is no machine of that name.
@@ -217,15 +217,15 @@ class Env:
                 self._workdir.destroy(self._workdir.prefixes() + self._workdir.remains())
 
     def get_vms(self) -> Mapping[str, VM]:
-        """All machines by name."""
+        """Machines by name, in the order of the init file."""
         return self._virt_env.get_vms()
 
     def get_nets(self) -> Mapping[str, Network]:
-        """All networks by name."""
+        """Nets by name, in the order of the init file."""
         return self._virt_env.get_nets()
 
     def get_paths(self) -> Paths:
-        """Where its files are."""
+        """Places of its files."""
         return self._prefix.paths
 
     @property
@@ -296,12 +296,12 @@ class Env:
     def create_snapshots(
         self, name: str, *, disk_only: bool = False, description: str = "", replace: bool = False
     ) -> Snapshot:
-        """Take a snapshot: memory and disks of all machines at one instant.
+        """Take a snapshot: memory and disks of all machines at one instant. If that fails, all go on as before.
 
         Args:
-            name: what to call it.
-            disk_only: leave memory out. Machines are not paused, their file systems are frozen meanwhile where an
-                agent answers, and a revert boots them.
+            name: what to call it: letters, digits, and `.`, `_`, `+`, `-` inside; 100 characters at most.
+            disk_only: leave memory out. Machines are not paused; their guest agent, or `fsfreeze` or `sync` by ssh,
+                writes out what they have in memory. A revert leaves them down.
             description: what `lago snapshot list` shows of it.
             replace: take the place of a snapshot of the same name.
 
@@ -341,11 +341,14 @@ class Env:
         return Env(made, None, self._logfile, self._loglevel, keep=keep)
 
     def ansible_inventory(self, keys: Iterable[str] | None = None) -> str:
-        """The text of an inventory for Ansible, in its INI format.
+        """Inventory for Ansible, as text in its INI format.
 
         Args:
-            keys: what machines are grouped by, such as `vm-type`, `groups` or `metadata/role`; without them by the
-                keys that `lago ansible_hosts` takes.
+            keys: what machines are grouped by, such as `vm-type`, `groups` or `metadata/role`; without them by the keys
+                that `lago ansible_hosts` takes.
+
+        Raises:
+            LagoError: a key leads to more than a value, which can't be the name of a group.
         """
         return self._prefix.ansible_inventory(keys).ini()
 

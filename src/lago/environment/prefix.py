@@ -50,7 +50,12 @@ LOST: Final = "running, its sockets are gone"
 
 
 class Prefix:
-    """The environment in the directory `prefix`; nothing is read before it is needed."""
+    """The environment in the directory `prefix`; nothing is read before it is needed.
+
+    What changes it or its machines holds its lock meanwhile and writes to its log. It raises LockTimeout if somebody
+    else still holds the lock after the seconds of config `lock_timeout`, and PrefixError if the prefix is gone, or
+    others than us and whom we trust could have written what we obey.
+    """
 
     SCRIPTS: ClassVar[Sequence[str]] = (DEPLOY_SCRIPTS,)
     """Keys of the metadata of machines that list the scripts of `deploy`."""
@@ -72,18 +77,19 @@ class Prefix:
         bootstrap: bool = True,
         build: bool = True,
     ) -> Self:
-        """A new prefix at `path` from an init file; images that are not in the store are fetched or built.
+        """Make a prefix from an init file; images that are not in the store are fetched or built.
 
         Args:
+            path: directory to make it in, which is made, as are those above it.
             init_file: its path, or what it would say; relative paths then begin at the working directory.
-            template_repo: where templates come from, in place of the one of the configuration.
-            template_store: where their images are kept, in place of the one of the configuration.
+            template_repo: where templates come from; without it that of the configuration.
+            template_store: where their images are kept; without it that of the configuration.
             frozen: use the images of the lock file `<init_file>.lock` only, which is else brought up to date.
             bootstrap: tell machines their names and keys, as the init file says; otherwise `bootstrap` is none for all.
             build: do what `build` of disks says.
 
         Raises:
-            PrefixError: there is something at `path`, or it can't be used (see `lago.paths.check_place`).
+            PrefixError: there is something at `path`, or its name has what libvirt or ssh can't take.
             InitFileError: all mistakes of the init file.
             LagoError: an image can't be had, a disk not be made.
         """
@@ -145,8 +151,8 @@ class Prefix:
 
         Args:
             conf: what an init file would say; relative paths begin at the working directory.
-            template_repo: where templates come from, in place of the one of the configuration.
-            template_store: where their images are kept, in place of the one of the configuration.
+            template_repo: where templates come from; without it that of the configuration.
+            template_store: where their images are kept; without it that of the configuration.
 
         Raises:
             InitFileError: all mistakes of `conf`.
@@ -212,11 +218,11 @@ class Prefix:
         return Claims(self.paths)
 
     def release(self) -> None:
-        """Give back what others could use: subnets, and images."""
+        """Return what others could use: subnets, and images."""
         self._claims.release()
 
     def check_trusted(self) -> None:
-        """Raise PrefixError if something in it that is obeyed is not ours; see `lago.host.trust`."""
+        """Raise PrefixError if somebody whom config `trusted_users` does not name could have written what we obey."""
         if os.path.isdir(self._prefix):
             trust.check_prefix(self.paths)
 
@@ -244,7 +250,11 @@ class Prefix:
         self.virt_env.save()
 
     def remember(self, **more: Any) -> None:
-        """Add to `metadata`, which lasts. Call it inside an `operation`."""
+        """Add to `metadata`, which lasts. Call it inside an `operation`.
+
+        Args:
+            more: facts by name, of types that JSON has; they take the place of those of the same name.
+        """
         self._save_metadata({**self.metadata, **more})
 
     def _save_metadata(self, data: Mapping[str, Any]) -> None:
@@ -269,19 +279,40 @@ class Prefix:
         return VirtEnv.from_prefix(self)
 
     def virt_env_of(self, topology: Topology) -> VirtEnv:
-        """`topology` as machines and networks of this prefix."""
+        """Machines and nets of this prefix as another topology describes them.
+
+        Args:
+            topology: what to describe them by, in place of what is on disk.
+
+        Raises:
+            LagoError: a `vm-type` or a `vm-provider` is not there.
+        """
         from ..virt import VirtEnv
 
         return VirtEnv(self, topology.domains, topology.nets)
 
     def domain(self, name: str) -> Domain:
-        """The description of a machine. Raises VMNotFound."""
+        """Description of a machine, with everything decided.
+
+        Args:
+            name: the machine, by its name in the init file.
+
+        Raises:
+            VMNotFound: there is no machine of that name.
+        """
         if name not in self.topology.domains:
             raise VMNotFound(f"there is no machine {name}", hint=near(name, self.topology.domains))
         return self.topology.domains[name]
 
     def guest(self, name: str) -> Guest:
-        """How to log in to a machine. Raises VMNotFound."""
+        """Way to log in to a machine, whether it runs or not.
+
+        Args:
+            name: the machine, by its name in the init file.
+
+        Raises:
+            VMNotFound: there is no machine of that name.
+        """
         from ..bootstrap import logins
 
         domain = self.domain(name)
@@ -290,12 +321,22 @@ class Prefix:
         return logins.guest_of(domain, list(self.topology.domains).index(name), self.paths, self.hypervisor)
 
     def _provided(self) -> list[str]:
-        """The machines that plugins run, and not libvirt."""
+        """Names of the machines that plugins run, and not libvirt."""
         return [name for name, domain in self.topology.domains.items() if not machines.is_own(domain.vm_provider)]
 
     @contextlib.contextmanager
     def operation(self, name: str) -> Iterator[None]:
-        """Hold the prefix's lock and write to its log while something changes it."""
+        """Context manager: the prefix's lock is held, and what is logged goes to its log too; something changes it.
+
+        What was left by an operation on snapshots that was killed is put right first.
+
+        Args:
+            name: what is done, for people and the log.
+
+        Raises:
+            LockTimeout: somebody else still holds the lock after the seconds of config `lock_timeout`.
+            PrefixError: it is gone, or others could have written what we obey.
+        """
         self.check_trusted()
         with lock_file(self.paths.lock(), what=f"the environment {self._prefix}", timeout=config.get("lock_timeout")):
             if not os.path.exists(self.paths.prefix_lagofile()):
@@ -314,7 +355,7 @@ class Prefix:
 
     @contextlib.contextmanager
     def _machines(self, name: str) -> Iterator[VirtEnv]:
-        """The machines and networks, for an operation; their connection to libvirt ends with it."""
+        """Context manager: an `operation` on machines and nets is under way; the connection to libvirt ends with it."""
         with self.operation(name):
             try:
                 yield self.virt_env
@@ -323,7 +364,7 @@ class Prefix:
 
     @contextlib.contextmanager
     def _changing(self, name: str) -> Iterator[VirtEnv]:
-        """The same, for an operation that may change what disks are made of."""
+        """Context manager: as `_machines`, for an operation that may change what disks are made of."""
         with self._machines(name) as env:
             try:
                 yield env
@@ -333,7 +374,7 @@ class Prefix:
                     vm.spec = self.topology.domains[vm.name()]
 
     def snapshots(self) -> Mapping[str, Snapshot]:
-        """The snapshots by name, oldest first."""
+        """Snapshots by name, oldest first."""
         return Book.load(self.paths).snapshots
 
     def check_new_snapshot(self, name: str, *, replace: bool = False) -> None:
@@ -342,7 +383,8 @@ class Prefix:
         Nothing is waited for; taking a snapshot begins with it.
 
         Args:
-            replace: it may take the place of that one.
+            name: what the snapshot is to be called.
+            replace: allow one of that name, whose place it may take.
         """
         Book.load(self.paths).check_new(name, replace=replace)
 
@@ -356,7 +398,26 @@ class Prefix:
         replace: bool = False,
         compress: bool = False,
     ) -> Snapshot:
-        """Take a snapshot of machines (all, if none is named) at one instant; see `lago.environment.snapshots.take`."""
+        """Take a snapshot: memory and disks of machines at one instant. If that fails, all go on as before.
+
+        Args:
+            name: what to call it: letters, digits, and `.`, `_`, `+`, `-` inside; 100 characters at most.
+            vms: names of the machines; without them all.
+            disk_only: leave memory out. Machines are not paused; their guest agent, or `fsfreeze` or `sync` by ssh,
+                writes out what they have in memory. A revert leaves them down.
+            description: what `lago snapshot list` shows of it.
+            replace: take the place of a snapshot of the same name, if there is one.
+            compress: pack memory, when the machines run again; that takes less of the disk, and a revert longer.
+
+        Returns:
+            The snapshot: when it was taken, of which machines, and for how many seconds they stood still.
+
+        Raises:
+            LagoError: the name is taken or can't be one.
+            VMNotFound: there is no machine of that name.
+            VMError: the state of a machine can't be saved.
+            HypervisorError: libvirt refuses.
+        """
         from .snapshots.take import take
 
         self.check_new_snapshot(name, replace=replace)
@@ -372,7 +433,19 @@ class Prefix:
             )
 
     def revert_snapshots(self, name: str, *, vms: Iterable[str] = (), on_phase: Phase = no_phase) -> None:
-        """Go back to a snapshot with all of its machines, or some; see `lago.environment.snapshots.revert`."""
+        """Go back to a snapshot, without a boot, and return when the machines answer ssh. What they did since is lost.
+
+        Args:
+            name: the name that it was taken by; all other snapshots stay valid.
+            vms: names of the machines that go back; without them all of the snapshot.
+            on_phase: called with a machine's name and what it does now, such as `booting`; without it nobody is told.
+
+        Raises:
+            LagoError: there is no such snapshot, or files of it are missing.
+            VMNotFound: there is no machine of that name.
+            HypervisorError: libvirt refuses; the disks are those of the snapshot then, and its machines down.
+            VMNotReady: a machine does not answer.
+        """
         self._revert(name, vms, on_phase)
 
     def _revert(self, name: str, vms: Iterable[str], on_phase: Phase, beside: Callable[[], None] = no_errand) -> None:
@@ -382,22 +455,33 @@ class Prefix:
             revert(env, name, [vm.name() for vm in env.select(vms)], on_phase, beside)
 
     def delete_snapshot(self, name: str) -> None:
-        """Remove a snapshot; all others stay valid. Raises LagoError if there is none of that name."""
+        """Remove a snapshot with the files that nothing else needs; all others stay valid.
+
+        Args:
+            name: the name that it was taken by.
+
+        Raises:
+            LagoError: there is no such snapshot.
+        """
         from .snapshots.remove import remove
 
         with self._changing("Delete snapshot") as env:
             remove(env, name)
 
     def fork(self, path: str, snapshot: str | None = None, on_phase: Phase = no_phase, *, start: bool = True) -> Self:
-        """A new prefix at `path` whose machines go on from an instant of ours, with the same names and addresses.
+        """Make a copy that runs beside this prefix, with the same names and addresses; neither notices the other.
 
         Args:
-            snapshot: which instant; without it now.
+            path: directory to make it in.
+            snapshot: the instant that its machines go on from; without it now.
+            on_phase: called with a machine's name and what it does now, such as `booting`; without it nobody is told.
             start: let them go on at once; otherwise they do when somebody reverts to the snapshot.
 
         Raises:
             PrefixError: there is something at `path`.
-            LagoError: there is no such snapshot, or libvirt is shared with others, where names would clash.
+            LagoError: there is no such snapshot; or libvirt is shared with others, where names would clash; or plugins
+                run machines of it.
+            VMNotReady: a machine of the copy does not answer.
         """
         if self.hypervisor.shared:
             raise LagoError(
@@ -449,7 +533,18 @@ class Prefix:
         return name
 
     def start(self, names: Iterable[str] = (), on_phase: Phase = no_phase) -> None:
-        """Start machines (all, if none is named) and wait until they answer ssh; see `VirtEnv.start`."""
+        """Start machines with the nets that they need, and wait until they answer ssh.
+
+        Args:
+            names: names of the machines; without them all.
+            on_phase: called with a machine's name and what it does now, such as `booting`; without it nobody is told.
+
+        Raises:
+            VMNotFound: there is no machine of that name.
+            HostError: this host can't run the hypervisor; says what lacks.
+            HypervisorError: libvirt refuses; what this call started is stopped again.
+            VMNotReady: a machine did not come up in time; it is left running, for a look at it.
+        """
         # It may have been moved.
         check_place(self._prefix)
         with self._machines("Start Prefix") as env:
@@ -457,19 +552,47 @@ class Prefix:
             env.start(names, on_phase)
 
     def deploy(self, on_phase: Phase = no_phase) -> None:
-        """Run the deploy scripts of all machines; see `lago.environment.deploy.run`."""
+        """Run the deploy scripts of all machines, side by side; those of one machine in order.
+
+        Args:
+            on_phase: called with a machine's name and what it does now, the script; without it nobody is told.
+
+        Raises:
+            VMNotRunning, VMNotReady: a machine with scripts is down or does not answer.
+            VMError: a script failed; its other scripts are not run.
+        """
         from . import deploy
 
         with self._machines("Deploy environment") as env:
             deploy.run(env, on_phase, self.SCRIPTS)
 
     def stop(self, names: Iterable[str] = ()) -> None:
-        """Stop machines (all, if none is named) as by pulling the plug."""
+        """Stop machines as by pulling the plug, and the nets that nobody uses any more.
+
+        Args:
+            names: names of the machines; without them all.
+
+        Raises:
+            VMNotFound: there is no machine of that name.
+        """
         with self._machines("Stop prefix") as env:
             env.stop(names)
 
     def collect_artifacts(self, output_dir: str, ignore_nopath: bool = True) -> dict[str, Any]:
-        """Copy the artifacts and logs of all machines to a directory; see `lago.environment.collect`."""
+        """Copy the artifacts and console logs of all machines, and the logs of QEMU and Lago, to a directory.
+
+        Args:
+            output_dir: the directory; what is there already is renamed to `<output_dir>.<date>_<time>`.
+            ignore_nopath: leave out what is not there on a machine.
+
+        Returns:
+            By machine the `files`, those and directories that are there now, and the paths that are `missing`.
+
+        Raises:
+            LagoError: `output_dir` can't be made.
+            ExtractPathError: files of a machine can't be had; those of the others are there.
+            ExtractPathNoPathError: something is not there on a machine, and that is not to be ignored.
+        """
         from .collect import collect
 
         with self._machines("Collect artifacts") as env:
@@ -486,13 +609,26 @@ class Prefix:
         collect_only: bool = False,
         with_threads: bool = True,
     ) -> dict[str, Any]:
-        """Write machines (all, if none is named) that are down into a directory, to be made again elsewhere.
+        """Write machines that are down into a directory, to be made again elsewhere.
 
         Args:
-            collect_only: write nothing; the files that their disks are now, by machine.
+            vms_names: names of the machines; without them all. Those that say `skip-export` are left out.
+            standalone: write each disk as a whole; otherwise what it adds to its template, which is needed elsewhere
+                too.
+            export_dir: the directory; it is made if it is missing, but not those above it.
+            compress: pack the images; they are used as they are, without unpacking.
+            init_file_name: name of the init file that is written beside the images.
+            out_format: its form, `yaml` or `json`.
+            collect_only: write nothing, and only say which files the disks are now.
+            with_threads: whether the images are written side by side.
 
         Returns:
-            The files by machine, and `init-file`; see `lago.environment.export`.
+            The files by machine, and the path of the init file as `init-file`, which is not there for `collect_only`.
+
+        Raises:
+            VMNotFound: there is no machine of that name.
+            VMError: a machine is not down.
+            LagoError: all say `skip-export`, one of the files is there already, or something can't be written.
         """
         from . import export
 
@@ -512,7 +648,15 @@ class Prefix:
             )
 
     def ansible_inventory(self, keys: Iterable[str] | None = None) -> Inventory:
-        """The machines as an inventory for Ansible, in groups by `keys`; see `lago.guest.ansible`."""
+        """Inventory of the machines for Ansible, of those that have an address to be managed at.
+
+        Args:
+            keys: what they are grouped by, paths into their descriptions such as `vm-type`, `groups` or `disks/0/name`;
+                each value there makes a group `<key>=<value>`. Without them `vm-type`, `groups` and `vm-provider`.
+
+        Raises:
+            LagoError: a key leads to more than a value, which can't be the name of a group.
+        """
         from ..guest import ansible
 
         wanted = ansible.KEYS if keys is None else keys
@@ -521,12 +665,27 @@ class Prefix:
     def shutdown(
         self, vm_names: Iterable[str] | None = None, reboot: bool = False, on_phase: Phase = no_phase
     ) -> dict[str, str]:
-        """Power machines off (all that run, if none is named), or boot them again; see `VirtEnv.shutdown`."""
+        """Power machines off, or boot them again, by ACPI, guest agent or force, the first that works.
+
+        Args:
+            vm_names: names of the machines; without them all that run.
+            reboot: boot them again, and wait until they answer ssh.
+            on_phase: called with a machine's name and what it does now, such as `shutting down`; without it nobody is
+                told.
+
+        Returns:
+            What it took, by machine: `ACPI`, `guest agent`, `force` or, if a plugin runs it, `its provider`.
+
+        Raises:
+            VMNotFound: there is no machine of that name.
+            VMNotRunning: one that is named does not run.
+            VMNotReady: one did not come up again.
+        """
         with self._machines("Reboot prefix" if reboot else "Shutdown prefix") as env:
             return env.shutdown(vm_names or (), reboot=reboot, on_phase=on_phase)
 
     def cleanup(self) -> None:
-        """Stop everything and let the prefix be no prefix any more; its files stay until it is destroyed."""
+        """Stop everything and remove the mark of a prefix; its files stay until it is destroyed."""
         with self.operation("Cleanup prefix"):
             with task("Stop prefix"):
                 self._stop_whatever_runs()
@@ -564,7 +723,7 @@ class Prefix:
             LOG.warning("machines elsewhere are left as they are: %s", error)
 
     def status(self) -> Status:
-        """Return what there is, and what runs of it; nothing is started for it.
+        """State of the environment: what there is, and what runs of it; nothing is started for it.
 
         Returns:
             `path` and `uuid` of the prefix, and by name: `machines` with `state`, `nics` (`net` and `ip` of each),

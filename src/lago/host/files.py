@@ -64,7 +64,16 @@ def beside(path: str) -> str:
 
 
 def write_atomically(path: str, data: str | bytes, mode: int = 0o644) -> None:
-    """Write a file so that at any instant, also after a crash, it has its old content or all of the new."""
+    """Write a file so that at any instant, also after a crash, it has its old content or all of the new.
+
+    Args:
+        path: the file.
+        data: the new content; text becomes UTF-8.
+        mode: permissions that the file gets.
+
+    Raises:
+        OSError: it can't be written; it has its old content then.
+    """
     temporary = beside(path)
     try:
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode), "wb") as file:
@@ -90,5 +99,9 @@ def write_out(path: str, data: str | bytes) -> None:
 
 
 def json_text(value: Any) -> str:
-    """JSON as Lago writes it to files: indented by 4, keys in order."""
+    """JSON as Lago writes it to files: indented by 4, keys in order.
+
+    Args:
+        value: what JSON can hold.
+    """
     return json.dumps(value, indent=4, sort_keys=True) + "\n"

@@ -67,19 +67,35 @@ class Entry(NamedTuple):
 
 
 def entries(group: str) -> list[Entry]:
-    """The entry points of a group; none of them is loaded."""
+    """Entry points of a group; none of them is loaded.
+
+    Args:
+        group: such as `lago.plugins.cli`, or only its last word: `cli`.
+    """
     group = group if group.startswith("lago.") else f"{PREFIX}{group}"
     return [entry for entry in _all() if entry.group == group]
 
 
 def load(group: str) -> dict[str, Any]:
-    """All plugins of a group by name, without those that are broken."""
+    """Load all plugins of a group, and return them by name without those that are broken.
+
+    Args:
+        group: such as `lago.plugins.cli`, or only its last word: `cli`.
+    """
     loaded = {entry.name: load_one(entry) for entry in entries(group)}
     return {name: plugin for name, plugin in loaded.items() if plugin is not None}
 
 
 def load_one(entry: Entry) -> Any:
-    """A plugin, or None, with a warning, if it is broken."""
+    """Load a plugin, and return it.
+
+    Args:
+        entry: its entry point.
+
+    Returns:
+        An object for a command or an output format, a class for the others; None, with a warning, if it can't be loaded
+        or does not keep its contract.
+    """
     try:
         module, _, attribute = entry.value.partition(":")
         plugin: Any = importlib.import_module(module.strip())

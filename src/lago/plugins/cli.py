@@ -26,14 +26,19 @@ class CLIPlugin(abc.ABC):
 
     @abc.abstractmethod
     def populate_parser(self, parser: argparse.ArgumentParser) -> None:
-        """Add the command's arguments."""
+        """Add the command's arguments.
+
+        Args:
+            parser: what to add them to; the global options are there already.
+        """
 
     @abc.abstractmethod
     def do_run(self, args: argparse.Namespace) -> Any:
         """Run the command.
 
-        `args` has the command's arguments and all global options; `args.out_format` is the output format wanted, an
-        `OutFormatPlugin`.
+        Args:
+            args: the command's arguments and all global options; `args.out_format` is the output format wanted, an
+                `OutFormatPlugin`.
 
         Returns:
             None; an exit status (int); or data, which is printed in the output format wanted.
@@ -52,22 +57,42 @@ class CLIPluginFuncWrapper(CLIPlugin):
 
     @property
     def init_args(self) -> Mapping[str, Any]:
+        """Arguments for `add_parser`; without `help` among them that is the first line of the function's docstring."""
         words = (self._function.__doc__ or "").strip().splitlines()
         return {"help": words[0] if words else "", **self._init_args}
 
     def set_init_args(self, **init_args: Any) -> None:
-        """Set arguments for `add_parser`."""
+        """Set arguments for `add_parser` of argparse.
+
+        Args:
+            init_args: such as `help` and `description`, in place of those set before.
+        """
         self._init_args.update(init_args)
 
     def add_argument(self, *args: Any, **kwargs: Any) -> None:
-        """Add an argument, as by `add_argument` of argparse, after those there are."""
+        """Add an argument of the command, after those there are.
+
+        Args:
+            args: its name or flags, as for `add_argument` of argparse.
+            kwargs: such as `help` and `default`, as for `add_argument` of argparse.
+        """
         self._arguments.append((args, kwargs))
 
     def populate_parser(self, parser: argparse.ArgumentParser) -> None:
+        """Add the arguments that `add_argument` was told of.
+
+        Args:
+            parser: what to add them to.
+        """
         for args, kwargs in self._arguments:
             parser.add_argument(*args, **kwargs)
 
     def do_run(self, args: argparse.Namespace) -> Any:
+        """Call the function with all arguments and global options as keywords, and return what it returns.
+
+        Args:
+            args: the arguments and options.
+        """
         return self._function(**vars(args))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -82,7 +107,13 @@ def _wrapped(function: Function) -> CLIPluginFuncWrapper:
 
 
 def cli_plugin(func: Function | None = None, **init_args: Any) -> Any:
-    """Decorator: a function as a command, with arguments for `add_parser` or without."""
+    """Decorator: make a function a command.
+
+    Args:
+        func: the function, if the decorator is written without parentheses.
+        init_args: arguments for `add_parser` of argparse, such as `help`; without that the first line of the function's
+            docstring is shown.
+    """
 
     def decorate(function: Function) -> CLIPluginFuncWrapper:
         wrapped = _wrapped(function)
@@ -93,7 +124,12 @@ def cli_plugin(func: Function | None = None, **init_args: Any) -> Any:
 
 
 def cli_plugin_add_argument(*args: Any, **kwargs: Any) -> Callable[[Function], CLIPluginFuncWrapper]:
-    """Decorator: an argument, as for `add_argument` of argparse. Those nearest the function come first."""
+    """Decorator: give a command an argument. Those nearest the function come first.
+
+    Args:
+        args: its name or flags, as for `add_argument` of argparse.
+        kwargs: such as `help` and `default`, as for `add_argument` of argparse.
+    """
 
     def decorate(function: Function) -> CLIPluginFuncWrapper:
         wrapped = _wrapped(function)
@@ -104,7 +140,11 @@ def cli_plugin_add_argument(*args: Any, **kwargs: Any) -> Callable[[Function], C
 
 
 def cli_plugin_add_help(help: str) -> Callable[[Function], CLIPluginFuncWrapper]:
-    """Decorator: the sentence that `lago --help` shows."""
+    """Decorator: give a command its line in `lago --help`.
+
+    Args:
+        help: the line.
+    """
 
     def decorate(function: Function) -> CLIPluginFuncWrapper:
         wrapped = _wrapped(function)

@@ -25,7 +25,7 @@ class Environment(Protocol):
 
     @property
     def paths(self) -> Paths:
-        """Where its files are."""
+        """Places of its files."""
 
     @property
     def cancelled(self) -> threading.Event:
@@ -36,7 +36,20 @@ class Commands(Protocol):
     """What runs commands on a machine."""
 
     def run(self, command: str | Sequence[str], *, timeout: float | None = None) -> CommandStatus:
-        """Run a command and return how it ended; a list is quoted, a string is for the machine's shell."""
+        """Run a command and return how it ended.
+
+        Args:
+            command: a list of words, which is quoted, or a text for the machine's shell.
+            timeout: seconds that it may take; without it there is no limit.
+
+        Returns:
+            Its exit status as `code`, and what it wrote as `out` and `err` (bytes). It is true in a condition if the
+            status is not 0.
+
+        Raises:
+            SSHError: the connection is not there, or was lost.
+            VMError: the command did not end in time.
+        """
 
 
 class Machine(Protocol):
@@ -59,20 +72,37 @@ class Machine(Protocol):
         """How commands are run on it, once `connect` has returned."""
 
     def name(self) -> str:
-        """Return its name in the init file."""
+        """Name that it has in the init file."""
 
     def connect(self) -> None:
-        """Make sure that commands can be run on it. Raises VMNotRunning, VMNotReady."""
+        """Make sure that commands can be run on it.
+
+        Raises:
+            VMNotRunning: it does not run.
+            VMNotReady: it does not answer in time.
+        """
 
     def service(self, name: str) -> Service:
-        """Return a service of it, by whatever manages them there. Raises VMError if nothing does."""
+        """Service of it, by whatever manages them there, such as systemd.
+
+        Args:
+            name: what the service is called there; whether there is one is not asked yet.
+
+        Raises:
+            VMError: nothing that manages services there is known.
+        """
 
 
 class VMPlugin(Protocol):
     """A kind of machine, chosen by `vm-type` in an init file; most are subclasses of `lago.virt.VM`."""
 
     def __init__(self, env: Environment, spec: Domain) -> None:
-        """A machine of the environment `env`, a `lago.virt.VirtEnv`, as `spec` describes it."""
+        """Make a machine.
+
+        Args:
+            env: the environment that it is in, a `lago.virt.VirtEnv`.
+            spec: its description, with everything decided.
+        """
 
 
 class Login(NamedTuple):
@@ -105,7 +135,11 @@ class VMProviderPlugin(Protocol):
     """
 
     def __init__(self, vm: Machine) -> None:
-        """The provider of one machine. Nothing should be asked of it yet: `lago status` makes one, too."""
+        """Make the provider of one machine. Nothing should be asked of it yet: `lago status` makes one, too.
+
+        Args:
+            vm: the machine.
+        """
 
     def bootstrap(self) -> None:
         """Prepare it before its first start; called once, by `lago init`."""
@@ -129,10 +163,18 @@ class VMProviderPlugin(Protocol):
         """Return whether it runs, or stands still: `stop` ends it then."""
 
     def create_snapshot(self, name: str) -> None:
-        """Take a snapshot, in place of one of the same name; other machines of the environment stand still."""
+        """Take a snapshot, in place of one of the same name; other machines of the environment stand still.
+
+        Args:
+            name: what to call it: letters, digits, and `.`, `_`, `+`, `-` inside; 100 characters at most.
+        """
 
     def revert_snapshot(self, name: str) -> None:
-        """Go back to a snapshot."""
+        """Go back to a snapshot.
+
+        Args:
+            name: what it was called when it was taken.
+        """
 
 
 class VMProviderOffers(Protocol):
@@ -161,18 +203,26 @@ class VMProviderOffers(Protocol):
         Without this they are copied over ssh while it runs.
 
         Args:
-            paths: on the machine, and where each goes; the directory there exists.
+            paths: pairs of a path on the machine and one of this host, whose directory exists.
             ignore_nopath: leave out what is not there on the machine.
 
         Raises:
-            ExtractPathNoPathError: some are not there, unless that is to be ignored; all others were copied.
             ExtractPathError: they can't be had.
+            ExtractPathNoPathError: something is not there, and that is not to be ignored.
         """
 
     def extract_paths_dead(self, paths: Iterable[tuple[str, str]], *, ignore_nopath: bool) -> None:
-        """As `extract_paths`, for a machine that is down or does not answer ssh; asked if there is no `extract_paths`.
+        """Copy files and trees of it to this host when it is down or does not answer ssh.
 
-        Without this they can't be had then.
+        It is asked if there is no `extract_paths`. Without this they can't be had then.
+
+        Args:
+            paths: pairs of a path on the machine and one of this host, whose directory exists.
+            ignore_nopath: leave out what is not there on the machine.
+
+        Raises:
+            ExtractPathError: they can't be had.
+            ExtractPathNoPathError: something is not there, and that is not to be ignored.
         """
 
     def export_disks(self, standalone: bool, dst_dir: str, compress: bool) -> Iterable[str]:
@@ -226,8 +276,17 @@ class ServicePlugin(Service, Protocol):
     """Program that is there in guests with this manager."""
 
     def __init__(self, vm: Machine, name: str) -> None:
-        """The service `name` of a machine."""
+        """Make the handle of one service.
+
+        Args:
+            vm: the machine that it is on.
+            name: what it is called there.
+        """
 
     @classmethod
     def is_supported(cls, vm: Machine) -> bool:
-        """Return whether a machine has this manager."""
+        """Return whether a machine has this manager; it has the program `BIN_PATH`.
+
+        Args:
+            vm: the machine.
+        """

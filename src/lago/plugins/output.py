@@ -11,4 +11,8 @@ class OutFormatPlugin(abc.ABC):
 
     @abc.abstractmethod
     def format(self, obj: Any) -> str:
-        """Data as text: mappings, lists, strings, numbers, truth values and None, nested."""
+        """Return data as text.
+
+        Args:
+            obj: mappings, lists, strings, numbers, truth values and None, nested.
+        """

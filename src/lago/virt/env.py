@@ -30,7 +30,7 @@ _GRACE = 3.0
 
 
 class Origin(Snapshots, Protocol):
-    """What an environment is made from, and what is handed to its machines for their snapshots: a `lago.Prefix`."""
+    """What an environment is made from, and what takes snapshots of its machines: a `lago.Prefix`."""
 
     @property
     def paths(self) -> Paths:
@@ -50,7 +50,7 @@ class Origin(Snapshots, Protocol):
 
 
 class VirtEnv(Environment):
-    """The machines `vm_specs` and networks `net_specs` of a prefix, by name."""
+    """The machines `vm_specs` and nets `net_specs` of a prefix, by name."""
 
     def __init__(self, prefix: Origin, vm_specs: Mapping[str, Domain], net_specs: Mapping[str, Net]) -> None:
         super().__init__(prefix.paths, prefix.libvirt_uuid, prefix.hypervisor, vm_specs, net_specs)
@@ -60,23 +60,45 @@ class VirtEnv(Environment):
 
     @classmethod
     def from_prefix(cls, prefix: Origin) -> VirtEnv:
-        """The machines and networks that a prefix has on disk."""
+        """Make the machines and nets that a prefix has on disk.
+
+        Args:
+            prefix: whose they are, a `lago.Prefix`.
+
+        Raises:
+            LagoError: a `vm-type` or a `vm-provider` is not there.
+        """
         return cls(prefix, prefix.topology.domains, prefix.topology.nets)
 
     def vm_class(self, spec: Domain) -> type[VM]:
-        """The class of a machine, the one that its `vm-type` names. Raises LagoError if it is not there."""
+        """Class of a machine, the one that its `vm-type` names; a subclass may choose others.
+
+        Args:
+            spec: the description of the machine.
+
+        Raises:
+            LagoError: there is no such `vm-type`.
+        """
         return factory.kind_of(spec)
 
     def prefixed_name(self, unprefixed_name: str) -> str:
-        """What libvirt calls a machine."""
+        """Name that libvirt knows a machine by.
+
+        Args:
+            unprefixed_name: its name in the init file.
+        """
         return libvirt_domain_name(self.uuid, unprefixed_name)
 
     def virt_path(self, *args: str) -> str:
-        """A path in the directory of the prefix where machines and networks are described."""
+        """Path in the directory of the prefix where machines and nets are described.
+
+        Args:
+            args: names below it, joined to a path; without them the directory itself.
+        """
         return self.paths.virt(*args)
 
     def save(self) -> None:
-        """Write all machines and networks to disk."""
+        """Write all machines and nets to disk."""
         state.save(self.paths, Topology(domains=self.domains, nets=self.nets))
 
     def bootstrap(self) -> None:
@@ -84,25 +106,46 @@ class VirtEnv(Environment):
         in_parallel(lambda vm: vm.bootstrap(), self._vms.values(), what="bootstrap VMs")
 
     def guest(self, name: str) -> Guest:
-        """How to log in to a machine, by the configuration of now. Raises VMNotFound."""
+        """Way to log in to a machine, by the configuration of now.
+
+        Args:
+            name: the machine, by its name in the init file.
+
+        Raises:
+            VMNotFound: there is no machine of that name.
+        """
         return self.get_vm(name).driver.guest()
 
     def get_vms(self) -> Mapping[str, VM]:
-        """All machines by name."""
+        """Machines by name, in the order of the init file."""
         return self._vms
 
     def get_vm(self, name: str) -> VM:
-        """A machine. Raises VMNotFound."""
+        """Machine of a name.
+
+        Args:
+            name: its name in the init file.
+
+        Raises:
+            VMNotFound: there is no machine of that name.
+        """
         if name not in self._vms:
             raise VMNotFound(f"there is no machine {name}", hint=near(name, self._vms))
         return self._vms[name]
 
     def get_nets(self) -> Mapping[str, Network]:
-        """All networks by name."""
+        """Nets by name, in the order of the init file."""
         return self._nets
 
     def get_net(self, name: str | None = None) -> Network:
-        """A network; without a name the first management net. Raises LagoError."""
+        """Net of a name.
+
+        Args:
+            name: its name in the init file; without it the first management net.
+
+        Raises:
+            LagoError: there is no net of that name.
+        """
         if name is None:
             return next(net for net in self._nets.values() if net.is_management())
         if name not in self._nets:
@@ -110,20 +153,33 @@ class VirtEnv(Environment):
         return self._nets[name]
 
     def connect(self, vm: str, port: int, timeout: float = 10) -> socket.socket:
-        """A TCP connection to a machine, tried for `timeout` seconds. Raises OSError, VMNotFound."""
+        """Connect to a TCP port of a machine, which may still be about to listen there.
+
+        Args:
+            vm: the machine, by its name in the init file.
+            port: the number of the port.
+            timeout: seconds for which it is tried.
+
+        Returns:
+            The connected socket, which the caller closes.
+
+        Raises:
+            VMNotFound: there is no machine of that name.
+            OSError: there is no connection by then.
+        """
         machine = self.get_vm(vm)
         if machine.outside and machine.guest.address:
             return dial.reach(machine.guest.address, port, timeout)
         return self.hypervisor.connect(machine.ip(), port, timeout)
 
     def states(self) -> dict[str, str]:
-        """The state of every machine in a word, by one question to libvirt."""
+        """State of every machine in a word, by its name; libvirt is asked once for all."""
         known = self.live_states()
         states = {name: known.get(vm.libvirt_name(), "down") for name, vm in self._vms.items()}
         return {**states, **self.provided_states()}
 
     def provided_states(self) -> dict[str, str]:
-        """The states of machines that plugins run, in their words; `unknown` if one can't tell."""
+        """State of every machine that a plugin runs, in its words; `unknown` if it can't tell."""
 
         def one(vm: VM) -> str:
             try:
@@ -137,17 +193,23 @@ class VirtEnv(Environment):
         return {vm.name(): state for vm, state in zip(provided, states, strict=True)}
 
     def nets_up(self) -> set[str]:
-        """Names of the networks that are up, by one question to libvirt."""
+        """Names of the nets that are up; libvirt is asked once for all."""
         active = self.live_nets()
         return {name for name, net in self._nets.items() if net.libvirt_name() in active}
 
     def start(self, names: Iterable[str] = (), on_phase: Phase = no_phase) -> None:
-        """Start machines (all, if none is named) with the networks they need, and wait until they answer ssh.
+        """Start machines with the nets that they need, and wait until they answer ssh.
 
         If libvirt refuses, what this call started is stopped again. A machine that runs but does not answer is left
         running, for a look at it.
 
+        Args:
+            names: names of the machines; without them all.
+            on_phase: called with a machine's name and what it does now, such as `booting`; without it nobody is told.
+
         Raises:
+            VMNotFound: there is no machine of that name.
+            HostError: this host can't run the hypervisor; says what lacks.
             HypervisorError: libvirt refuses.
             VMNotReady: a machine did not come up in time.
         """
@@ -176,15 +238,31 @@ class VirtEnv(Environment):
             in_parallel(lambda vm: _ready(vm, on_phase), reachable, what="wait for ssh", cancel=self.cancelled.set)
 
     def create_snapshots(self, name: str) -> None:
-        """Take a snapshot of all machines; see `lago.Prefix.create_snapshots`."""
+        """Take a snapshot: memory and disks of all machines at one instant. If that fails, all go on as before.
+
+        Args:
+            name: what to call it: letters, digits, and `.`, `_`, `+`, `-` inside; 100 characters at most.
+
+        Raises:
+            LagoError: there is one of that name, or the name can't be one.
+            VMError: the state of a machine can't be saved.
+        """
         self.snapshots.create_snapshots(name)
 
     def revert_snapshots(self, name: str) -> None:
-        """Go back to a snapshot; see `lago.Prefix.revert_snapshots`."""
+        """Go back to a snapshot with all its machines, and return when they answer ssh. What they did since is lost.
+
+        Args:
+            name: the name that it was taken by.
+
+        Raises:
+            LagoError: there is no such snapshot, or files of it are missing.
+            VMNotReady: a machine does not answer.
+        """
         self.snapshots.revert_snapshots(name)
 
     def ensure(self) -> None:
-        """Have a libvirt to ask. Raises HostError or HypervisorError."""
+        """Start the hypervisor, unless there is a libvirt to ask. Raises HostError or HypervisorError."""
         self.hypervisor.ensure([gw for net in self._nets.values() if net.is_management() and (gw := net.gw())])
 
     def _undo(self, vms: list[VM], nets: list[Network]) -> None:
@@ -198,15 +276,29 @@ class VirtEnv(Environment):
             self.end_if_idle()
 
     def busy_subnets(self) -> set[str]:
-        """The subnets of networks that libvirt has already, whoever made them."""
+        """Subnets of all nets that libvirt has, whoever made them, as `address/mask`."""
         return network.subnets(self.libvirt_con)
 
     def select(self, names: Iterable[str]) -> list[VM]:
-        """Machines by name; all, if none is named. Raises VMNotFound."""
+        """Machines of some names.
+
+        Args:
+            names: names in the init file; without any all machines.
+
+        Raises:
+            VMNotFound: there is no machine of that name.
+        """
         return [self.get_vm(name) for name in names] or list(self._vms.values())
 
     def stop(self, names: Iterable[str] = ()) -> None:
-        """Stop machines (all, if none is named) as by pulling the plug, and the networks nobody uses any more."""
+        """Stop machines as by pulling the plug, and the nets that nobody uses any more.
+
+        Args:
+            names: names of the machines; without them all.
+
+        Raises:
+            VMNotFound: there is no machine of that name.
+        """
         names = list(names)
         vms = self.select(names)
         ours = partial(self._stop_ours, [vm for vm in vms if vm.provider is None], everything=not names)
@@ -219,7 +311,7 @@ class VirtEnv(Environment):
         in_parallel(lambda stop: stop(), [ours, theirs], what="stop VMs")
 
     def stop_provided(self) -> None:
-        """Stop all machines that plugins run, and let go of the connections to them, even if that fails."""
+        """Stop all machines that plugins run, and end the connections to them, even if that fails."""
         provided = [vm for vm in self._vms.values() if vm.provider is not None]
         try:
             in_parallel(lambda vm: vm.stop(), provided, what="stop VMs")
@@ -239,11 +331,21 @@ class VirtEnv(Environment):
     def shutdown(
         self, names: Iterable[str] = (), *, reboot: bool = False, on_phase: Phase = no_phase
     ) -> dict[str, str]:
-        """Power machines off, or boot them again, by ACPI, guest agent or force; by machine, which one that took.
+        """Power machines off, or boot them again, by ACPI, guest agent or force, the first that works.
 
-        Without names all that run. The networks nobody uses any more are stopped.
+        The nets that nobody uses any more are stopped.
+
+        Args:
+            names: names of the machines; without them all that run.
+            reboot: boot them again, and wait until they answer ssh.
+            on_phase: called with a machine's name and what it does now, such as `shutting down`; without it nobody is
+                told.
+
+        Returns:
+            What it took, by machine: `ACPI`, `guest agent`, `force` or, if a plugin runs it, `its provider`.
 
         Raises:
+            VMNotFound: there is no machine of that name.
             VMNotRunning: one that is named does not run.
             VMNotReady: one did not come up again.
         """
@@ -280,7 +382,7 @@ class VirtEnv(Environment):
             self._end()
 
     def _running_here(self) -> list[VM]:
-        """The running machines that need the nets of the environment."""
+        """Running machines that need the nets of the environment."""
         states = self.states()
         return [vm for vm in self._vms.values() if states[vm.name()] == "running" and not vm.outside]
 

@@ -36,38 +36,38 @@ class Machine(abc.ABC):
         self.env.domains[self._name] = spec
 
     def name(self) -> str:
-        """Its name in the init file."""
+        """Name that it has in the init file."""
         return self._name
 
     def ip(self) -> str:
-        """Its address on the management net. Raises VMError if it is on none."""
+        """Address that it has on the management net. Raises VMError if it is on none."""
         if self.spec.ip is None:
             raise VMError(f"{self.name()} has no address on a management net", hint="give it a nic on one")
         return self.spec.ip
 
     def nics(self) -> tuple[Nic, ...]:
-        """Its network interfaces."""
+        """Network interfaces, in the order of the init file."""
         return self.spec.nics
 
     def libvirt_name(self) -> str:
-        """What libvirt calls it."""
+        """Name that libvirt knows it by."""
         return libvirt_domain_name(self.env.uuid, self.name())
 
     def found(self) -> libvirt.virDomain | None:
-        """What libvirt has of it, if it has anything."""
+        """Domain that libvirt has of it; None if it has none."""
         if not self.env.live:
             return None
         return look_up(self.env.libvirt_con.lookupByName, self.libvirt_name(), libvirt.VIR_ERR_NO_DOMAIN)
 
     def domain(self) -> libvirt.virDomain:
-        """What libvirt has of it. Raises VMNotRunning if that is nothing."""
+        """Domain that libvirt has of it. Raises VMNotRunning if it has none."""
         found = self.found()
         if found is None:
             raise VMNotRunning(f"{self.name()} is not running, it is down", hint=f"lago start {self.name()}")
         return found
 
     def running_domain(self) -> libvirt.virDomain:
-        """What libvirt has of it while it runs. Raises VMNotRunning."""
+        """Domain that libvirt has of it while it runs. Raises VMNotRunning."""
         self.must_run()
         return self.domain()
 
@@ -77,7 +77,7 @@ class Machine(abc.ABC):
             raise VMNotRunning(f"{self.name()} is not running, it is {self.state()}", hint=f"lago start {self.name()}")
 
     def libvirt_state(self) -> tuple[int | None, int]:
-        """libvirt's state and reason numbers; no state if libvirt does not know it."""
+        """Numbers of libvirt for its state and for the reason of that; no state if libvirt does not know it."""
         found = self.found()
         if found is None:
             return None, 0
@@ -86,7 +86,7 @@ class Machine(abc.ABC):
 
     @abc.abstractmethod
     def state(self) -> str:
-        """Its state in a word; `down` if nothing is left of it."""
+        """State in a word; `down` if nothing is left of it."""
 
     @abc.abstractmethod
     def alive(self) -> bool:
@@ -98,7 +98,7 @@ class Machine(abc.ABC):
 
     @abc.abstractmethod
     def stop(self) -> None:
-        """End it as by pulling the plug, and forget it."""
+        """Stop it as by pulling the plug, and have libvirt forget it."""
 
     @property
     @abc.abstractmethod
@@ -111,11 +111,11 @@ class Machine(abc.ABC):
         return self.env.accel.time_factor
 
     def console_log(self) -> str:
-        """File with what it wrote on its serial console since we started it; `.old` is that of the time before."""
+        """Path of what it wrote on its serial console since we started it; `.old` is that of the time before."""
         return self.env.paths.console_log(self.name())
 
     def console_text(self) -> str:
-        """What it wrote on its console since we started it."""
+        """Text that it wrote on its console since we started it."""
         try:
             with open(self.console_log(), encoding="utf-8", errors="replace") as file:
                 return file.read()
@@ -123,7 +123,7 @@ class Machine(abc.ABC):
             return ""
 
     def qemu_log(self) -> str | None:
-        """QEMU's own log, where it is ours to read."""
+        """Path of QEMU's own log, where it is ours to read."""
         return None if self.env.hypervisor.shared else self.env.paths.logs("qemu", f"{self.libvirt_name()}.log")
 
     def has_lease(self) -> bool:

@@ -18,7 +18,7 @@ from .session import Session
 
 
 def subnets(connection: libvirt.virConnect) -> set[str]:
-    """All IPv4 networks that libvirt knows, as `address/mask`."""
+    """IPv4 subnets of all nets that libvirt knows, as `address/mask`."""
     described = (ET.fromstring(net.XMLDesc()) for net in connection.listAllNetworks())  # noqa: S314 - libvirt's own
     ips = (ip.attrib for root in described for ip in root.iter("ip") if "address" in ip.attrib)
     return {
@@ -27,7 +27,7 @@ def subnets(connection: libvirt.virConnect) -> set[str]:
 
 
 class Network:
-    """A network."""
+    """A net."""
 
     def __init__(self, env: Session, spec: Net) -> None:
         self._env = env
@@ -44,11 +44,11 @@ class Network:
         self._env.nets[self._name] = spec
 
     def name(self) -> str:
-        """Its name in the init file."""
+        """Name that it has in the init file."""
         return self._name
 
     def gw(self) -> str | None:
-        """Its gateway's address, which is also the host's on it; a bridge net has none."""
+        """Address of its gateway, which is also the host's on it; None for a bridge net."""
         return str(self.spec.gw) if self.spec.gw else None
 
     def is_management(self) -> bool:
@@ -56,7 +56,14 @@ class Network:
         return self.spec.management
 
     def resolve(self, name: str) -> str:
-        """The address of a name on this net. Raises LagoError if it has none."""
+        """Address of a name on this net.
+
+        Args:
+            name: a machine, a nic, or an extra DNS record of the init file.
+
+        Raises:
+            LagoError: it has no such name.
+        """
         known = {**self.spec.dns_records, **self.spec.mapping}
         try:
             return known[name]
@@ -68,13 +75,23 @@ class Network:
         return self.spec.mapping
 
     def add_mapping(self, name: str, ip: str, save: bool = True) -> None:
-        """Let `name` stand for `ip` on this net; DNS knows it when the net is started next."""
+        """Add a name to those of this net; DNS knows it when the net is started next.
+
+        Args:
+            name: what stands for the address; it may stand for another one already.
+            ip: its IPv4 address.
+            save: write the net to the prefix, so that it lasts.
+        """
         self.spec = dataclasses.replace(self.spec, mapping={**self.spec.mapping, name: ip})
         if save:
             self.save()
 
     def add_mappings(self, mappings: Mapping[str, str]) -> None:
-        """Let every name stand for its address, and save that."""
+        """Add names to those of this net, and write it to the prefix; DNS knows them when the net is started next.
+
+        Args:
+            mappings: IPv4 addresses by name.
+        """
         for name, ip in mappings.items():
             self.add_mapping(name, ip, save=False)
         self.save()
@@ -84,11 +101,11 @@ class Network:
         state.save_net(self._env.paths, self.spec)
 
     def libvirt_name(self) -> str:
-        """What libvirt calls it."""
+        """Name that libvirt knows it by."""
         return libvirt_net_name(self._env.uuid, self.name())
 
     def bridge_name(self) -> str:
-        """Its device on the host."""
+        """Name of its device on the host."""
         return bridge_name(self._env.uuid, self.name(), isolated=self.spec.type == "isolated")
 
     def _find(self) -> libvirt.virNetwork | None:
@@ -99,7 +116,7 @@ class Network:
         return self._env.live and (found := self._find()) is not None and bool(found.isActive())
 
     def start(self) -> None:
-        """Bring it up, unless it is."""
+        """Bring it up, unless it is. Raises HypervisorError if libvirt refuses."""
         try:
             with refusals(f"net {self.name()} does not start"):
                 found = self._find() or self._env.libvirt_con.networkDefineXML(self._xml())
@@ -170,11 +187,11 @@ def _records(own: Net, nets: Iterable[Net], domains: Iterable[Domain]) -> dict[s
 
 
 class NATNetwork(Network):
-    """A network whose guests reach the world."""
+    """A net whose guests reach the world."""
 
 
 class IsolatedNetwork(Network):
-    """A network whose guests reach each other and nobody else; it has addresses and names all the same."""
+    """A net whose guests reach each other and nobody else; it has addresses and names all the same."""
 
 
 class BridgeNetwork(Network):
@@ -188,7 +205,7 @@ class BridgeNetwork(Network):
         return self._env.hypervisor.shared and self._env.hypervisor.local
 
     def start(self) -> None:
-        """Bring it up, unless it is."""
+        """Bring it up, unless it is. Raises HypervisorError if libvirt refuses."""
         if not self._has_own_bridge():
             super().start()
             return
@@ -218,5 +235,5 @@ _CLASSES = {"nat": NATNetwork, "isolated": IsolatedNetwork, "bridge": BridgeNetw
 
 
 def make(env: Session, spec: Net) -> Network:
-    """A network of the class for its type."""
+    """Make a net of the class for its type."""
     return _CLASSES[spec.type](env, spec)

@@ -77,7 +77,7 @@ class Session:
             return self._connection
 
     def close(self) -> None:
-        """Let go of the connection to libvirt; the environment goes on.
+        """Close the connection to libvirt; the environment goes on.
 
         Another thread that just uses it may go on too: it is closed when nobody has it any more.
         """
@@ -114,7 +114,7 @@ class Session:
         return [] if self.hypervisor.shared else [egress.NAMESERVER]
 
     def live_states(self) -> dict[str, str]:
-        """Return the state of every machine that libvirt knows in a word, by libvirt's name, by one question."""
+        """State of every machine that libvirt knows in a word, by libvirt's name; it is asked once for all."""
         if not self.live:
             return {}
         with refusals("the state of machines can't be asked"):
@@ -122,7 +122,7 @@ class Session:
             return {domain.name(): STATES.get(said.get("state.state", -1), "unknown") for domain, said in stats}
 
     def live_nets(self) -> set[str]:
-        """Return libvirt's names of the networks that are up, by one question."""
+        """Names, as libvirt has them, of the nets that are up; it is asked once for all."""
         if not self.live:
             return set()
         with refusals("the state of nets can't be asked"):

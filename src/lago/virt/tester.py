@@ -34,11 +34,11 @@ class Tester(abc.ABC):
 
     @abc.abstractmethod
     def name(self) -> str:
-        """Its name."""
+        """Name that it has in the init file."""
 
     @abc.abstractmethod
     def console_log(self) -> str:
-        """File with what it wrote on its console."""
+        """Path of what it wrote on its console."""
 
     @abc.abstractmethod
     def ssh(
@@ -53,25 +53,70 @@ class Tester(abc.ABC):
         """Run a command on it."""
 
     def succeed(self, *commands: str | Sequence[str], timeout: float | None = None) -> str:
-        """Run commands that must succeed; their output as text, that of one after the other."""
+        """Run commands, one after the other, that must succeed, and return their output as text.
+
+        Args:
+            commands: each a list of words, which is quoted, or a text for the guest's shell.
+            timeout: seconds that each may take; without it there is no limit.
+
+        Raises:
+            VMError: one fails, or does not end in time; those behind it are not run.
+            VMNotRunning, VMNotReady, SSHError: it can't be reached, or no longer.
+        """
         return "".join(self._tried(command, timeout, fails=False) for command in commands)
 
     def fail(self, *commands: str | Sequence[str], timeout: float | None = None) -> str:
-        """Run commands that must fail; their output as text, that of one after the other."""
+        """Run commands, one after the other, that must fail, and return their output as text.
+
+        Args:
+            commands: each a list of words, which is quoted, or a text for the guest's shell.
+            timeout: seconds that each may take; without it there is no limit.
+
+        Raises:
+            VMError: one succeeds, or does not end in time; those behind it are not run.
+            VMNotRunning, VMNotReady, SSHError: it can't be reached, or no longer.
+        """
         return "".join(self._tried(command, timeout, fails=True) for command in commands)
 
     def wait_until_succeeds(self, command: str | Sequence[str], timeout: float = _PATIENCE) -> str:
-        """Run a command again and again until it succeeds, `timeout` seconds at most; what it said then."""
+        """Run a command again and again until it succeeds, and return what it said then.
+
+        Args:
+            command: a list of words, which is quoted, or a text for the guest's shell.
+            timeout: seconds after which it is not run again.
+
+        Raises:
+            VMError: it has not succeeded by then; has what it said last.
+            VMNotRunning, VMNotReady, SSHError: it can't be reached, or no longer.
+        """
         line = _line(command)
         return self._wait(line, f"the command did not succeed: {line}", timeout)
 
     def wait_until_fails(self, command: str | Sequence[str], timeout: float = _PATIENCE) -> str:
-        """Run a command again and again until it fails, `timeout` seconds at most; what it said then."""
+        """Run a command again and again until it fails, and return what it said then.
+
+        Args:
+            command: a list of words, which is quoted, or a text for the guest's shell.
+            timeout: seconds after which it is not run again.
+
+        Raises:
+            VMError: it has not failed by then; has what it said last.
+            VMNotRunning, VMNotReady, SSHError: it can't be reached, or no longer.
+        """
         line = _line(command)
         return self._wait(f"! {{\n{line}\n}}", f"the command did not fail: {line}", timeout)
 
     def wait_for_unit(self, unit: str, timeout: float = _PATIENCE) -> None:
-        """Return when a systemd unit is active. One that has failed is not waited for."""
+        """Return when a systemd unit is active. One that has failed is not waited for.
+
+        Args:
+            unit: its name, such as `sshd.service`; without an ending it is a service.
+            timeout: seconds to wait.
+
+        Raises:
+            VMError: it has failed, or is not active by then; has the end of its log.
+            VMNotRunning, VMNotReady, SSHError: it can't be reached, or no longer.
+        """
         quoted = shlex.quote(unit)
         look = f"""
         state=$(systemctl is-active -- {quoted})
@@ -83,15 +128,42 @@ class Tester(abc.ABC):
             raise self._objection(f"the unit {unit} has failed", said)
 
     def wait_for_open_port(self, port: int, timeout: float = _PATIENCE) -> None:
-        """Return when something in it listens at a TCP port."""
+        """Return when something in it listens at a TCP port.
+
+        Args:
+            port: the number of the port; of which address is not looked at.
+            timeout: seconds to wait.
+
+        Raises:
+            VMError: nothing listens there by then.
+            VMNotRunning, VMNotReady, SSHError: it can't be reached, or no longer.
+        """
         self._wait(_listening(port), f"nothing listens at port {port}", timeout)
 
     def wait_for_closed_port(self, port: int, timeout: float = _PATIENCE) -> None:
-        """Return when nothing in it listens at a TCP port."""
+        """Return when nothing in it listens at a TCP port.
+
+        Args:
+            port: the number of the port; of which address is not looked at.
+            timeout: seconds to wait.
+
+        Raises:
+            VMError: something still listens there then.
+            VMNotRunning, VMNotReady, SSHError: it can't be reached, or no longer.
+        """
         self._wait(f"! {_listening(port)}", f"something listens at port {port}", timeout)
 
     def wait_for_file(self, path: str, timeout: float = _PATIENCE) -> None:
-        """Return when there is a file, or whatever else, at `path`."""
+        """Return when there is a file, or whatever else, at a path.
+
+        Args:
+            path: the path on the guest.
+            timeout: seconds to wait.
+
+        Raises:
+            VMError: nothing is there by then.
+            VMNotRunning, VMNotReady, SSHError: it can't be reached, or no longer.
+        """
         self._wait(f"test -e {shlex.quote(path)}", f"there is no {path}", timeout)
 
     def _tried(self, command: str | Sequence[str], timeout: float | None, *, fails: bool) -> str:

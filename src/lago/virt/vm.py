@@ -40,10 +40,20 @@ class Snapshots(Protocol):
     """What takes snapshots of an environment and goes back to them, as `lago.Prefix` does."""
 
     def create_snapshots(self, name: str, *, vms: Iterable[str] = ()) -> object:
-        """Take a snapshot of machines; all, if none is named."""
+        """Take a snapshot of machines.
+
+        Args:
+            name: what to call it.
+            vms: names of the machines; without them all.
+        """
 
     def revert_snapshots(self, name: str, *, vms: Iterable[str] = ()) -> None:
-        """Go back to a snapshot with machines of it; all, if none is named."""
+        """Go back to a snapshot.
+
+        Args:
+            name: the name that it was taken by.
+            vms: names of the machines that go back; without them all of the snapshot.
+        """
 
 
 class Environment(Session, abc.ABC):
@@ -53,31 +63,34 @@ class Environment(Session, abc.ABC):
 
     @abc.abstractmethod
     def get_vms(self) -> Mapping[str, VM]:
-        """All machines by name."""
+        """Machines by name, in the order of the init file."""
 
     @abc.abstractmethod
     def get_vm(self, name: str) -> VM:
-        """A machine. Raises VMNotFound."""
+        """Machine of a name. Raises VMNotFound."""
 
     @abc.abstractmethod
     def get_nets(self) -> Mapping[str, Network]:
-        """All networks by name."""
+        """Nets by name, in the order of the init file."""
 
     @abc.abstractmethod
     def get_net(self, name: str | None = None) -> Network:
-        """A network; without a name the first management net. Raises LagoError."""
+        """Net of a name; without one the first management net. Raises LagoError."""
 
     @abc.abstractmethod
     def states(self) -> dict[str, str]:
-        """The state of every machine in a word."""
+        """State of every machine in a word, by its name."""
 
     @abc.abstractmethod
     def connect(self, vm: str, port: int, timeout: float = 10) -> socket.socket:
-        """A TCP connection to a machine, tried for `timeout` seconds. Raises OSError, VMNotFound."""
+        """Connect to a TCP port of a machine, for at most `timeout` seconds. Raises OSError, VMNotFound."""
 
 
 class VM(Machine, Tester):
-    """A virtual machine; `driver` runs it."""
+    """A machine; `driver` runs it.
+
+    Whatever needs ssh makes a connection if there is none yet, and waits for the machine to answer if need be.
+    """
 
     env: Environment
 
@@ -113,7 +126,14 @@ class VM(Machine, Tester):
         return [str(nic.ip) for nic in self.spec.nics if nic.ip]
 
     def ips_in_net(self, net_name: str) -> list[str]:
-        """Its addresses on a net. Raises LagoError if there is no such net."""
+        """Addresses that it has on a net.
+
+        Args:
+            net_name: the net, by its name in the init file.
+
+        Raises:
+            LagoError: there is no such net.
+        """
         self.env.get_net(net_name)
         return [str(nic.ip) for nic in self.spec.nics if nic.net == net_name and nic.ip]
 
@@ -156,7 +176,7 @@ class VM(Machine, Tester):
         return self.spec.artifacts
 
     def distro(self) -> str | None:
-        """What it runs, by its init file or its template."""
+        """Name of what it runs, by its init file or its template."""
         return self.spec.distro or self.spec.image.get("distro")
 
     def root_password(self) -> str | None:
@@ -164,15 +184,19 @@ class VM(Machine, Tester):
         return self.spec.root_password or self.spec.image.get("root-password")
 
     def virt_env(self) -> Environment:
-        """The environment that it is in."""
+        """Environment that it is in."""
         return self.env
 
     def iscsi_name(self) -> str:
-        """Its name as an iSCSI initiator."""
+        """Name that it has as an iSCSI initiator."""
         return self.spec.iscsi_name
 
     def save(self, path: str | None = None) -> None:
-        """Write its description as JSON, to `path` or where the prefix has it."""
+        """Write its description as JSON.
+
+        Args:
+            path: file to write; without it the one that its prefix has for that.
+        """
         state.save_vm(self.env.paths, self.spec, path)
 
     def bootstrap(self) -> None:
@@ -180,13 +204,18 @@ class VM(Machine, Tester):
         self.driver.bootstrap()
 
     def domain(self) -> libvirt.virDomain:
-        """What libvirt has of it. Raises VMNotRunning if that is nothing, VMError if libvirt does not run it at all."""
+        """Domain that libvirt has of it, whatever state that is in.
+
+        Raises:
+            VMNotRunning: libvirt has none.
+            VMError: a plugin runs it, and not libvirt.
+        """
         if self.provider is not None:
             raise self.provider.refusal("is not known to libvirt")
         return super().domain()
 
     def state(self) -> str:
-        """Its state in a word; `down` if nothing is left of it."""
+        """State in a word, such as `running` or `paused`; `down` if nothing is left of it."""
         return self.driver.state()
 
     def alive(self) -> bool:
@@ -194,15 +223,24 @@ class VM(Machine, Tester):
         return self.driver.alive()
 
     def start(self) -> None:
-        """Start it, unless it runs. Its nets must be up."""
+        """Start it, unless it runs. Its nets must be up.
+
+        Raises:
+            HypervisorError: libvirt refuses.
+            HostError: this host lacks a program or firmware that it needs.
+            VMError: it can't run as it is described.
+        """
         self.driver.start()
 
     def stop(self) -> None:
-        """End it as by pulling the plug, and forget it."""
+        """Stop it as by pulling the plug, and have libvirt forget it."""
         self.driver.stop()
 
     def shutdown(self) -> str:
-        """Power it off by ACPI, its guest agent or force, the first that works; which one that was.
+        """Power it off by ACPI, its guest agent or force, the first that works.
+
+        Returns:
+            Which one that was: `ACPI`, `guest agent`, `force` or, if a plugin runs it, `its provider`.
 
         Raises:
             VMNotRunning: it does not run.
@@ -211,7 +249,10 @@ class VM(Machine, Tester):
         return self.driver.shutdown()
 
     def reboot(self) -> str:
-        """Boot it again by ACPI, its guest agent or force, and return when it answers; which way that was.
+        """Boot it again by ACPI, its guest agent or force, the first that works, and wait until it answers ssh.
+
+        Returns:
+            Which one that was: `ACPI`, `guest agent`, `force` or, if a plugin runs it, `its provider`.
 
         Raises:
             VMNotRunning: it does not run.
@@ -223,11 +264,27 @@ class VM(Machine, Tester):
         return how
 
     def create_snapshot(self, name: str) -> None:
-        """Take a snapshot of it alone; see `lago.Prefix.create_snapshots`."""
+        """Take a snapshot of it alone, with its memory if it runs; the other machines go on.
+
+        Args:
+            name: what to call it: letters, digits, and `.`, `_`, `+`, `-` inside; 100 characters at most.
+
+        Raises:
+            LagoError: the environment has a snapshot of that name, or the name can't be one.
+            VMError: its state can't be saved.
+        """
         self.env.snapshots.create_snapshots(name, vms=[self.name()])
 
     def revert_snapshot(self, name: str) -> None:
-        """Go back to a snapshot with it alone; see `lago.Prefix.revert_snapshots`."""
+        """Go back to a snapshot with it alone, and return when it answers ssh; the other machines go on.
+
+        Args:
+            name: a snapshot of it, or of more machines. If it is in none of that name, it stays as it is.
+
+        Raises:
+            LagoError: there is no such snapshot, or files of it are missing.
+            VMNotReady: it does not answer.
+        """
         self.env.snapshots.revert_snapshots(name, vms=[self.name()])
 
     def discard(self) -> None:
@@ -247,15 +304,19 @@ class VM(Machine, Tester):
         *,
         listens: bool = False,
     ) -> None:
-        """Return when it runs commands over ssh; `command` is the first one.
+        """Return when it runs commands over ssh.
 
         Args:
-            command: or what makes it when it is sent, for one that tells the time.
             connect_retries: how many logins may fail; None: any number.
-            listens: it runs since long, it was only brought back.
+            on_phase: called with its name and what it does now, such as `booting`; without it nobody is told.
+            command: what it runs first, or a function that makes it when it is sent, for one that tells the time. It
+                must succeed.
+            listens: say that it was only brought back and listens already, so that it is logged in to at once.
 
         Raises:
-            VMNotReady: it did not within `boot_time_sec` or config `boot_timeout`; says how far it came.
+            VMNotReady: it did not within `boot_time_sec` of its init file or else config `boot_timeout`, both in
+                seconds and five times as long when emulated; or it ended, or lets nobody in. It says how far it came.
+            VMError: it answers, but what is to be run on it after its first boot fails.
         """
         seconds = self.spec.boot_time_sec or config.get("boot_timeout")
         first = command if callable(command) else lambda: command
@@ -274,14 +335,19 @@ class VM(Machine, Tester):
         tries: int | None = None,
         timeout: float | None = None,
     ) -> CommandStatus:
-        """Run a command and return how it ended; a list is quoted, a string is for the guest's shell.
+        """Run a command and return how it ended.
 
         Args:
-            data: what it reads; without it its input is closed.
+            command: a list of words, which is quoted, or a text for the guest's shell.
+            data: bytes that it reads; without them its input is closed.
             show_output: write its output to ours, and its error output to ours, as it comes.
             propagate_fail: raise if it can't be reached; otherwise that is status 255 with the reason as error output.
-            tries: how many logins are tried, if there is no connection yet; None: config `ssh_tries`.
-            timeout: seconds that the command may take.
+            tries: how many logins are tried, if there is no connection yet; without it config `ssh_tries`.
+            timeout: seconds that the command may take; without it there is no limit.
+
+        Returns:
+            Its exit status as `code`, and what it wrote as `out` and `err` (bytes). It is true in a condition if the
+            status is not 0.
 
         Raises:
             VMNotRunning, VMNotReady: it does not run or answer.
@@ -297,27 +363,77 @@ class VM(Machine, Tester):
             return CommandStatus(255, b"", error.render().encode())
 
     def ssh_script(self, path: str, show_output: bool = True) -> CommandStatus:
-        """Run a bash script of this host; see `ssh`."""
+        """Run a bash script of this host on it and return how that ended, as `ssh` does.
+
+        Args:
+            path: the script, a file of this host.
+            show_output: write its output to ours, and its error output to ours, as it comes.
+
+        Raises:
+            OSError: the script can't be read.
+            VMNotRunning, VMNotReady: it does not run or answer.
+            SSHError: the connection was lost.
+        """
         with open(path, "rb") as file:
             return self.ssh(["bash", "-s"], data=file.read(), show_output=show_output)
 
     def interactive_ssh(self, command: str | Sequence[str] = ("bash",)) -> CommandStatus:
-        """Run a command with our standard streams, in a terminal of its own if ours is one; its output is not kept."""
+        """Run a command with our standard streams, in a terminal of its own if ours is one.
+
+        Args:
+            command: a list of words, which is quoted, or a text for the guest's shell; without it a shell.
+
+        Returns:
+            Its exit status as `code`; its output is not kept.
+
+        Raises:
+            VMNotRunning, VMNotReady: it does not run or answer.
+            SSHError: the connection was lost.
+        """
         self.connect()
         return CommandStatus(self.guest.interact(command), b"", b"")
 
     def ssh_reachable(self, tries: int | None = None) -> bool:
-        """Whether it runs commands over ssh, or does within `tries` logins."""
+        """Try to run a command over ssh, and return whether that works.
+
+        Args:
+            tries: how many logins are tried, if there is no connection yet; without it config `ssh_tries`.
+        """
         return not self.ssh(["true"], show_output=False, propagate_fail=False, tries=tries)
 
     def copy_to(self, local_path: str | Sequence[str], remote_path: str) -> None:
-        """Copy files and trees to it; see `lago.guest.transfer.copy_to`."""
+        """Copy files and trees to it, as `scp -r` does. A tree is merged with one that is there.
+
+        Args:
+            local_path: a path of this host, or several.
+            remote_path: the path on it; in a directory they get their own names.
+
+        Raises:
+            VMNotRunning, VMNotReady: it does not run or answer.
+            LagoError: something can't be read here, or two files have one name.
+            VMError: the guest can't take it; nothing of it is left there.
+            SSHError: the connection was lost.
+        """
         self.connect()
         with task(f"Copy to {self.name()}:{remote_path}"):
             transfer.copy_to(self.guest, local_path, remote_path)
 
     def copy_from(self, remote_path: str, local_path: str) -> None:
-        """Copy a file or a tree from it; see `lago.guest.transfer.copy_from`."""
+        """Copy a file or a tree from it, as `scp -r` does. A tree is merged with one that is there.
+
+        A link of that name is replaced and not followed; one to a directory is refused, unless `local_path` ends with a
+        slash.
+
+        Args:
+            remote_path: the path on it.
+            local_path: the path on this host; in a directory the copy gets its own name.
+
+        Raises:
+            VMNotRunning, VMNotReady: it does not run or answer.
+            VMError: it is not there, or can't be read.
+            LagoError: it can't be written here, or `local_path` is a link to a directory; nothing of it is left.
+            SSHError: the connection was lost.
+        """
         self.connect()
         with task(f"Copy from {self.name()}:{remote_path}"):
             transfer.copy_from(self.guest, remote_path, local_path)
@@ -326,7 +442,7 @@ class VM(Machine, Tester):
         """Copy files and trees of it to this host, over ssh or, if it is down or does not answer, out of its disks.
 
         Args:
-            paths: on the machine, and where each goes; the directory there must exist.
+            paths: pairs of a path on the machine and one of this host, whose directory must exist.
             ignore_nopath: leave out what is not there on the machine.
 
         Raises:
@@ -337,50 +453,137 @@ class VM(Machine, Tester):
             raise ExtractPathNoPathError(f"{self.name()}: {', '.join(missing)}: there is no such path on the guest")
 
     def extract(self, paths: Iterable[tuple[str, str]]) -> list[str]:
-        """As `extract_paths`, but return the paths that are not there on the machine."""
+        """Copy files and trees of it to this host as `extract_paths` does, and return the paths that it does not have.
+
+        Args:
+            paths: pairs of a path on the machine and one of this host, whose directory must exist.
+
+        Raises:
+            ExtractPathError: they can't be had.
+        """
         return self.driver.extract(paths)
 
     def connect(self, tries: int | None = None) -> None:
-        """Make sure that commands can be run. Raises VMNotRunning, VMNotReady."""
+        """Make sure that commands can be run on it over ssh: wait for it if there is no connection yet.
+
+        Args:
+            tries: how many logins may fail; without it config `ssh_tries`.
+
+        Raises:
+            VMNotRunning: it does not run.
+            VMNotReady: it does not answer in time; says how far it came.
+        """
         if not self.guest.connected():
             self.must_run()
             self.wait_for_ssh(tries or config.get("ssh_tries"))
 
     def wait_for_console_text(self, regex: str, timeout: float = 900) -> re.Match[str]:
-        """Return when it has said on its console what matches; see `lago.virt.console.wait_for_text`."""
+        """Return when it has said on its console what matches a regular expression.
+
+        What it said since it was started counts, up to the match of the call before.
+
+        Args:
+            regex: for Python's `re.search`, with `re.MULTILINE`.
+            timeout: seconds to wait.
+
+        Returns:
+            The match.
+
+        Raises:
+            VMNotRunning: it ended, or does not run, and has not said it.
+            VMNotReady: it has not said it within `timeout`.
+            VMError: `regex` is no regular expression.
+        """
         return console.wait_for_text(self, self._heard, regex, timeout)
 
     def interactive_console(self, stdin: int = 0, stdout: int = 1, *, force: bool = False) -> bool:
-        """Connect a terminal with its console; see `lago.virt.console.interact`."""
+        """Connect a terminal with its console until Control-] is typed or it ends.
+
+        The terminal is raw meanwhile, so that all other keys go to the machine. What the machine says is still logged.
+
+        Args:
+            stdin: descriptor of the terminal.
+            stdout: descriptor where it is written what the machine says.
+            force: end the session of somebody else who is at the console.
+
+        Returns:
+            Whether the machine ended.
+
+        Raises:
+            VMNotRunning: it does not run.
+            HypervisorError: somebody is at the console already.
+            VMError: a plugin runs it, and offers no console.
+        """
         return self.driver.interactive_console(stdin, stdout, force=force)
 
     def vnc_port(self) -> str:
-        """The loopback port of its hypervisor where VNC shows its screen; see `lago.virt.screen.vnc_port`."""
+        """Port on the loopback address of its hypervisor where VNC shows its screen.
+
+        Raises:
+            VMNotRunning: it does not run.
+            VMError: it has no screen.
+        """
         return screen.vnc_port(self)
 
     def screenshot(self, path: str) -> None:
-        """Write what its screen shows to a PNG file; see `lago.virt.screen.screenshot`."""
+        """Write what its screen shows now to a PNG file.
+
+        Args:
+            path: the file; one that is there is replaced.
+
+        Raises:
+            VMNotRunning: it does not run.
+            HypervisorError: libvirt refuses; without a screen it does.
+            OSError: the file can't be written.
+        """
         screen.screenshot(self, path)
 
     def send_keys(self, keys: str) -> None:
-        """Press keys, such as `ctrl-alt-delete`, or type a text; see `lago.virt.screen.send_keys`."""
+        """Press keys on its keyboard, or type a text.
+
+        Args:
+            keys: the name of a key, such as `ret`; one after modifiers, such as `ctrl-alt-delete`; or else a text. Its
+                characters are those of a keyboard with the layout of the United States.
+
+        Raises:
+            VMNotRunning: it does not run.
+            VMError: there is no such key, or a character is on none.
+        """
         screen.send_keys(self, keys)
 
     @contextlib.contextmanager
     def forward(self, port: int, local: Local = _ANY_PORT) -> Iterator[tuple[str, int]]:
-        """One of its TCP ports on the loopback address of this host; host and port there. See `lago.guest.forward`."""
+        """Context manager: one of its TCP ports is an address of this host too; yields host and port to connect to.
+
+        Args:
+            port: the port of the guest. Whether anything listens there is seen when somebody connects.
+            local: where to listen here, a `lago.guest.forward.Local`: a port of 127.0.0.1, or a unix socket, whose path
+                is yielded with port 0. Without it any free port.
+
+        Raises:
+            LagoError: somebody else listens there.
+        """
         with Forward(lambda: self.env.connect(self.name(), port), local, f"{self.name()} port {port}") as forward:
             yield forward.address
 
     def service(self, name: str) -> Service:
-        """A service of it, by whatever manages them there, which is found out once and stored; see `lago.services`."""
+        """Service of it, by whatever manages them there, such as systemd; that is found out once and stored.
+
+        Args:
+            name: what the service is called there, such as `sshd`; whether there is one is not asked yet.
+
+        Raises:
+            VMNotRunning, VMNotReady: it does not run or answer, and has to be asked.
+            VMError: nothing that manages services there is known.
+            LagoError: the `service_provider` of its init file is not there.
+        """
         if self.spec.service_provider is None:
             self.spec = replace(self.spec, service_provider=services.detect(self))
             state.save_service_provider(self.env.paths, self.spec)
         return services.provider(str(self.spec.service_provider))(self, name)
 
     def guest_agent(self) -> Service:
-        """The service of it that is QEMU's guest agent. Raises VMError if it has none."""
+        """Service of it that is QEMU's guest agent. Raises VMError if it has none."""
         if self._agent is None:
             self._agent = services.agent(self)
         return self._agent
