@@ -32,7 +32,7 @@ _ALL: Final = pytest.StashKey[bool]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the markers known."""
+    """Declare the markers."""
     config.stash[_ALL] = PREFIX_VARIABLE in os.environ
     for line in _MARKERS:
         config.addinivalue_line("markers", line)
@@ -40,7 +40,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def ovirt_prefix() -> Iterator[OvirtPrefix]:
-    """The environment that is tested: that of `LAGO_PREFIX`, or of the working directory."""
+    """Environment that is tested, an `OvirtPrefix`: that of `LAGO_PREFIX`, or of the working directory.
+
+    Scope: session. Nothing is started or stopped for it; when the session ends its connection to libvirt is closed. It
+    costs nothing. Without an environment it raises PrefixError.
+    """
     from .testlib import get_test_prefix
 
     prefix = get_test_prefix()
@@ -50,7 +54,11 @@ def ovirt_prefix() -> Iterator[OvirtPrefix]:
 
 @pytest.fixture
 def ovirt_api(ovirt_prefix: OvirtPrefix) -> Connection:
-    """A connection of `ovirtsdk4` to its engine, made again if the last one does not work any more."""
+    """Connection of `ovirtsdk4` to the engine of `ovirt_prefix`.
+
+    Scope: function, but tests share the connection as long as it works, and it stays open when they end. It costs a
+    login at the engine when it has to be made.
+    """
     return ovirt_prefix.virt_env.the_engine().get_api()
 
 

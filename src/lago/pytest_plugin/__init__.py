@@ -41,31 +41,52 @@ def _environments(config: pytest.Config) -> Environments:
 
 @pytest.fixture(scope=options.scope)
 def lago_init_file(pytestconfig: pytest.Config) -> Path:
-    """The init file of `lago_env`; a conftest.py or a module may have another."""
+    """Init file of `lago_env`, a `Path`: that of the option `--lago-init-file`.
+
+    A `conftest.py` or a module that defines it has another one. Scope: that of `lago_scope`, the session if nothing
+    else is said. It costs nothing.
+    """
     return options.init_file(pytestconfig)
 
 
 @pytest.fixture(scope=options.scope)
 def lago_env(request: pytest.FixtureRequest, lago_init_file: Path) -> Env:
-    """A running environment, shared by all tests of the scope that `lago_scope` names."""
+    """Running environment, a `lago.sdk.Env`: made from `lago_init_file`, started and deployed.
+
+    Scope: that of `lago_scope`, the session if nothing else is said; all its tests share one. It is destroyed when the
+    scope ends, unless `--lago-keep` says that it stays. It costs a boot of all its machines, at the first test that
+    asks for it, and their memory until it ends.
+    """
     return _environments(request.config).up(request, lago_init_file)
 
 
 @pytest.fixture(scope=options.scope)
 def lago_vms(lago_env: Env) -> Mapping[str, VM]:
-    """The machines of `lago_env` by name."""
+    """Machines of `lago_env` by name, each a `lago.virt.VM`.
+
+    Scope: that of `lago_scope`, the session if nothing else is said. They end with `lago_env`, and cost nothing
+    besides.
+    """
     return lago_env.get_vms()
 
 
 @pytest.fixture
 def lago_fork(request: pytest.FixtureRequest, lago_env: Env) -> Env:
-    """A copy of `lago_env` of this test's own, as that was when it had just come up."""
+    """Copy of `lago_env` of this test's own, a `lago.sdk.Env`, as that was when it had just come up and was deployed.
+
+    Scope: function. It is destroyed when the test ends, unless `--lago-keep` says that it stays. It costs seconds, not
+    a boot, and the memory of the machines a second time. It needs a private hypervisor, the default.
+    """
     return _environments(request.config).fork(request, lago_env)
 
 
 @pytest.fixture
 def lago_pristine(request: pytest.FixtureRequest, lago_env: Env) -> Env:
-    """`lago_env` itself, gone back to how it was when it had just come up."""
+    """`lago_env` itself, gone back to how it was when it had just come up and was deployed.
+
+    Scope: function. It goes on with `lago_env`, as the test left it. It costs seconds, not a boot, and no memory
+    besides; what other tests did to `lago_env` is lost. It needs a private hypervisor, the default.
+    """
     return _environments(request.config).pristine(lago_env)
 
 
@@ -75,19 +96,32 @@ def _factory(request: pytest.FixtureRequest) -> Factory:
 
 @pytest.fixture
 def lago_env_factory(request: pytest.FixtureRequest) -> Factory:
-    """Makes running environments that end with the test."""
+    """Function that makes running environments: `make(init_file)` returns a `lago.sdk.Env`, started and deployed.
+
+    An init file is a path, or a mapping of what one would say. Scope: function. They are destroyed when the test ends,
+    unless `--lago-keep` says that they stay. Each costs a boot of its machines, and their memory until it ends.
+    """
     return _factory(request)
 
 
 @pytest.fixture(scope="module")
 def lago_env_factory_module(request: pytest.FixtureRequest) -> Factory:
-    """Makes running environments that end with the module."""
+    """Function that makes running environments: `make(init_file)` returns a `lago.sdk.Env`, started and deployed.
+
+    An init file is a path, or a mapping of what one would say. Scope: module. They are destroyed when the tests of the
+    module end, unless `--lago-keep` says that they stay. Each costs a boot of its machines, and their memory until it
+    ends.
+    """
     return _factory(request)
 
 
 @pytest.fixture(scope="session")
 def lago_env_factory_session(request: pytest.FixtureRequest) -> Factory:
-    """Makes running environments that end with the session."""
+    """Function that makes running environments: `make(init_file)` returns a `lago.sdk.Env`, started and deployed.
+
+    An init file is a path, or a mapping of what one would say. Scope: session. They are destroyed when all tests end,
+    unless `--lago-keep` says that they stay. Each costs a boot of its machines, and their memory until it ends.
+    """
     return _factory(request)
 
 

@@ -12,24 +12,30 @@ SCOPES: Final = ("session", "package", "module", "class", "function")
 
 _OPTIONS: Final = {
     "init-file": ("PATH", "LagoInitFile", "init file of the fixture lago_env"),
-    "workdir": ("DIR", ".lago-pytest", "directory to make environments in"),
-    "keep": ("|".join(KEEP), "never", "which environments stay: of failed tests, all, or none"),
-    "collect": ("DIR", "", "where to put logs and artifacts of machines of failed tests"),
+    "workdir": ("DIR", ".lago-pytest", "directory to make environments in; what killed runs left there is removed"),
+    "keep": ("|".join(KEEP), "never", "which environments outlive their fixture: those of failed tests, or all"),
+    "collect": ("DIR", "", "directory for logs and artifacts of all machines of failed tests, by test"),
     "scope": ("SCOPE", "session", f"which tests share lago_env: {', '.join(SCOPES)}"),
-    "memory": ("MIB", "", "memory for environments of all workers together (default: most of what is available)"),
+    "memory": ("MIB", "", "memory for environments of all workers together, which wait for each other"),
 }
+_OTHERWISE: Final = {"collect": "nothing is collected", "memory": "90 % of what is available"}
+"""What holds without an option that has no default."""
 
 
 def add(parser: pytest.Parser) -> None:
     """Add the options, each with a setting of the same name for ini files."""
     group = parser.getgroup("lago", "environments of virtual machines")
-    for name, (metavar, default, help_) in _OPTIONS.items():
-        group.addoption(f"--lago-{name}", metavar=metavar, help=help_)
-        parser.addini(f"lago_{name.replace('-', '_')}", f"{help_} (default: {default or 'none'})", default=default)
+    for name, (metavar, default, said) in _OPTIONS.items():
+        setting = f"lago_{name.replace('-', '_')}"
+        otherwise = default or _OTHERWISE[name]
+        # Of the command line, argparse fills in what stands behind a per cent sign.
+        text = f"{said} (default: the setting {setting}, or else {otherwise})".replace("%", "%%")
+        group.addoption(f"--lago-{name}", metavar=metavar, help=text)
+        parser.addini(setting, f"{said} (default: {otherwise})", default=default)
 
 
 def _get(config: pytest.Config, name: str) -> tuple[str, Path]:
-    """The value of an option, and the directory that a relative path in it begins at."""
+    """Value of an option, and the directory that a relative path in it begins at."""
     name = f"lago_{name}"
     if (given := config.getoption(name)) is not None:
         return given, config.invocation_params.dir
@@ -49,32 +55,32 @@ def _choice(config: pytest.Config, name: str, choices: tuple[str, ...]) -> str:
 
 
 def scope(fixture_name: str, config: pytest.Config) -> Any:  # noqa: ARG001 - pytest's signature
-    """The scope of `lago_env`."""
+    """Scope of `lago_env`: the option `--lago-scope`."""
     return _choice(config, "scope", SCOPES)
 
 
 def init_file(config: pytest.Config) -> Path:
-    """The init file."""
+    """Path of the init file: the option `--lago-init-file`."""
     return _path(config, "init_file")
 
 
 def workdir(config: pytest.Config) -> Path:
-    """Where environments are made."""
+    """Path of the directory that environments are made in: the option `--lago-workdir`."""
     return _path(config, "workdir")
 
 
 def keep(config: pytest.Config) -> str:
-    """Which environments stay."""
+    """Word for which environments stay, one of KEEP: the option `--lago-keep`."""
     return _choice(config, "keep", KEEP)
 
 
 def collect(config: pytest.Config) -> Path | None:
-    """Where to put what failed tests leave."""
+    """Directory for what failed tests leave, if there is to be one: the option `--lago-collect`."""
     return _path(config, "collect") if _get(config, "collect")[0] else None
 
 
 def memory(config: pytest.Config) -> int | None:
-    """MiB for environments, if that is limited."""
+    """MiB for environments of all workers together, if that is limited: the option `--lago-memory`."""
     value, _ = _get(config, "memory")
     if value and not (value.isascii() and value.isdigit()):
         raise pytest.UsageError(f"lago_memory is {value!r}, not a number of MiB")

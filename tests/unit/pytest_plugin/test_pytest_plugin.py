@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import subprocess
 import sys
 import threading
@@ -16,6 +17,27 @@ from ..conftest import make_prefix
 
 pytest_plugins = ["pytester"]
 PLUGIN = ("-p", "lago.pytest_plugin", "-p", "no:cacheprovider")
+OVIRT = ("-p", "ovirtlago.pytest_plugin")
+SHOWN = r"^((?:lago|ovirt)_\w+)(?: \[(\w+) scope\])? -- .*\n((?: {4}.*\n|\n)*)"
+"""A fixture as pytest lists it: its name, its scope unless that is the function, and its docstring."""
+
+
+@pytest.mark.programs
+class TestWhatPytestShows:
+    @pytest.mark.parametrize("scope", ["session", "class"])
+    def test_each_fixture_says_its_scope(self, pytester: pytest.Pytester, scope: str) -> None:
+        done = pytester.runpytest_subprocess(*PLUGIN, *OVIRT, "--fixtures", "-v", f"--lago-scope={scope}")
+        shown = re.findall(SHOWN, done.stdout.str(), re.MULTILINE)
+        assert len(shown) == 10
+        for name, is_of, text in shown:
+            said = re.search(r"\bScope: (?:(function|module|session)\b|that of `lago_scope`)", text)
+            assert said, f"{name} does not say its scope"
+            assert (said[1] or scope) == (is_of or "function"), name
+
+    def test_each_option_says_what_leaving_it_out_means(self, pytester: pytest.Pytester) -> None:
+        said = " ".join(pytester.runpytest_subprocess(*PLUGIN, "--help").stdout.str().split())
+        assert "(default: the setting lago_memory, or else 90 % of what is available)" in said
+        assert "(default: the setting lago_init_file, or else LagoInitFile)" in said
 
 
 @pytest.mark.programs
