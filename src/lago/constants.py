@@ -1,4 +1,4 @@
-"""Names and numbers that several rooms share."""
+"""Names and numbers that several modules share."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ SNAPSHOT_COMMANDS: Final = ("list", "tree", "delete")
 """What `lago snapshot` does with the snapshots that there are; none can be called so."""
 
 PRIVATE: Final = "private"
-"""The `libvirt_url` of a prefix's own libvirt, see `lago.hypervisor`."""
+"""The `libvirt_url` of a libvirt that is a prefix's own, in namespaces of its own."""
 
 TCG_TIME_FACTOR: Final = 5
 """Time-outs are multiplied by this when guests are emulated rather than virtualised."""
 
 HOST_LOOPBACK: Final = "100.64.77.2"
-"""Where guests reach the host's loopback, if `egress_host_loopback` allows it; see `lago.hypervisor.egress`."""
+"""Where guests reach the host's loopback, if `egress_host_loopback` allows it."""
 
 URL_SCHEMES: Final = ("http", "https", "file")
 """What an address may begin with."""

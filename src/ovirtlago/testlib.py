@@ -8,7 +8,7 @@
         testlib.assert_true_within_long(lambda: all(host.status.value == "up" for host in hosts.list()))
 
 The environment is that of `LAGO_PREFIX`, which `lago ovirt runtest` sets, or of the working directory. The same is to
-be had as fixtures and markers, see `ovirtlago.pytest_plugin`; these here are for functions that others call too.
+be had as fixtures, `ovirt_prefix` and `ovirt_api`, and as markers; these here are for functions that others call too.
 """
 
 from __future__ import annotations
