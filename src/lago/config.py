@@ -154,13 +154,13 @@ _read_files: dict[str, tuple[tuple[int, int], dict[tuple[str, str], Value]]] = {
 
 
 def set_command_line(values: dict[str, Any]) -> None:
-    """Options given on the command line, which win over everything else."""
+    """Set the options given on the command line, which win over everything else."""
     _command_line.clear()
     add_command_line(values)
 
 
 def add_command_line(values: dict[str, Any]) -> None:
-    """Options that only one command has."""
+    """Add options that only one command has."""
     _command_line.update({k: v for k, v in values.items() if v is not None})
 
 
@@ -168,7 +168,7 @@ _NOTHING: Final = object()
 
 
 def get(key: str, default: Any = _NOTHING, section: str = "lago") -> Any:
-    """The value of a setting.
+    """Value of a setting.
 
     Args:
         key: its name; `-` and `_` are the same.
@@ -193,7 +193,7 @@ def get(key: str, default: Any = _NOTHING, section: str = "lago") -> Any:
 
 
 def read(found: Value, key: str, reader: Callable[[str], Any], hint: str = "") -> Any:
-    """A value that was found, by its type. Raises ConfigError, which says where it stands."""
+    """Read a value that was found, by its type. Raises ConfigError, which says where it stands."""
     try:
         return reader(found.text)
     except ValueError as error:
@@ -202,7 +202,7 @@ def read(found: Value, key: str, reader: Callable[[str], Any], hint: str = "") -
 
 
 def find(key: str, section: str = "lago") -> Value | None:
-    """A setting as the environment or else the files have it."""
+    """Find a setting in the environment or else in the files."""
     section = _same(section)
     names = [_same(key), *([_EARLIER[key]] if section == "lago" and key in _EARLIER else [])]
     for source in (_from_environment, _from_files):
@@ -246,7 +246,7 @@ def _from_files(section: str, key: str) -> Value | None:
 
 
 def _values(path: str) -> dict[tuple[str, str], Value]:
-    """What a file says, by section and name; read again when it has changed."""
+    """Values of a file, by section and name; it is read again when it has changed."""
     try:
         state = os.stat(path)
     except OSError:

@@ -70,7 +70,7 @@ def trylock(path: str, excl: bool, key_path: str) -> bool:
 
 
 def unlock(path: str, key_path: str) -> None:
-    """Give a directory back; nothing happens if it was not locked with this key."""
+    """Unlock a directory; nothing happens if it was not locked with this key."""
     with _guarded(path):
         state = _load(path)
         state["users"].pop(os.path.abspath(key_path), None)
@@ -84,7 +84,7 @@ def _guarded(path: str) -> Any:
 
 
 def _load(path: str) -> dict[str, Any]:
-    """The list of holders without those that are gone."""
+    """Read the list of holders without those that are gone."""
     try:
         with open(_lock_path(path), encoding="utf-8") as file:
             raw = json.load(file)

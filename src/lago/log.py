@@ -100,7 +100,7 @@ def _level(name: str) -> int:
 
 
 def file_handler(path: str) -> logging.Handler:
-    """A handler that appends to `path` in the form of `lago.log`; the file is made by the first record."""
+    """Make a handler that appends to `path` in the form of `lago.log`; the file is made by the first record."""
     handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace", delay=True)
     handler.setFormatter(logging.Formatter(FILE_FORMAT))
     return handler
@@ -108,7 +108,7 @@ def file_handler(path: str) -> logging.Handler:
 
 @contextlib.contextmanager
 def to_file(path: str, level: int = logging.DEBUG) -> Iterator[None]:
-    """Append records of `level` and above that are made in this context to `path` while it lasts."""
+    """Context manager: records of `level` and above that are made in this context are appended to `path`."""
     handler = file_handler(path)
     handler.setLevel(level)
     outside = _files.set((*_files.get(), handler))
@@ -121,7 +121,7 @@ def to_file(path: str, level: int = logging.DEBUG) -> Iterator[None]:
 
 @contextlib.contextmanager
 def task(name: str) -> Iterator[None]:
-    """A named step that a person waits for, shown with its duration and outcome."""
+    """Context manager: a step that a person waits for is under way, shown with its duration and outcome."""
     depth = _depth.get()
     outside = _depth.set(depth + 1)
     began = time.monotonic()
@@ -143,14 +143,14 @@ def task(name: str) -> Iterator[None]:
 
 
 def say(text: str) -> None:
-    """A line for the person who waits, at the depth of the step under way."""
+    """Show a line to the person who waits, at the depth of the step under way."""
     LOG.debug("%s", text)
     if _console:
         _console.show(_depth.get(), text)
 
 
 def no_phase(_vm: str, _phase: str) -> None:
-    """For those who don't want to hear what a machine does now."""
+    """Do nothing, for those who don't want to hear what a machine does now."""
 
 
 def console_shown() -> bool:
@@ -160,7 +160,7 @@ def console_shown() -> bool:
 
 @contextlib.contextmanager
 def quiet_console() -> Iterator[None]:
-    """Show no steps while something else shows what happens; warnings go where standard error goes meanwhile."""
+    """Context manager: no steps are shown, as something else shows what happens; warnings go to `sys.stderr` of now."""
     global _console
     kept, _console = _console, None
     handlers = [h for h in LOG.handlers if h.get_name() == _HANDLER and isinstance(h, logging.StreamHandler)]

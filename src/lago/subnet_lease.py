@@ -198,7 +198,7 @@ class SubnetStore:
         return os.path.join(self.directory, f"{octet}.lease")
 
     def _lease(self, octet: int) -> Lease | None:
-        """What the lease file says; None when it is missing or damaged."""
+        """Read a lease file; None when it is missing or damaged."""
         try:
             with open(self._path(octet), encoding="utf-8") as file:
                 uuid_path, uuid = json.load(file)
@@ -303,7 +303,7 @@ def _range(text: str) -> range:
 
 
 def _parse(text: str) -> Address | None:
-    """An address in a /24 network, the first one for that of the network itself; None if the text is something else."""
+    """Read an address in a /24 network, the first one for that of the network itself; None if it is something else."""
     address = text if isinstance(text, Address) else Address.read(_MASK.sub("", text))
     if address is None or address.last == 255:
         return None

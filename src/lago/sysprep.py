@@ -21,12 +21,12 @@ def set_hostname(hostname: str) -> Mod:
 
 
 def set_root_password(password: str) -> Mod:
-    """Let root log in with a password."""
+    """Set the password of root."""
     return ("--root-password", f"password:{password}")
 
 
 def add_ssh_key(key: str, with_restorecon_fix: bool = False) -> Mod:
-    """Let root log in with a key.
+    """Add an ssh key for root.
 
     Args:
         key: path of the public key.
@@ -54,7 +54,7 @@ def set_selinux_mode(mode: str) -> Mod:
 
 
 def config_net_interface_dhcp(iface: str, hwaddr: str) -> Mod:
-    """Let an interface be configured by DHCP, in the form of Red Hat's network scripts.
+    """Configure an interface to use DHCP, in the form of Red Hat's network scripts.
 
     Args:
         hwaddr: its hardware address.

@@ -227,7 +227,7 @@ def func_vector(target: Callable[..., Any], args_sequence: Iterable[Sequence[Any
 
 
 def invoke_in_parallel(func: Callable[..., Any], *args_sequences: Iterable[Any]) -> list[Any]:
-    """`func` of the first elements of all sequences, of the second ones, and so on, all at once; results in order."""
+    """Call `func` with the first elements of all sequences, the second ones and so on, at once; results in order."""
     threads = VectorThread(func_vector(func, zip(*args_sequences, strict=False)))
     threads.start_all()
     return threads.join_all()

@@ -266,7 +266,7 @@ class OvirtPrefix(Prefix):
 
     @contextlib.contextmanager
     def _serving(self) -> Iterator[None]:
-        """Serve packages to machines, if there are any that nobody else serves."""
+        """Context manager: packages are served to machines, if there are any that nobody else serves."""
         from .utils import ServedAlready, repo_server_context
 
         with contextlib.ExitStack() as served:

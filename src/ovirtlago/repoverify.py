@@ -28,7 +28,7 @@ _SHOWN: Final = 20
 
 
 def fetch_xml(url: str) -> ElementTree.Element:
-    """The root of an XML document, which may be compressed.
+    """Fetch an XML document, which may be compressed, and return its root.
 
     Raises:
         FetchError: it can't be had.
@@ -64,7 +64,7 @@ def _damaged(url: str, error: Exception) -> RepoError:
 def get_packages(
     url: str, whitelist: Collection[str] | None = None, blacklist: Collection[str] | None = None
 ) -> list[dict[str, Any]]:
-    """What a repository has, source packages and all versions and architectures too.
+    """Fetch the list of what a repository has, source packages and all versions and architectures too.
 
     Args:
         url: its address, a directory with `repodata`; or a path.
@@ -175,7 +175,7 @@ def verify_repo(
 
 
 def _fault(package: Mapping[str, Any], files: Mapping[str, str]) -> str:
-    """What is wrong with a package; empty if nothing is."""
+    """Check a package, and return what is wrong with it; empty if nothing is."""
     file_name = os.path.basename(package["location"])
     what = f"{package['name']} {_evr(package)}"
     if file_name not in files:

@@ -60,7 +60,7 @@ Function = Callable[..., Any]
 
 
 def get_test_prefix() -> OvirtPrefix:
-    """The environment that is tested, the same object for all tests. Raises PrefixError if there is none."""
+    """Find the environment that is tested, the same object for all tests. Raises PrefixError if there is none."""
     from lago.environment.workdir import find_prefix
 
     return _prefix(find_prefix(os.environ.get(PREFIX_VARIABLE), None, "current").paths.prefix())
@@ -74,12 +74,12 @@ def _prefix(path: str) -> OvirtPrefix:
 
 
 def with_ovirt_prefix(func: Function) -> Function:
-    """Decorator: the environment that is tested, an `OvirtPrefix`, is the first argument."""
+    """Decorator: pass the environment that is tested, an `OvirtPrefix`, as the first argument."""
     return _given(func, get_test_prefix)
 
 
 def with_ovirt_api(func: Function) -> Function:
-    """Decorator: a connection of `ovirtsdk4` to the engine is the first argument."""
+    """Decorator: pass a connection of `ovirtsdk4` to the engine as the first argument."""
     return _given(func, lambda: get_test_prefix().virt_env.the_engine().get_api())
 
 
@@ -133,7 +133,7 @@ def _unless(
 
 
 def continue_on_failure(func: Function) -> Function:
-    """Decorator: when this test of a sequence fails, the rest runs all the same."""
+    """Decorator: run the rest of a sequence all the same when this test of it fails."""
     import pytest
 
     marked: Function = getattr(pytest.mark, CONTINUE)(func)

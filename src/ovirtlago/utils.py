@@ -27,7 +27,7 @@ _GRACE: Final = 10
 def run_command(
     command: Sequence[str], input_data: str | bytes | None = None, env: Mapping[str, str] | None = None, **kwargs: Any
 ) -> CommandStatus:
-    """As `lago.utils.run_command`; programs are looked for in `constants.LIBEXEC_DIR` first."""
+    """Run a command as `lago.utils.run_command` does; programs are looked for in `constants.LIBEXEC_DIR` first."""
     environment = dict(os.environ if env is None else env)
     environment["PATH"] = os.pathsep.join([LIBEXEC_DIR, environment.get("PATH", os.defpath)])
     return utils.run_command(command, input_data, env=environment, **kwargs)
@@ -51,7 +51,7 @@ class RepoServer:
         self.repositories = {name: f"{url}{name}/" for name in sorted(os.listdir(root)) if not name.startswith(".")}
 
     def repo_file(self, name: str) -> str:
-        """What machines write into a file of `/etc/yum.repos.d` to install from a repository."""
+        """Text that machines write into a file of `/etc/yum.repos.d` to install from a repository."""
         return f"[{name}]\nname={name}\nbaseurl={self.repositories[name]}\nenabled=1\ngpgcheck=0\n"
 
     def wait(self) -> None:
@@ -61,7 +61,7 @@ class RepoServer:
 
 @contextlib.contextmanager
 def repo_server_context(prefix: Prefix) -> Iterator[RepoServer]:
-    """Serve `internal_repo` of a prefix to its machines, on the gateway of the management net, as long as this lasts.
+    """Context manager: `internal_repo` of a prefix is served to its machines, on the gateway of the management net.
 
     It is a process of its own, which ends with us in whatever way we do, and with the environment.
 

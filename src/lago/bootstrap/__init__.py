@@ -36,12 +36,12 @@ def prepare(domain: Domain, paths: Paths, public_key: str) -> None:
 
 
 def additions(domain: Domain, paths: Paths, public_key: str) -> Additions:
-    """What the machine's definition needs."""
+    """Additions to the definition of a machine."""
     return _method(domain).additions(domain, paths, public_key)
 
 
 def after_boot(domain: Domain) -> tuple[list[str], bytes] | None:
-    """A command, and its input, that the user who logs in must run once the machine answers."""
+    """Command, and its input, that the user who logs in must run once the machine answers; None if there is none."""
     passwords = {"root": domain.root_password, domain.ssh_user or "root": domain.ssh_password or domain.root_password}
     given = {user: password for user, password in passwords.items() if password is not None}
     if not given or method(domain) != "credentials":

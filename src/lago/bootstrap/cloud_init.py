@@ -75,7 +75,7 @@ def _user_data(domain: Domain, key: str) -> dict[str, Any]:
 
 
 def _network(domain: Domain) -> dict[str, Any]:
-    """Every interface by DHCP; of several ways out the first wins."""
+    """Configuration of the network: every interface by DHCP; of several ways out the first wins."""
     interfaces = {
         nic.name: {
             "match": {"macaddress": nic.mac},

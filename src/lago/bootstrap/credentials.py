@@ -19,7 +19,7 @@ _MOST = 60_000
 
 
 def prepare(_domain: Domain, _paths: Paths, _public_key: str) -> None:
-    """Nothing to prepare: all is in the definition of the machine."""
+    """Do nothing: all is in the definition of the machine."""
 
 
 def additions(domain: Domain, _paths: Paths, public_key: str) -> Additions:

@@ -8,9 +8,9 @@ from .additions import Additions
 
 
 def prepare(_domain: Domain, _paths: Paths, _public_key: str) -> None:
-    """Nothing to prepare."""
+    """Do nothing."""
 
 
 def additions(_domain: Domain, _paths: Paths, _public_key: str) -> Additions:
-    """Nothing to add."""
+    """No additions."""
     return Additions()

@@ -22,12 +22,12 @@ def prepare(domain: Domain, paths: Paths, _public_key: str) -> None:
 
 
 def mods(domain: Domain, paths: Paths) -> list[sysprep.Mod]:
-    """What is done to the disk."""
+    """Changes of the disk."""
     return [*_everywhere(domain, paths), *_by_distro(domain), *_files(domain)]
 
 
 def additions(_domain: Domain, _paths: Paths, _public_key: str) -> Additions:
-    """Nothing: all is on the disk."""
+    """No additions: all is on the disk."""
     return Additions()
 
 
@@ -56,7 +56,7 @@ _SLOW = f"rm -f {_WANTED}/kdump.service {_WANTED}/postfix.service"
 
 
 def _by_distro(domain: Domain) -> Iterator[sysprep.Mod]:
-    """What guests of some distributions need besides; others find their network by DHCP themselves."""
+    """Changes that guests of some distributions need besides; others find their network by DHCP themselves."""
     distro = _distro(domain)
     if re.fullmatch(r"(el|fc)\d+", distro):
         yield sysprep.set_iscsi_initiator_name(domain.iscsi_name)

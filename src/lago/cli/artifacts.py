@@ -56,7 +56,7 @@ def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def add_collect_options(parser: argparse.ArgumentParser) -> None:
-    """The arguments of `lago collect`."""
+    """Add the arguments of `lago collect`."""
     parser.add_argument("--output", required=True, metavar="DIR", help="where to")
     parser.add_argument("--no-skip", action="store_true", help="fail if an artifact is not there")
 

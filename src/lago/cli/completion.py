@@ -72,7 +72,7 @@ def doomed_snapshots(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
 
 
 def snapshot_commands(**_: Any) -> list[str]:
-    """What can be said in place of the name of a new snapshot."""
+    """Words that can stand in place of the name of a new snapshot."""
     return [*SNAPSHOT_COMMANDS]
 
 

@@ -66,7 +66,7 @@ def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def add_init_options(parser: argparse.ArgumentParser) -> None:
-    """The arguments that `wanted_prefix` reads."""
+    """Add the arguments that `wanted_prefix` reads."""
     parser.add_argument(
         "paths",
         nargs="*",
@@ -235,7 +235,7 @@ def _spared() -> Outcome:
 
 
 def _was_link(path: str) -> bool:
-    """Whether there was a link, which is removed; what it leads to is somebody else's."""
+    """Remove a link, and return whether there was one; what it leads to is somebody else's."""
     if not os.path.islink(path):
         return False
     os.unlink(path)

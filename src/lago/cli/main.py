@@ -41,7 +41,7 @@ _FAMILIES: Final = {
 def build_parser(
     words: Collection[str] | None = (),
 ) -> tuple[argparse.ArgumentParser, Commands[argparse.ArgumentParser]]:
-    """The parser of the command line, and its commands.
+    """Build the parser of the command line, and return it with its commands.
 
     Args:
         words: of the command line. If one of them is a command of Lago's, commands of which none is among them may be
@@ -71,7 +71,7 @@ def build_parser(
 
 
 def _add_globals(parser: argparse.ArgumentParser) -> None:
-    """The global options. Their defaults are those of the configuration."""
+    """Add the global options. Their defaults are those of the configuration."""
 
     def add(*names: str, **more: Any) -> None:
         option = config.OPTIONS[names[-1].removeprefix("--").replace("-", "_")]

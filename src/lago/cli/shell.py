@@ -53,7 +53,7 @@ class _HostOrHelp(argparse.Action):
 
 
 def find(prefix: Prefix, host: str) -> str:
-    """The machine called `host`, or else the only one whose name ends so. Raises VMNotFound."""
+    """Name of the machine that is called `host`, or else of the only one whose name ends so. Raises VMNotFound."""
     names = prefix.topology.domains
     ends_so = [host] if host in names else [name for name in names if host and name.endswith(host)]
     if len(ends_so) > 1:

@@ -60,7 +60,7 @@ def unpack(archive: str, image: str, name: str = "") -> Appliance:
 
 
 def parse(text: bytes, name: str) -> Appliance:
-    """What an OVF description says.
+    """Read an OVF description.
 
     Args:
         name: of the appliance, for messages.

@@ -168,7 +168,10 @@ def create_layer(path: str, backing: str, backing_format: str, size: int) -> Non
 
 
 def rebase(path: str, backing: str, backing_format: str) -> None:
-    """Let a qcow2 image lie over `backing` and hold whatever it had from others before; relative paths are so to it."""
+    """Rewrite a qcow2 image to lie over `backing`, and to hold whatever it had from others before.
+
+    A relative path of `backing` begins where the image is.
+    """
     _qemu_img("rebase", "qcow2", ["-q", "-b", backing, "-F", backing_format, path], f"cannot rebase {path}")
 
 
@@ -258,7 +261,7 @@ def _create(path: str, format: str, options: Sequence[str], size: int | None) ->
 
 @contextlib.contextmanager
 def _beside(path: str) -> Iterator[str]:
-    """A temporary name in the same directory, which becomes `path` if all goes well."""
+    """Context manager: a temporary name in the same directory, which becomes `path` if all goes well."""
     temporary = beside(path)
     try:
         yield temporary

@@ -82,7 +82,7 @@ class Claims:
         store.users.hold(self._paths.uuid(), images, home, replace=True)
 
     def renew(self, topology: Topology) -> None:
-        """Say again where the prefix is, in case it was moved."""
+        """Record where the prefix is now, in case it was moved."""
         from ..templates.references import Users
 
         self.hold_leases(topology)
@@ -91,7 +91,7 @@ class Claims:
             self.hold_images(topology, here)
 
     def release(self) -> None:
-        """Give everything back; what is no prefix yet holds nothing."""
+        """Release all that the prefix holds; what is no prefix yet holds nothing."""
         if not os.path.exists(self._paths.uuid()):
             return
         if self._shared():

@@ -218,7 +218,7 @@ class Prefix:
         return Claims(self.paths)
 
     def release(self) -> None:
-        """Return what others could use: subnets, and images."""
+        """Release the subnets and images that it holds, so that others can use them."""
         self._claims.release()
 
     def check_trusted(self) -> None:

@@ -51,7 +51,7 @@ def check_free(path: str) -> None:
 
 
 def unfinished_beside(path: str) -> str:
-    """A new empty directory that is swept if we are interrupted."""
+    """Make a new empty directory that is swept if we are interrupted."""
     made = os.path.join(os.path.dirname(path), UNFINISHED + os.urandom(4).hex())
     os.mkdir(made, 0o755)
     return made

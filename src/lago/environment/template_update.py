@@ -144,7 +144,7 @@ def _keep(vm: VM, name: str, version: str, store: TemplateStore) -> dict[str, An
 
 
 def _beside(image: str, old: TemplateImage) -> None:
-    """What belongs to the old image belongs to the new one: its kernels, and what is known of it."""
+    """Write beside the new image what the old one has: its kernels, and what is known of it."""
     metadata = {key: value for key, value in old.metadata.items() if key not in EXTRAS}
     for extra in EXTRAS:
         if extra in old.metadata:

@@ -68,7 +68,7 @@ def _home() -> str:
 
 
 def find(name: str) -> Prefix | None:
-    """The environment that is kept under a key; it counts as used now."""
+    """Find the environment that is kept under a key; it counts as used now."""
     path = os.path.join(_home(), name)
     prefix = Prefix(path)
     if SNAPSHOT not in Book.load(prefix.paths).snapshots:
@@ -78,7 +78,7 @@ def find(name: str) -> Prefix | None:
 
 
 def keep(name: str, prefix: Prefix) -> None:
-    """Keep an environment at its snapshot `warm`; others go if there is no room for all, the longest unused first."""
+    """Keep an environment at its snapshot `warm`, and remove the longest unused ones if there is no room for all."""
     with _alone():
         path = os.path.join(_home(), name)
         if not os.path.exists(path):

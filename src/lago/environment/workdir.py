@@ -154,7 +154,7 @@ class Workdir:
             trust.check(self.path)
 
     def free(self, name: str) -> str:
-        """Where a new prefix of that name belongs. Raises PrefixError if that can't be the name of one."""
+        """Path where a new prefix of that name belongs. Raises PrefixError if that can't be the name of one."""
         if name in self.remains():
             raise self._unknown(name)
         if name in (CURRENT, "", ".", "..") or "/" in name or name.startswith("."):
@@ -162,7 +162,7 @@ class Workdir:
         return self.join(name)
 
     def add_prefix(self, name: str, init_file: str | Mapping[str, Any], **options: Any) -> Prefix:
-        """A new prefix from an init file; the first one becomes the current one; `options` as for `Prefix.create`.
+        """Make a prefix from an init file; the first one becomes the current one; `options` as for `Prefix.create`.
 
         Raises:
             PrefixError: the name is taken, or can't be one; or the workdir is not ours.
@@ -238,7 +238,7 @@ def _ours(path: str) -> Prefix:
 
 
 def _unused(path: str) -> contextlib.AbstractContextManager[Any]:
-    """See that no hypervisor runs in a prefix. Raises LockTimeout."""
+    """Check that no hypervisor runs in a prefix. Raises LockTimeout."""
     lock = Paths(path).hypervisor_lock()
     if not os.path.exists(lock):
         return contextlib.nullcontext()
@@ -257,7 +257,7 @@ def _upwards(start: str) -> Iterator[str]:
 
 
 def find_workdir(start: str) -> Workdir:
-    """The workdir meant from `start`: itself, or `.lago` in it or in any directory above.
+    """Find the workdir meant from `start`: itself, or `.lago` in it or in any directory above.
 
     Raises:
         PrefixError: there is none; or the first that there is belongs to somebody else.
@@ -299,7 +299,7 @@ def _candidates(start: str) -> list[str]:
 
 
 def find_prefix(prefix_path: str | None, workdir_path: str | None, name: str) -> Prefix:
-    """The prefix that the command line, or else the working directory, means.
+    """Find the prefix that the command line, or else the working directory, means.
 
     Args:
         prefix_path: a prefix, or a directory in or below which `.lago` is one; `auto` is the working directory.

@@ -43,7 +43,7 @@ class Inventory:
         self.hosts = hosts
 
     def ini(self) -> str:
-        """As a file for `ansible-playbook -i`."""
+        """Text of a file for `ansible-playbook -i`."""
         lines = []
         for group, names in self.groups.items():
             lines.append(f"[{group}]")
@@ -51,7 +51,7 @@ class Inventory:
         return "\n".join(lines)
 
     def data(self) -> dict[str, Any]:
-        """As a dynamic inventory."""
+        """Data of a dynamic inventory."""
         groups = {group: {"hosts": list(names)} for group, names in self.groups.items()}
         return {**groups, "_meta": {"hostvars": {name: dict(variables) for name, variables in self.hosts.items()}}}
 

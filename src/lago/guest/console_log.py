@@ -49,7 +49,7 @@ class Follower(Closing):
         self._directory = Directory(directory)
 
     def close(self) -> None:
-        """Follow no longer."""
+        """Stop following."""
         self._directory.close()
         for file in self._files.values():
             file.close()

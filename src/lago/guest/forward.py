@@ -115,7 +115,7 @@ def _unix_server(path: str) -> socket.socket:
 
 
 def notice_when_gone(guest: socket.socket) -> None:
-    """Let a connection end within a minute if the guest, or the whole environment, is gone."""
+    """Have a connection end within a minute if the guest, or the whole environment, is gone."""
     guest.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in (
         (socket.TCP_KEEPIDLE, _IDLE),

@@ -261,7 +261,7 @@ class Guest(NamedTuple):
 
     @contextlib.contextmanager
     def _idle(self, avoid: Collection[int]) -> Iterator[int]:
-        """Hold a connection over which no command runs, of this process or another one.
+        """Context manager: a connection is held over which no command runs, of this process or another one.
 
         dropbear loses a connection over which several commands end at about the same time (it fails the assertion
         `!channel->sent_close`), and with it all of them. So commands wait a little for each other, and if they are not
@@ -343,7 +343,7 @@ def _was_there(path: str) -> bool:
 
 
 def keep_window_changes_away() -> None:
-    """Programs we become, or run, get no SIGWINCH.
+    """Block SIGWINCH in programs that we become, or run.
 
     A client of the master would pass it on to a pid that is the master's in its own pid namespace, and anybody's in
     ours.

@@ -37,7 +37,7 @@ class Part(NamedTuple):
 
 @contextlib.contextmanager
 def on_this_host(what: str) -> Iterator[None]:
-    """Tell what the system refuses meanwhile as a LagoError: `what`, on this host."""
+    """Context manager: what the system refuses is told as a LagoError: `what`, on this host."""
     try:
         yield
     except OSError as error:
@@ -49,7 +49,7 @@ def on_this_host(what: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def stage(directory: str) -> Iterator[str]:
-    """A new directory within another one, removed at the end with what is still in it.
+    """Context manager: a new directory within another one, removed at the end with what is still in it.
 
     Raises:
         OSError: it can't be made.
@@ -73,7 +73,7 @@ def _remove(path: str) -> None:
 
 @contextlib.contextmanager
 def tree(directory: str) -> Iterator[str]:
-    """A directory of a new stage, for what a guest sends; see `stage`.
+    """Context manager: a directory of a new stage, for what a guest sends; see `stage`.
 
     It is within the stage, which nobody else may enter, since the guest decides on its mode.
     """
@@ -128,7 +128,7 @@ def check_target(target: str, what: str) -> None:
 
 @contextlib.contextmanager
 def _sent(path: str, part: Part, what: str) -> Iterator[tuple[Here, str]]:
-    """The directory that a part is in, and its name there.
+    """Context manager: the directory that a part is in, and its name there.
 
     This alone decides whether a name that a guest tells is used: there must be a file or a directory of that name in
     what it sent, and no link on the way there.
@@ -144,7 +144,7 @@ def _sent(path: str, part: Part, what: str) -> Iterator[tuple[Here, str]]:
 
 
 def _refusal(here: Here, told: str, names: Sequence[str]) -> str:
-    """Why what is told is not taken; if it is, go to the directory where it is."""
+    """Go to the directory where what is told is; return why it is not taken, empty if it is."""
     odd = any(name in ("", ".", "..") or "\0" in name for name in names)
     if odd or not told.startswith("/") or len(os.fsencode(told)) > LONGEST_NAME:
         return "the guest calls it by what is no plain path"
@@ -197,7 +197,7 @@ def _replace(source: Here, name: str, target: Here, to: str) -> None:
 
 
 def _place(source: Here, name: str, target: Here, to: str, take: Callable[[Here, str, Here, str], bool]) -> None:
-    """Give a file or a tree its place.
+    """Move or copy a file or a tree to its place.
 
     Args:
         take: puts what has a name there under a name here, and says whether that is all; if not, both are directories,

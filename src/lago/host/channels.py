@@ -118,7 +118,7 @@ class _Source:
             self._pending = self._pending[sent:]
 
     def wait(self) -> None:
-        """Until the command says something, or there is more to send."""
+        """Wait until the command says something, or there is more to send."""
         poll = select.poll()
         poll.register(self._chan.fileno(), _READABLE)
         stuck = self._stdin is not None and not self._chan.send_ready()
@@ -157,7 +157,7 @@ def interactive_ssh_channel(chan: Channel, command: str | None = None, stdin: IO
 
 @contextlib.contextmanager
 def _terminal(chan: Channel, fd: int) -> Iterator[None]:
-    """Give the channel a terminal like ours, follow its size, and make ours raw."""
+    """Context manager: the channel has a terminal like ours and follows its size, and ours is raw."""
 
     def size() -> os.terminal_size:
         found = os.get_terminal_size(fd)

@@ -54,7 +54,7 @@ class Stream:
     """
 
     def __init__(self, url: str, have: int = 0, validator: str = "") -> None:
-        """Connect.
+        """Connect to the server.
 
         Args:
             have: how many bytes are there from an earlier try.
@@ -88,7 +88,7 @@ class Stream:
         say(f"{self.url}: {self._position >> 20}{whole}, {rate / BLOCK:.1f} MiB/s")
 
     def _read(self) -> bytes:
-        """The next bytes; none at the end."""
+        """Read the next bytes; none at the end."""
         while True:
             try:
                 block: bytes = self._answer.read(BLOCK)
@@ -198,7 +198,7 @@ def _why(error: urllib.error.URLError) -> str:
 
 
 def read_text(url: str) -> str:
-    """A small text at an address. Raises FetchError."""
+    """Read a small text at an address. Raises FetchError."""
     content = b""
     for block in Stream(url):
         content += block
@@ -246,7 +246,7 @@ class SparseFile:
             self._file.truncate(self._file.tell())
 
     def write(self, block: bytes) -> None:
-        """Add bytes."""
+        """Append bytes."""
         try:
             for begin in range(0, len(block), _HOLE):
                 piece = block[begin : begin + _HOLE]

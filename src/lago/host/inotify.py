@@ -41,7 +41,7 @@ class Directory:
             raise
 
     def close(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         os.close(self.fd)
 
     def wait(self, timeout: float | None = None) -> bool:

@@ -19,7 +19,7 @@ R = TypeVar("R")
 def in_parallel(
     function: Callable[[T], R], items: Iterable[T], *, what: str, cancel: Callable[[], None] = lambda: None
 ) -> list[R]:
-    """`function` of every item, all at once; results in order.
+    """Call `function` with every item, all at once, and return the results in order.
 
     Every call runs to its end, also when we are interrupted; `cancel` is called then and should make them end early.
     One failure is raised as it is, several as `Errors` named `what`.
@@ -46,7 +46,7 @@ def in_parallel(
 
 @contextlib.contextmanager
 def meanwhile(errand: Callable[[], object]) -> Iterator[None]:
-    """Run something beside the block; when both have ended, what it raised is raised unless the block failed too."""
+    """Context manager: something runs beside the block; what it raises is raised at the end unless the block failed."""
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(1) as pool:
@@ -56,7 +56,7 @@ def meanwhile(errand: Callable[[], object]) -> Iterator[None]:
 
 
 def no_errand() -> None:
-    """For those who have nothing to be done beside something else."""
+    """Do nothing, for those who have nothing to be done beside something else."""
 
 
 class Closing(abc.ABC):
@@ -70,4 +70,4 @@ class Closing(abc.ABC):
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Let go of it."""
+        """Close it."""

@@ -74,7 +74,7 @@ class Here(Closing):
             os.close(fd)
 
     def give_access(self, name: str) -> os.stat_result:
-        """Let us read and change what has that name; what it was before. Raises OSError."""
+        """Let us read and change what has that name, and return its former status. Raises OSError."""
         status = self.look(name)
         if status.st_mode & _OURS != _OURS:
             self.chmod(name, stat.S_IMODE(status.st_mode) | _OURS)
@@ -115,7 +115,9 @@ class Here(Closing):
         return step.name, step.status
 
     def everything(self) -> Iterator[tuple[str, os.stat_result]]:
-        """All that is below with its status; we are in its directory meanwhile. What is in a directory comes before it.
+        """Walk through all that is below, and yield it with its status; we are in its directory meanwhile.
+
+        What is in a directory comes before it.
 
         Raises:
             OSError: something can't be looked at.

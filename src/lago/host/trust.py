@@ -82,7 +82,7 @@ def _entries(directory: str) -> Iterable[str]:
 
 
 def read(path: str) -> str:
-    """The text of a file of ours.
+    """Read a file of ours.
 
     Raises:
         PrefixError: it is not ours, others can write it, or it is no file.
@@ -97,7 +97,7 @@ def read(path: str) -> str:
 
 
 def read_uuid(path: str) -> str:
-    """The UUID of a prefix, from its file `uuid`, of which names of files are made. Raises PrefixError, OSError."""
+    """Read the UUID of a prefix from its file `uuid`; names of files are made of it. Raises PrefixError, OSError."""
     return checked_uuid(read(path).strip(), path)
 
 

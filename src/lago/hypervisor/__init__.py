@@ -62,10 +62,10 @@ class Hypervisor(Protocol):
         """End the QEMU of a machine as libvirt names it, without a word to it or to libvirt, if it is ours to end."""
 
     def connect(self, address: str, port: int, timeout: float) -> socket.socket:
-        """A TCP connection to a guest, tried for up to `timeout` seconds. Raises OSError."""
+        """Connect to a guest by TCP, tried for up to `timeout` seconds. Raises OSError."""
 
     def command(self, argv: Sequence[str]) -> list[str]:
-        """`argv` such that it runs where the guests' networks are. Raises HypervisorError when it is not up."""
+        """Command line of `argv` where the guests' networks are. Raises HypervisorError when it is not up."""
 
     def socket_dir(self) -> str:
         """A short directory of this user for sockets that belong to the environment."""
@@ -80,7 +80,7 @@ _PLAIN_URI: Final = re.compile(
 
 
 def libvirt_url(metadata: Mapping[str, Any], path: str) -> str:
-    """Which libvirt a prefix uses.
+    """Address of the libvirt that a prefix uses.
 
     Args:
         metadata: of the prefix.

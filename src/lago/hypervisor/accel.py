@@ -51,7 +51,7 @@ class Accel:
 
 
 def choose(setting: str) -> Accel:
-    """What the config option `accel` (auto, kvm or tcg) comes to on this host.
+    """Choose how guests run on this host, by the config option `accel`: auto, kvm or tcg.
 
     Raises:
         HostError: kvm is wanted and does not work.
@@ -65,7 +65,7 @@ def choose(setting: str) -> Accel:
 
 
 def probe() -> Accel:
-    """Whether KVM runs guests for this user; asked once per boot, where a bad answer is also logged as a warning."""
+    """Find out whether KVM runs guests for this user; once per boot, and a bad answer is also logged as a warning."""
     key = _key()
     with _cache() as path:
         if path and (known := _recall(path, key)):
@@ -189,7 +189,7 @@ def _device() -> list[int]:
 
 @contextlib.contextmanager
 def _cache() -> Iterator[str | None]:
-    """The file with the verdict, locked; None if there is no place for it."""
+    """Context manager: the file with the verdict is locked; yields its path, or None if there is no place for it."""
     path = os.path.join(config.cache_home(), "accel.json")
     try:
         os.makedirs(config.cache_home(), exist_ok=True)
@@ -216,7 +216,7 @@ def _recall(path: str, key: dict[str, Any]) -> Accel | None:
 
 @contextlib.contextmanager
 def _memory_file(data: bytes) -> Iterator[str]:
-    """A path that a child process can read `data` from, and that is gone when we are."""
+    """Context manager: a path that a child process can read `data` from, and that is gone when we are."""
     fd = os.memfd_create("lago-probe")
     try:
         os.write(fd, data)

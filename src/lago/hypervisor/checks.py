@@ -40,7 +40,7 @@ class Check(NamedTuple):
 
 
 def namespace_argv() -> list[str]:
-    """How new namespaces are entered, all but that of the network: a program and its arguments follow.
+    """Command line that enters new namespaces, all but that of the network: a program and its arguments follow.
 
     The supervisor enters a new network by itself, after it has made the child that connects it with the host's.
     """
@@ -87,7 +87,7 @@ def _try_namespaces() -> None:
 
 
 def namespaces() -> Check:
-    """Whether namespaces as a private hypervisor needs them can be made; makes some."""
+    """Check that namespaces as a private hypervisor needs them can be made; it makes some."""
     name = "namespaces"
     try:
         _try_namespaces()
@@ -102,7 +102,7 @@ def namespaces() -> Check:
 
 
 def explain_namespaces(details: str = "") -> HostError:
-    """Why this host refuses namespaces, for a command that was refused; `details` is what the refusing program said."""
+    """Error for a host that refused namespaces; `details` is what the refusing program said."""
     for check in NAMESPACE_CHECKS:
         found = check()
         if found.status == "fail":
@@ -128,7 +128,7 @@ def explain_namespaces(details: str = "") -> HostError:
 
 
 def user_namespaces() -> Check:
-    """Whether the kernel lets this user make user namespaces at all."""
+    """Check that the kernel lets this user make user namespaces at all."""
     name = "user namespaces"
     if os.geteuid() == 0:
         return Check(name, "ok", "not needed as root")
@@ -145,7 +145,7 @@ def user_namespaces() -> Check:
 
 
 def capabilities() -> Check:
-    """Whether root really is root: in most containers it may not make namespaces."""
+    """Check that root really is root: in most containers it may not make namespaces."""
     name = "capabilities"
     if os.geteuid() != 0:
         return Check(name, "ok", "not needed as an ordinary user")
@@ -163,7 +163,7 @@ def capabilities() -> Check:
 
 
 def subids() -> Check:
-    """Whether the user has ranges of user and group ids to map: libvirt and dnsmasq change theirs."""
+    """Check that the user has ranges of user and group ids to map: libvirt and dnsmasq change theirs."""
     name = "subordinate ids"
     if os.geteuid() == 0:
         return Check(name, "ok", "not needed as root")
@@ -182,7 +182,7 @@ _MAPPERS_NEED: Final = {"CAP_SETGID": 6, "CAP_SETUID": 7, "CAP_SYS_ADMIN": 21}
 
 
 def id_mappers() -> Check:
-    """Whether the programs that map those ids are there and may do so."""
+    """Check that the programs that map those ids are there and may do so."""
     name = "newuidmap, newgidmap"
     if os.geteuid() == 0:
         return Check(name, "ok", "not needed as root")
@@ -202,7 +202,7 @@ def id_mappers() -> Check:
 
 
 def tun() -> Check:
-    """Whether network interfaces for guests can be made."""
+    """Check that network interfaces for guests can be made."""
     name, device = "/dev/net/tun", "/dev/net/tun"
     try:
         os.close(os.open(device, os.O_RDWR | os.O_CLOEXEC))
@@ -214,7 +214,7 @@ def tun() -> Check:
 
 
 def libvirt_drivers() -> Check:
-    """Whether libvirtd has the parts that private hypervisors need, which may be packages of their own."""
+    """Check that libvirtd has the parts that private hypervisors need, which may be packages of their own."""
     name, libvirtd = "libvirt drivers", which("libvirtd")
     if libvirtd is None:
         return Check(name, "fail", "the program libvirtd is not installed", package_hint("libvirtd"))

@@ -16,7 +16,7 @@ _PATIENCE: Final = 1.5
 
 
 def reach(address: str, port: int, timeout: float) -> socket.socket:
-    """A connected socket, as soon as the guest accepts one; tried for `timeout` seconds.
+    """Connect to a guest as soon as it accepts a connection; tried for `timeout` seconds.
 
     A guest that boots first loses what is sent to it, then refuses, then accepts. TCP would send again after 1, 3 and
     7 s only, so a new attempt joins every 0.15 s, while older ones keep their chance: a busy guest answers late.

@@ -40,12 +40,12 @@ BUILD_PROGRAMS: Final = ("mmdebstrap", "mke2fs", "cpio", "zstd")
 
 
 def checks() -> list[Check]:
-    """Everything that is looked at, in the order in which a person mends it."""
+    """Check everything, in the order in which a person mends it."""
     return [found for check in _CHECKS for found in _looked(check)]
 
 
 def python() -> Check:
-    """The interpreter that runs Lago, and its binding to libvirt."""
+    """Check the interpreter that runs Lago, and its binding to libvirt."""
     version = ".".join(map(str, sys.version_info[:3]))
     try:
         import libvirt  # noqa: F401
@@ -55,18 +55,18 @@ def python() -> Check:
 
 
 def qemu() -> Check:
-    """The emulator."""
+    """Check the emulator."""
     return _version("QEMU", "qemu-system-x86_64", MIN_QEMU)
 
 
 def libvirtd() -> list[Check]:
-    """The daemon that private hypervisors start, and its drivers."""
+    """Check the daemon that private hypervisors start, and its drivers."""
     found = [_version("libvirtd", "libvirtd", MIN_LIBVIRT)]
     return [*found, host.libvirt_drivers()] if host.which("libvirtd") else found
 
 
 def programs() -> list[Check]:
-    """The other programs that are run."""
+    """Check the other programs that are run."""
     missing = [Check(p, "fail", "not installed", package_hint(p)) for p in PROGRAMS if not host.which(p)]
     missing += [
         Check(p, "warn", "not installed; templates can't be built here", package_hint(p))
@@ -77,7 +77,7 @@ def programs() -> list[Check]:
 
 
 def egress() -> Check:
-    """What takes guests on nat networks to the outside."""
+    """Check what takes guests on nat nets to the outside."""
     found = [program for program in ("slirp4netns", "pasta") if host.which(program)]
     if not found:
         return Check("egress", "warn", "guests can't reach the outside", package_hint("slirp4netns"))
@@ -85,13 +85,13 @@ def egress() -> Check:
 
 
 def acceleration() -> Check:
-    """Whether guests are virtualised or emulated."""
+    """Check whether guests are virtualised or emulated."""
     found = accel.probe()
     return Check("KVM", "ok" if found.kind == "kvm" else "warn", found.reason, found.remedy)
 
 
 def disk_space() -> Check:
-    """Room for template images."""
+    """Check that there is room for template images."""
     store = place = config.template_store()
     while not os.path.exists(place):
         place = os.path.dirname(place)

@@ -93,7 +93,7 @@ def own_run() -> None:
 
 
 def make_memory_dir() -> None:
-    """Have a place for the memory of machines: like other memory, it is limited by what the host has."""
+    """Make a place for the memory of machines: like other memory, it is limited by what the host has."""
     os.mkdir(protocol.MEMORY_DIR, 0o700)
     _mount("tmpfs", protocol.MEMORY_DIR, "tmpfs", _MS_NOSUID | _MS_NODEV, "size=0,mode=0700")
 

@@ -99,7 +99,7 @@ class Private:
         return self._paths.hypervisor_lock()
 
     def _supervisors(self) -> list[int]:
-        """Who holds our lock as process 1 of a namespace; the program that made that holds it too, until it ends."""
+        """Processes that hold our lock as process 1 of a namespace; what made that holds it too, until it ends."""
         users = (os.geteuid(), os.stat(self._lock).st_uid)
         return [pid for pid in holders(self._lock) if _is_first(pid, users)]
 
@@ -272,7 +272,7 @@ class Private:
 
 
 def _there(directory: str, argv: Sequence[str]) -> list[str]:
-    """`argv` such that it runs in a directory; `env --chdir` would take a program with = in its path for a variable."""
+    """Command line of `argv` in a directory; `env --chdir` would take a program with = in its path for a variable."""
     return ["sh", "-c", 'cd -- "$1" && shift && exec "$@"', "sh", directory, *argv]
 
 

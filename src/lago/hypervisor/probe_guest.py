@@ -28,7 +28,7 @@ _JUMP: Final = bytes.fromhex("e9 0d fe")
 
 
 def image() -> bytes:
-    """The image, a multiple of 64 KiB as QEMU wants firmware to be."""
+    """Image of the guest, a multiple of 64 KiB as QEMU wants firmware to be."""
     raw = bytearray(_SIZE)
     raw[_START : _START + len(_CODE)] = _CODE
     raw[_RESET_VECTOR : _RESET_VECTOR + len(_JUMP)] = _JUMP

@@ -51,7 +51,7 @@ def call(
 
 
 def connect(path: str) -> socket.socket:
-    """A connection to the supervisor at `path`.
+    """Connect to the supervisor at `path`.
 
     Raises:
         OSError: nobody listens there.
@@ -66,7 +66,7 @@ def connect(path: str) -> socket.socket:
 
 
 def peer(client: socket.socket) -> tuple[int, int]:
-    """The process at the other end, as seen from our pid namespace: its number, and a pidfd, which is to be closed.
+    """Process at the other end, as seen from our pid namespace: its number, and a pidfd, which is to be closed.
 
     The number is kept from when it began to listen, so it may be that of another process by now. If the connection is
     still open when we have the pidfd, that one had not ended before.
@@ -88,7 +88,7 @@ def peer(client: socket.socket) -> tuple[int, int]:
 
 
 def receive(client: socket.socket) -> dict[str, Any]:
-    """One request, on the supervisor's side."""
+    """Receive one request, on the supervisor's side."""
     data = b""
     while not data.endswith(b"\n"):
         part = client.recv(_MOST)
@@ -100,7 +100,7 @@ def receive(client: socket.socket) -> dict[str, Any]:
 
 
 def answer(client: socket.socket, reply: dict[str, Any], attached: socket.socket | None = None) -> None:
-    """The answer to a request, with a socket to hand over."""
+    """Answer a request, with a socket to hand over."""
     data = json.dumps(reply).encode() + b"\n"
     if attached is None:
         client.sendall(data)

@@ -60,7 +60,7 @@ def _send(guest: socket.socket) -> None:
 
 
 def main(where: str, address: str, port: str) -> None:
-    """The program, outside with the path of a prefix, inside with `--inside`."""
+    """Run the program, outside with the path of a prefix, inside with `--inside`."""
     try:
         if where == _INSIDE:
             relay(address, int(port))

@@ -33,21 +33,21 @@ class Shared:
         return True
 
     def lost(self) -> frozenset[str] | None:
-        """Nothing of it is ours to lose."""
+        """None: nothing of it is ours to lose."""
         return None
 
     def refuse_lost(self) -> None:
-        """Nothing of it is ours to lose."""
+        """Do nothing: nothing of it is ours to lose."""
 
     def ensure(self, nameservers: Sequence[str]) -> None:
-        """Nothing to start: it is there, or connecting to it says that it is not."""
+        """Do nothing: it is there, or connecting to it says that it is not."""
 
     def end(self, grace: float) -> None:  # noqa: ARG002 - only a private one has QEMUs to wait for
-        """Not ours to end; only our own sockets go."""
+        """Remove our own sockets; libvirt itself is not ours to end."""
         rundir.remove(rundir.place(self._uuid), self._uuid)
 
     def kill(self, machine: str) -> None:
-        """Not ours to end behind libvirt's back."""
+        """Do nothing: machines are not ours to end behind libvirt's back."""
 
     def connect(self, address: str, port: int, timeout: float) -> socket.socket:
         return reach(address, port, timeout)

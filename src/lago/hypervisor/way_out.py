@@ -64,7 +64,7 @@ class WayOut:
         become(self._argv, os.environ)
 
     def go(self) -> None:
-        """Let it begin: the private network is there."""
+        """Start the program: the private network is there."""
         with contextlib.suppress(BrokenPipeError):
             self._ours.sendall(b"go")
         self._ours.close()

@@ -31,7 +31,7 @@ def _disks(env: EnvSpec) -> Iterator[DiskSpec]:
 
 
 def what_is_on_them(env: EnvSpec) -> Iterator[Mistake]:
-    """A disk has the keys of its type, which is not known of one that is wrong otherwise."""
+    """Check that a disk has the keys of its type, which is not known of one that is wrong otherwise."""
     for disk in _disks(env):
         for mistake in _content(disk):
             yield replace(mistake, unless=disk.at)
@@ -76,14 +76,14 @@ def _template(disk: DiskSpec) -> Iterator[Mistake]:
 
 
 def only_cds_are_hd(env: EnvSpec) -> Iterator[Mistake]:
-    """A device called hdX is a CD drive."""
+    """Check that a device called hdX is a CD drive."""
     for disk in _disks(env):
         if disk.dev.startswith("hd") and disk.format != "iso":
             yield Mistake(disk.at / "dev", f"only an iso can be {disk.dev}, write vd{disk.dev[2:]}")
 
 
 def room(env: EnvSpec) -> Iterator[Mistake]:
-    """A machine has room for its disks."""
+    """Check that a machine has room for its disks."""
     for domain in env.domains.values():
         for bus, (most, what) in _MOST.items():
             for disk in [disk for disk in domain.disks if disk.dev.startswith(bus)][most : most + 1]:
@@ -92,7 +92,7 @@ def room(env: EnvSpec) -> Iterator[Mistake]:
 
 
 def told_apart(env: EnvSpec) -> Iterator[Mistake]:
-    """Disks of a machine have different names and devices."""
+    """Check that disks of a machine have different names and devices."""
     for domain in env.domains.values():
         for key, of_appliance in OVA_DISK.items():
             first: dict[str, DiskSpec] = {}

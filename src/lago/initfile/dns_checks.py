@@ -26,7 +26,7 @@ def on_management_nets(env: EnvSpec) -> Iterator[Mistake]:
 
 
 def own_names(env: EnvSpec) -> Iterator[Mistake]:
-    """A record has a name that nothing else has."""
+    """Check that a record has a name that nothing else has."""
     machines, nics = _machines(env), _nics(env)
     for net in addressed(env):
         for name, record in net.dns_records.items():
@@ -36,7 +36,7 @@ def own_names(env: EnvSpec) -> Iterator[Mistake]:
 
 
 def leads_somewhere(env: EnvSpec) -> Iterator[Mistake]:
-    """A record leads to an address in the end."""
+    """Check that a record leads to an address in the end."""
     machines = _machines(env)
     known = {**_nics(env), **machines}
     records: dict[str, DnsRecord] = {}

@@ -132,7 +132,7 @@ def path_text(path: KeyPath) -> str:
 
 
 def read(path: str, example: str = _EXAMPLE) -> Document:
-    """The init file at `path`, or another file in YAML of which `example` tells how one looks.
+    """Read the init file at `path`, or another file in YAML of which `example` tells how one looks.
 
     Raises:
         InitFileError: there is no such file, or it isn't an init file at all.
@@ -163,7 +163,7 @@ def read(path: str, example: str = _EXAMPLE) -> Document:
 
 
 def loads(text: str, name: str, example: str = _EXAMPLE) -> Document:
-    """The init file with content `text`; `name` is what messages call it.
+    """Read an init file with content `text`; `name` is what messages call it.
 
     Raises:
         InitFileError: the text isn't an init file at all.

@@ -11,7 +11,7 @@ from .document import Mistake, quoted
 
 
 def appliances(env: EnvSpec) -> Iterator[Mistake]:
-    """An appliance comes from somewhere, and nothing else does."""
+    """Check that an appliance comes from somewhere, and nothing else does."""
     for domain in env.domains.values():
         at = domain.at
         if domain.type and not domain.ova:
@@ -22,14 +22,14 @@ def appliances(env: EnvSpec) -> Iterator[Mistake]:
 
 
 def processors(env: EnvSpec) -> Iterator[Mistake]:
-    """A processor is described in one way."""
+    """Check that a processor is described in one way."""
     for domain in env.domains.values():
         if domain.cpu_model and domain.cpu_custom:
             yield Mistake(domain.at / "cpu_custom", "cpu_model is given too, remove one of them", of_key=True)
 
 
 def firmware(env: EnvSpec) -> Iterator[Mistake]:
-    """Secure boot has what it needs."""
+    """Check that secure boot has what it needs."""
     for domain in env.domains.values():
         if domain.secure_boot and domain.firmware != "uefi":
             yield Mistake(domain.at / "secure_boot", "it needs firmware: uefi, add that", of_key=True)
@@ -38,14 +38,14 @@ def firmware(env: EnvSpec) -> Iterator[Mistake]:
 
 
 def services(env: EnvSpec) -> Iterator[Mistake]:
-    """What manages services is said under one name."""
+    """Check that what manages services is said under one name."""
     for domain in env.domains.values():
         if domain.service_class and domain.service_provider:
             yield Mistake(domain.at / "service_class", "service_provider is given too, remove this", of_key=True)
 
 
 def scripts(env: EnvSpec) -> Iterator[Mistake]:
-    """Scripts are lists of paths."""
+    """Check that scripts are lists of paths."""
     for domain in env.domains.values():
         for key in (DEPLOY_SCRIPTS, OVIRT_SCRIPTS):
             at, listed = domain.at / "metadata" / key, domain.metadata.get(key)
@@ -58,7 +58,7 @@ def scripts(env: EnvSpec) -> Iterator[Mistake]:
 
 
 def tags(env: EnvSpec) -> Iterator[Mistake]:
-    """Shares of a machine have different tags."""
+    """Check that shares of a machine have different tags."""
     for domain in env.domains.values():
         seen: set[str] = set()
         for share in domain.shares:
@@ -69,7 +69,7 @@ def tags(env: EnvSpec) -> Iterator[Mistake]:
 
 
 def own_names(env: EnvSpec) -> Iterator[Mistake]:
-    """The name of a machine is no other's, nor one that another gets for a nic, in DNS or as a host name."""
+    """Check that the name of a machine is no other's, nor one that another gets for a nic, in DNS or as a host name."""
     owners: dict[str, str] = {}
     for name in filter(usable, env.domains):
         other = owners.setdefault(same(name), name)
@@ -89,7 +89,7 @@ def own_names(env: EnvSpec) -> Iterator[Mistake]:
 
 
 def own_files(env: EnvSpec) -> Iterator[Mistake]:
-    """Two disks are not the same file, as `b_c` of the machine a and `c` of the machine a_b would be."""
+    """Check that no two disks are the same file, as `b_c` of the machine a and `c` of the machine a_b would be."""
     owners: dict[str, tuple[str, str]] = {}
     for name, domain in env.domains.items():
         for disk in domain.disks:

@@ -28,7 +28,7 @@ def _nics(env: EnvSpec) -> Iterator[tuple[DomainSpec, NicSpec]]:
 
 
 def known_nets(env: EnvSpec) -> Iterator[Mistake]:
-    """A nic is plugged into a net that there is."""
+    """Check that a nic is plugged into a net that there is."""
     names = env.named_nets
     if names is None:
         return
@@ -44,7 +44,7 @@ def known_nets(env: EnvSpec) -> Iterator[Mistake]:
 
 
 def one_management_net(env: EnvSpec) -> Iterator[Mistake]:
-    """A machine that is on nets is on one management net."""
+    """Check that a machine that is on nets is on one management net."""
     managing, marked = management(env.nets.values()), any(net.management for net in env.nets.values())
     for domain in env.domains.values():
         touched = dict.fromkeys(nic.net for nic in domain.nics if nic.net)
@@ -65,7 +65,7 @@ def one_management_net(env: EnvSpec) -> Iterator[Mistake]:
 
 
 def bare_bridges(env: EnvSpec) -> Iterator[Mistake]:
-    """A bridge has neither addresses nor names."""
+    """Check that a bridge has neither addresses nor names."""
     for net in env.nets.values():
         for key in ("gw", "dhcp", "dns_domain_name", "dns_records"):
             if net.type == "bridge" and key in net.at.keys:
@@ -79,7 +79,7 @@ def addressed(env: EnvSpec) -> Iterator[NetSpec]:
 
 
 def gateways(env: EnvSpec) -> Iterator[Mistake]:
-    """A gateway is an address that one can have."""
+    """Check that a gateway is an address that one can have."""
     for net in addressed(env):
         if net.gw and not net.gw.private:
             yield Mistake(net.at / "gw", f"{net.gw} is not a private address, {_PRIVATE}")
@@ -94,7 +94,7 @@ def _gateway(net: NetSpec) -> Address | None:
 
 
 def dhcp_ranges(env: EnvSpec) -> Iterator[Mistake]:
-    """A range begins before it ends, without the gateway in it."""
+    """Check that a range begins before it ends, without the gateway in it."""
     for net in addressed(env):
         dhcp, gateway = net.dhcp, _gateway(net)
         if not dhcp or not dhcp.start or not dhcp.end:
@@ -107,7 +107,7 @@ def dhcp_ranges(env: EnvSpec) -> Iterator[Mistake]:
 
 
 def no_address_on_bridges(env: EnvSpec) -> Iterator[Mistake]:
-    """A nic on a bridge has no address."""
+    """Check that a nic on a bridge has no address."""
     for _, nic in _nics(env):
         if nic.ip and nic.net in env.nets and env.nets[nic.net].type == "bridge":
             message = f"{nic.net} is a bridge, on which guests address themselves: remove it, or make the net isolated"
@@ -124,7 +124,7 @@ class _Layout(NamedTuple):
 
 
 def _layouts(env: EnvSpec) -> Iterator[_Layout]:
-    """A net without gateway is where the first of its addresses is."""
+    """Place nets: one without gateway is where the first of its addresses is."""
     static: dict[str, list[tuple[DomainSpec, NicSpec, Address]]] = {name: [] for name in env.nets}
     for domain, nic in _nics(env):
         if nic.ip and nic.net in static:
@@ -140,7 +140,7 @@ def _layouts(env: EnvSpec) -> Iterator[_Layout]:
 
 
 def private_addresses(env: EnvSpec) -> Iterator[Mistake]:
-    """What says where a net is, is an address that one can have."""
+    """Check that what says where a net is, is an address that one can have."""
     for net, _, _, static in _layouts(env):
         if net.gw:
             continue
@@ -152,7 +152,7 @@ def private_addresses(env: EnvSpec) -> Iterator[Mistake]:
 
 
 def own_subnets(env: EnvSpec) -> Iterator[Mistake]:
-    """Every net has its own /24."""
+    """Check that every net has its own /24."""
     owners: dict[str, str] = {}
     for net, gateway, place, _ in _layouts(env):
         if gateway and (other := owners.setdefault(gateway.subnet, net.name)) != net.name:
@@ -160,7 +160,7 @@ def own_subnets(env: EnvSpec) -> Iterator[Mistake]:
 
 
 def own_addresses(env: EnvSpec) -> Iterator[Mistake]:
-    """An address is in the subnet of its net, and its owner's alone."""
+    """Check that an address is in the subnet of its net, and its owner's alone."""
     for net, gateway, _, static in _layouts(env):
         users: dict[int, str] = {}
         for domain, nic, ip in static:

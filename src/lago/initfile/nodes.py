@@ -77,7 +77,7 @@ _TOO_DEEP = "the file is nested more than {} levels deep"
 
 
 def compose(text: str, max_nodes: int, max_depth: int) -> Node | None:
-    """The tree of `text`, None when it holds nothing.
+    """Make the tree of `text`, None when it holds nothing.
 
     Raises:
         SyntaxFault: it isn't YAML, or it holds more than `max_nodes` values or `max_depth` levels.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def parse(document: Document) -> EnvSpec:
-    """What the user wants, from the data of an init file.
+    """Read what the user wants from the data of an init file.
 
     Raises:
         InitFileError: all the mistakes of the file, in its order.

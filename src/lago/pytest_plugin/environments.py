@@ -48,7 +48,7 @@ class Environments:
         self.kept: list[str] = []
 
     def up(self, request: pytest.FixtureRequest, init_file: str | Path | Mapping[str, Any]) -> sdk.Env:
-        """A new environment, started and deployed; it ends with the scope of the fixture."""
+        """Make an environment, start it and deploy it; it ends with the scope of the fixture."""
         name = self._name(request)
         env = sdk.init(init_file, self._place() / name)
         self._add(request, env, name)
@@ -59,13 +59,13 @@ class Environments:
         return env
 
     def fork(self, request: pytest.FixtureRequest, env: sdk.Env) -> sdk.Env:
-        """A copy of an environment as it was when it had just come up; it ends with the scope of the fixture."""
+        """Fork an environment as it was when it had just come up; it ends with the scope of the fixture."""
         fork = env.fork(snapshot=PRISTINE)
         self._add(request, fork, f"{self._name(request)}-fork")
         return fork
 
     def pristine(self, env: sdk.Env) -> sdk.Env:
-        """The environment, as it was when it had just come up."""
+        """Revert the environment to how it was when it had just come up, and return it."""
         env.revert_snapshots(PRISTINE)
         return env
 
@@ -95,7 +95,7 @@ class Environments:
             print(f"\n{text}", file=sys.__stderr__, flush=True)
 
     def describe(self, item: pytest.Item) -> None:
-        """Give the test the properties that say where it runs, for JUnit's XML among others."""
+        """Add to a test the properties that say where it runs, for JUnit's XML among others."""
         for used in self._live:
             item.user_properties.append(("lago_environment", used.env.get_paths().prefix()))
             item.user_properties.append(("lago_vms", report.states(used.env.get_vms())))

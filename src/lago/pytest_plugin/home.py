@@ -21,7 +21,7 @@ _PATIENCE: Final = 600
 
 @contextlib.contextmanager
 def held(base: Path, worker: str) -> Iterator[Path]:
-    """A new directory in `base`, locked while the context lasts; what others left there who have ended is removed.
+    """Context manager: a new locked directory in `base`; what others left there who have ended is removed.
 
     It goes at the end, unless environments are kept in it.
     """
@@ -42,7 +42,7 @@ def held(base: Path, worker: str) -> Iterator[Path]:
 
 
 def _alone() -> contextlib.AbstractContextManager[int]:
-    """Be the only one who makes or removes such directories."""
+    """Context manager: nobody else makes or removes such directories."""
     directory = config.cache_home()
     os.makedirs(directory, exist_ok=True)
     return lock_file(os.path.join(directory, "pytest.lock"), what="the directories of pytest", timeout=_PATIENCE)

@@ -54,7 +54,7 @@ def provider(name: str) -> type[contracts.ServicePlugin]:
 
 
 def detect(vm: contracts.Machine) -> str:
-    """The name of what manages the services of a machine, found out by one command on it.
+    """Find out what manages the services of a machine, by one command on it, and return its name.
 
     Raises:
         VMError: it has nothing that we know.
@@ -78,7 +78,7 @@ def _paths(known: Mapping[str, type[contracts.ServicePlugin]]) -> list[str]:
 
 
 def agent(vm: contracts.Machine) -> contracts.Service:
-    """The service of a machine that is QEMU's guest agent. Raises VMError if it has none."""
+    """Find the service of a machine that is QEMU's guest agent. Raises VMError if it has none."""
     for name in _AGENTS:
         found = vm.service(name)
         if found.exists():

@@ -12,7 +12,7 @@ from ..plugins.contracts import Machine, ServiceState
 
 
 def run(vm: Machine, argv: Sequence[str]) -> CommandStatus:
-    """How a command on a machine ended; nothing of it is shown."""
+    """Run a command on a machine, and return how it ended; nothing of it is shown."""
     vm.connect()
     return vm.guest.run(list(argv))
 

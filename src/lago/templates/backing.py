@@ -18,7 +18,7 @@ from .providers import EXTRAS
 
 
 def image(path: str, templates: Chooser) -> TemplateImage:
-    """The image at `path`, after everything that it is layered on has been found.
+    """Find the image at `path`, and everything that it is layered on.
 
     A backing file that is not there and called `<template>:<version>` is that template, which is fetched and linked to.
 

@@ -52,7 +52,7 @@ class Checksum(NamedTuple):
 
 
 def parse(text: str) -> dict[str, str]:
-    """Digest by file name; the name is empty if the text has none. Of several digests the longest counts."""
+    """Read digests by file name; the name is empty if the text has none. Of several digests the longest counts."""
     found: dict[str, str] = {}
     for line in text.splitlines():
         if match := _BSD.fullmatch(line.strip()):
@@ -68,7 +68,7 @@ def parse(text: str) -> dict[str, str]:
 
 
 def find(text: str, pattern: str, source: str, *, own: bool = False) -> tuple[str, str]:
-    """Name and digest of the newest file whose name fits `pattern`, as in a shell.
+    """Find the newest file whose name fits `pattern`, as in a shell; its name and digest.
 
     Args:
         source: where the text is from.

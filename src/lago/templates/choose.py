@@ -33,7 +33,7 @@ class Chooser:
         self._hold = hold
 
     def get(self, name: str, version: str | None = None) -> TemplateImage:
-        """The image of a template: that of the lock file, or else the latest.
+        """Get the image of a template: that of the lock file, or else the latest.
 
         Raises:
             TemplateError: there is none, or not the one that is wanted.
@@ -45,7 +45,7 @@ class Chooser:
         return image
 
     def use(self, name: str, version: str, image: TemplateImage) -> None:
-        """An image is that of a template, because something on disk is made of it. Raises TemplateError if frozen."""
+        """Record an image as that of a template, as something on disk is made of it. Raises TemplateError if frozen."""
         self._hold(image.id)
         wanted = self._lock.wanted(name, version) if self._lock else None
         if wanted and wanted.image != image.id:

@@ -74,7 +74,7 @@ class _Kept:
             return 0, ""
 
     def and_more(self, stream: Stream) -> Iterator[bytes]:
-        """All bytes of a stream from 0: those that are here, and then its own, which are added."""
+        """Yield all bytes of a stream from 0: those that are here, and then its own, which are added."""
         more = ahead(stream)
         if not stream.start:
             self.remove()
@@ -95,7 +95,7 @@ class _Kept:
 
 
 def copy_image(source: str, dest: str, checksum: Checksum | None) -> str:
-    """As `fetch_image`, from a file. Raises OSError if it can't be read."""
+    """Copy an image as `fetch_image` does, from a file. Raises OSError if it can't be read."""
     return receive(ahead(_blocks_of(source)), dest, checksum, source=source)
 
 
@@ -149,7 +149,7 @@ def receive(
 
 
 def _peek(blocks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
-    """The first bytes, and all."""
+    """Read the first bytes, and return them and an iterator of all."""
     head = b""
     for block in blocks:
         head += block
@@ -173,7 +173,7 @@ def _hashed(blocks: Iterable[bytes], digest: Any) -> Iterator[bytes]:
 
 
 def ahead(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """The same blocks, made by a thread of their own before they are wanted."""
+    """Read blocks ahead, in a thread of their own, before they are wanted; they are the same."""
     made: queue.Queue[bytes | BaseException | None] = queue.Queue(_AHEAD)
     unwanted = threading.Event()
 

@@ -17,7 +17,7 @@ _ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
 
 
 def add(url: str) -> str:
-    """Clone a repository; where it is now.
+    """Clone a repository, and return where it is now.
 
     Raises:
         TemplateError: there is one of its name.

@@ -59,7 +59,7 @@ class _ImportedFile(FileSystemTemplateProvider):
             raise TemplateError(error.what, details=error.details, hint=error.hint) from None
 
     def get_metadata(self, handle: str) -> dict[str, Any]:
-        """The JSON in `<handle>.metadata`, with the format that the image has now."""
+        """Read the JSON in `<handle>.metadata`, with the format that the image has now."""
         return {**super().get_metadata(handle), **({"format": self._made} if self._made else {})}
 
     def _convert(self, source: str, image: str) -> bool:

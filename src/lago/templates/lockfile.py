@@ -27,7 +27,7 @@ class Locked(NamedTuple):
 
 
 def key(name: str, version: str | None) -> str:
-    """What a template is called in a lock file."""
+    """Name of a template in a lock file."""
     return name if version is None else f"{name}:{version}"
 
 
@@ -78,7 +78,7 @@ class LockFile:
         return found
 
     def refuse(self, name: str, version: str | None, found: str) -> None:
-        """An image can't be the one that is wanted. Raises TemplateError if frozen.
+        """Note that the image that is wanted can't be had. Raises TemplateError if frozen.
 
         Args:
             found: what there is instead, for people.
@@ -93,7 +93,7 @@ class LockFile:
         say(f"{key(name, version)}: {self.path} has {wanted.image}, sha256 {wanted.sha256}; now it is {found}")
 
     def enter(self, name: str, version: str | None, used: Locked) -> None:
-        """An image is used."""
+        """Record an image in the lock file; `save` writes it."""
         self._now[key(name, version)] = used
 
     def save(self) -> None:

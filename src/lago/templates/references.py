@@ -42,13 +42,13 @@ class Users:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Nobody else adds or removes a user meanwhile."""
+        """Context manager: nobody else adds or removes a user."""
         os.makedirs(self._root, exist_ok=True)
         with lock_file(os.path.join(self._root, ".lock"), what=f"the list of users {self._root}"):
             yield
 
     def hold(self, uuid_path: str, images: Iterable[str], prefix: str | None = None, *, replace: bool = False) -> None:
-        """Let a prefix use images, besides those that it uses already.
+        """Record that a prefix uses images, besides those that it uses already.
 
         Args:
             uuid_path: its file `uuid`.
@@ -89,7 +89,7 @@ class Users:
             LOG.debug("no link to %s: %s", uuid_path, error)
 
     def forget(self, uuid: str) -> None:
-        """A prefix is gone. Raises PrefixError if that is no UUID, of which paths are made."""
+        """Remove a prefix that is gone from the users. Raises PrefixError if it is no UUID, of which paths are made."""
         trust.checked_uuid(uuid, self._root)
         if not os.path.exists(self._note(uuid)):
             return
@@ -102,18 +102,18 @@ class Users:
                 os.unlink(path)
 
     def place(self, uuid: str) -> str:
-        """Where a prefix said that it is; empty if it never did."""
+        """Path where a prefix said that it is; empty if it never did."""
         return self._read(uuid)[0]
 
     def all(self) -> list[User]:
-        """Every user, also what is gone."""
+        """Users of all images, also what is gone."""
         with contextlib.suppress(FileNotFoundError):
             names = {name.removesuffix(".json") for name in os.listdir(self._root) if not name.startswith(".")}
             return [self._user(name) for name in sorted(names)]
         return []
 
     def of(self, identity: str) -> list[User]:
-        """Those that use an image."""
+        """Users of an image."""
         return [user for user in self.all() if identity in user.images and user.state != "gone"]
 
     def sweep(self, *, missing: bool = False) -> None:
@@ -136,7 +136,7 @@ class Users:
             return "missing"
 
     def _read(self, uuid: str) -> tuple[str, set[str]]:
-        """Where a prefix is and what it uses."""
+        """Read where a prefix is and what it uses."""
         try:
             with open(self._note(uuid), encoding="utf-8") as file:
                 note = json.load(file)

@@ -158,7 +158,7 @@ class TemplateStore:
         self.users.hold(uuid_path, [version.name])
 
     def ensure(self, version: TemplateVersion) -> TemplateImage:
-        """The image, which is fetched or built first if it is not there.
+        """Get the image, which is fetched or built first if it is not there.
 
         If another process is about to do so, we wait for it and use what it made.
         """
@@ -237,7 +237,7 @@ class TemplateStore:
                 shutil.rmtree(self._staging(identity), ignore_errors=True)
 
     def verify(self, identity: str) -> bool:
-        """Whether an image is still what was stored. Raises TemplateError if it is not there, or nothing is known."""
+        """Check whether an image is still what was stored. Raises TemplateError if it or its checksum is missing."""
         import hashlib
 
         stored = self.digest(identity)

@@ -40,7 +40,7 @@ def save(paths: Paths, topology: Topology) -> None:
 
 
 def load(paths: Paths) -> Topology:
-    """The topology that `save` wrote, or a release before 2.0.
+    """Read the topology that `save` wrote, or a release before 2.0.
 
     Raises:
         PrefixError: a file is missing or damaged.
@@ -201,7 +201,7 @@ def _one_of(raw: Any, *words: str) -> Any:
 
 
 def _net_from_json(raw: Mapping[str, Any]) -> Net:
-    """A network; what releases before 2.0 did not write is what it was to them."""
+    """Make a net; what releases before 2.0 did not write is what it was to them."""
     known = {"type": "nat", "management": False, "mapping": {}, **raw}
     gw, dhcp, mtu = raw.get("gw"), raw.get("dhcp") or None, int(raw.get("mtu", 1500))
     _typed(known["management"], bool)
@@ -211,7 +211,7 @@ def _net_from_json(raw: Mapping[str, Any]) -> Net:
 
 
 def _vm_from_json(raw: Mapping[str, Any], nets: Mapping[str, Net]) -> Domain:
-    """A machine; what releases before 2.0 did not write is what it was to them."""
+    """Make a machine; what releases before 2.0 did not write is what it was to them."""
     name = _typed(raw["name"], str)
     nics = [_nic_from_json(name, index, nic) for index, nic in enumerate(raw.get("nics", []))]
     touched = (nic.net for nic in nics if nic.net in nets and nets[nic.net].management)

@@ -11,7 +11,7 @@ from ..errors import LagoError
 
 
 def expand(path: str, variables: Mapping[str, str]) -> str:
-    """A path of an init file with its variables filled in; what is relative begins at `LAGO_INITFILE_PATH`.
+    """Fill in the variables of a path of an init file; what is relative begins at `LAGO_INITFILE_PATH`.
 
     Raises:
         LagoError: a variable is not there.

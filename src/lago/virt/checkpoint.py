@@ -56,7 +56,7 @@ def live_tops(machine: Machine) -> dict[str, str]:
 
 
 def pause(machine: Machine) -> bool:
-    """Let a machine stand still; whether it ran before."""
+    """Pause a machine, and return whether it ran before."""
     with refusals(f"{machine.name()} can't be paused"):
         domain = machine.domain()
         if domain.state()[0] != libvirt.VIR_DOMAIN_RUNNING:
@@ -66,7 +66,7 @@ def pause(machine: Machine) -> bool:
 
 
 def resume(machine: Machine) -> None:
-    """Let it go on."""
+    """Resume a machine that stands still."""
     with refusals(f"{machine.name()} can't go on", f"lago stop {machine.name()}; lago start {machine.name()}"):
         machine.domain().resume()
 
@@ -124,7 +124,7 @@ def _saving(machine: Machine) -> Iterator[None]:
 
 
 def save(machine: Machine, tops: Mapping[str, str], memory: str | None) -> None:
-    """Let a machine write to other images from now on, and have libvirt write its memory to a file.
+    """Save a machine: from now on it writes to other images, and libvirt writes its memory to a file.
 
     Args:
         tops: images that exist and lie over those of now, by device.
@@ -191,7 +191,7 @@ def restore_apart(machine: Machine, memory: str, state: str, tops: Mapping[str, 
 
 
 def _relocate(machine: Machine, root: ET.Element, tops: Mapping[str, str]) -> None:
-    """Let a saved description name the files of now: the prefix may have been moved, or be another."""
+    """Rewrite a saved description to name the files of now: the prefix may have been moved, or be another."""
     paths = machine.env.paths
     for disk in root.iterfind("devices/disk"):
         source, target = disk.find("source"), disk.find("target")

@@ -17,7 +17,7 @@ _SECRETS = (libvirt.VIR_CRED_PASSPHRASE, libvirt.VIR_CRED_NOECHOPROMPT)
 
 
 def connect(uri: str) -> libvirt.virConnect:
-    """A connection; config `libvirt_user` and `libvirt_password` answer what libvirt asks. Raises HypervisorError."""
+    """Connect to libvirt; config `libvirt_user` and `libvirt_password` answer what it asks. Raises HypervisorError."""
     user, password = config.get("libvirt_user"), config.get("libvirt_password")
     asked: list[str] = []
 
@@ -49,7 +49,7 @@ T = TypeVar("T")
 
 @contextlib.contextmanager
 def refusals(what: str, hint: str = "lago doctor tells what the host lacks") -> Iterator[None]:
-    """Raise HypervisorError with `what` before libvirt's own words when libvirt refuses."""
+    """Context manager: what libvirt refuses raises HypervisorError, with `what` before libvirt's own words."""
     try:
         yield
     except libvirt.libvirtError as error:
@@ -58,7 +58,7 @@ def refusals(what: str, hint: str = "lago doctor tells what the host lacks") -> 
 
 @contextlib.contextmanager
 def unless_gone() -> Iterator[None]:
-    """For the end of a machine: that libvirt has forgotten it meanwhile is no failure."""
+    """Context manager: a machine is ended; that libvirt has forgotten it meanwhile is no failure."""
     try:
         yield
     except libvirt.libvirtError as error:
@@ -67,7 +67,7 @@ def unless_gone() -> Iterator[None]:
 
 
 def look_up(find: Callable[[str], T], name: str, missing: int) -> T | None:
-    """What libvirt has of that name, if it has it.
+    """Look up what libvirt has of that name; None if it has nothing.
 
     Args:
         find: a method of a connection, such as `lookupByName`.

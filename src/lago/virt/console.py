@@ -138,7 +138,7 @@ class Heard:
         self._end = 0
 
     def search(self, wanted: re.Pattern[str], path: str) -> re.Match[str] | None:
-        """The first match behind the last one; a new log is searched from its start."""
+        """Search behind the last match, and return the next one; a new log is searched from its start."""
         try:
             with open(path, "rb") as file:
                 found = os.fstat(file.fileno())

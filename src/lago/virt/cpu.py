@@ -16,7 +16,7 @@ _MOST_CELLS: Final = 64
 
 
 def cpu_element(domain: Domain, *, kvm: bool, nested: str | None = None) -> ET.Element:
-    """The element.
+    """Element `<cpu>` of a machine.
 
     Args:
         nested: the processor flag that lets guests run guests, if a named model is to have it (see `nested_flag`).

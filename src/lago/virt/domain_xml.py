@@ -60,7 +60,7 @@ def domain_xml(
     specs: Mapping[str, Net] | None = None,
     nested: str | None = None,
 ) -> str:
-    """A domain.
+    """XML of a domain, as libvirt defines it.
 
     Args:
         name: libvirt's for it.

@@ -34,13 +34,13 @@ class Driver(Protocol):
         """Boot it again while it runs, without waiting until it answers; which way that took."""
 
     def state(self) -> str:
-        """Its state in a word; `down` if nothing is left of it."""
+        """State in a word; `down` if nothing is left of it."""
 
     def alive(self) -> bool:
         """Whether it runs, or stands still."""
 
     def guest(self) -> Guest:
-        """How to log in to it; without an address nobody does."""
+        """Way to log in to it; without an address nobody does."""
 
     def wait_for_ssh(
         self, seconds: float, on_phase: Phase, command: Callable[[], str], tries: int | None, *, listens: bool

@@ -9,13 +9,13 @@ from .vm import VM, Environment
 
 
 def kind_of(spec: Domain) -> type[VM]:
-    """The class that the `vm-type` of a machine names. Raises LagoError if it is not there."""
+    """Class that the `vm-type` of a machine names. Raises LagoError if it is not there."""
     kind: type[VM] = machines.kind(spec.vm_type, spec.name) or VM
     return kind
 
 
 def make(env: Environment, spec: Domain, kind: type[VM]) -> VM:
-    """A machine of the class `kind`. Raises LagoError if its provider is not there."""
+    """Make a machine of the class `kind`. Raises LagoError if its provider is not there."""
     provider = machines.provider(spec.vm_provider, spec.name)
     made = kind(env, spec)
     if provider is not None:

@@ -59,7 +59,7 @@ _CHARACTERS: Final = {
 
 
 def strokes(keys: str) -> list[list[int]]:
-    """The codes of keys that are pressed together, one such group after another.
+    """Codes of keys that are pressed together, one such group after another.
 
     Args:
         keys: the name of a key, such as `ret`; one after modifiers, such as `ctrl-alt-delete`; or else a text.

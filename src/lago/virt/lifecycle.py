@@ -72,7 +72,7 @@ class Ends:
 
     @contextlib.contextmanager
     def starting(self, name: str) -> Iterator[None]:
-        """Around the one request that starts a machine: what it did before does not count, however late we are told.
+        """Context manager: one request starts a machine; what it did before does not count, however late we are told.
 
         libvirt tells the events of a machine in their order, but after it has answered the requests that caused them.
         """

@@ -57,7 +57,7 @@ def load(source: str, dests: Sequence[str]) -> None:
 
 
 def _copy(read: int, at: int, write: int, to: int, size: int) -> None:
-    """Let a part of a file hold what one of another holds; what exists of it and is a hole there becomes zeros."""
+    """Copy a part of a file into another one; what exists of it there and is a hole here becomes zeros."""
     copied = 0
     for begin, end in [*_data(read, at, at + size), (at + size, at + size)]:
         for first, last in _data(write, to + copied, to + begin - at):

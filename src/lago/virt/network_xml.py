@@ -46,7 +46,7 @@ def network_xml(
     records: Mapping[str, Iterable[str]],
     way: Way,
 ) -> str:
-    """A network.
+    """XML of a net, as libvirt defines it.
 
     Args:
         name: libvirt's name for it.

@@ -49,7 +49,7 @@ def again(machine: Machine) -> str:
 
 
 def _by_one_of(ways: Mapping[str, int], machine: Machine, ask: Callable[[int], object], done: threading.Event) -> str:
-    """The way by which a machine does what it is asked for, if there is one, or force."""
+    """Ask a machine by one way after the other until it does what it is asked for; return that way, or force."""
     running = machine.state() == "running"
     return next((way for way in ways if running and _obeys(machine, way, partial(ask, ways[way]), done)), FORCE)
 

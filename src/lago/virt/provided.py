@@ -63,7 +63,7 @@ class Provided:
             self._plugin.stop()
 
     def discard(self) -> None:
-        """Nothing is kept of it that is Lago's."""
+        """Do nothing: nothing is kept of it that is Lago's."""
 
     def shutdown(self) -> str:
         self._plugin.shutdown()
@@ -168,7 +168,7 @@ class Provided:
 
 
 def _missing(extract: Callable[..., None], paths: Iterable[tuple[str, str]]) -> list[str]:
-    """Let a plugin copy files; the paths that are not there. It says of one at a time whether it is."""
+    """Have a plugin copy files, and return the paths that are not there. It says of one at a time whether it is."""
     missing = []
     for one in paths:
         try:

@@ -125,7 +125,7 @@ def _prepares_itself(machine: Machine, console: str) -> bool:
 
 
 def explain(machine: Machine, timeout: float | None, last: Exception | None) -> VMNotReady:
-    """How far a machine came that does not answer, with the end of its console log.
+    """Error for a machine that does not answer: how far it came, with the end of its console log.
 
     Args:
         timeout: what was waited in vain, if it was not ended early.

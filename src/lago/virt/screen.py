@@ -23,7 +23,7 @@ _HOLD: Final = 0.02
 
 
 def vnc_port(machine: Machine) -> str:
-    """The port on the loopback address of its hypervisor where its screen is shown by VNC.
+    """Port on the loopback address of its hypervisor where its screen is shown by VNC.
 
     Raises:
         VMNotRunning: it does not run.

@@ -121,4 +121,4 @@ class Engine(Machine, Protocol):
         """
 
     def disconnect(self) -> None:
-        """Let go of the connection, without a word to the engine."""
+        """Close the connection, without a word to the engine."""

@@ -45,7 +45,7 @@ def deactivate(engine: Engine, names: Iterable[str] = ()) -> list[str]:
 
 
 def activate(engine: Engine, names: Iterable[str] = ()) -> list[str]:
-    """Let hosts be up, side by side; arguments, names that are returned and errors are as of `deactivate`."""
+    """Activate hosts, side by side; arguments, names that are returned and errors are as of `deactivate`."""
     return _all_to(engine, names, HostStatus.UP, "activate")
 
 

@@ -80,7 +80,7 @@ class EngineVM(TestVM):
             return self._api
 
     def disconnect(self) -> None:
-        """Let go of the connection, without a word to the engine, which may be gone.
+        """Close the connection, without a word to the engine, which may be gone.
 
         It is closed when nobody has it any more: other threads may just use it.
         """

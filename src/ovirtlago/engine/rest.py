@@ -51,7 +51,7 @@ def end_all(engine: Engine) -> None:
 
 
 def activate(engine: Engine) -> None:
-    """Let the hosts of an engine be up and its storage domains active.
+    """Activate the hosts of an engine and its storage domains.
 
     Raises:
         EngineError: something does not get there in time.

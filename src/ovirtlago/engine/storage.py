@@ -64,7 +64,7 @@ def deactivate(engine: Engine) -> None:
 
 
 def activate(engine: Engine) -> None:
-    """Let all storage domains of an engine be active: masters first, then the others, side by side.
+    """Activate all storage domains of an engine: masters first, then the others, side by side.
 
     Errors are as of `deactivate`.
     """

@@ -68,7 +68,7 @@ class Transport:
         """Why the last connection was not made."""
 
     def prepare(self, curl: pycurl.Curl, url: str) -> None:
-        """Let a curl handle reach the machine under the name that is in the address `url`, and trust it."""
+        """Prepare a curl handle to reach the machine under the name that is in the address `url`, and to trust it."""
         parts = urlsplit(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
         # Curl wants an address before it asks for a socket.

@@ -106,7 +106,7 @@ def _log(paths: OvirtPaths, name: str) -> str:
 
 
 def revision(path: str) -> str:
-    """The commit that a git work tree is at, or `unknown`."""
+    """Commit that a git work tree is at, or `unknown`."""
     try:
         return run(["git", "-C", path, "rev-parse", "--verify", "HEAD"]).text.strip()
     except LagoError:

@@ -114,13 +114,13 @@ class Server(http.server.ThreadingHTTPServer):
         socketserver.TCPServer.server_bind(self)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is nothing to speak of."""
+        """Say nothing of a client that went away."""
         if not isinstance(sys.exception(), ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
 
 def main(address: str, port: str, root: str) -> None:
-    """The program."""
+    """Run the program."""
     try:
         server = Server(address, int(port), root)
     except OSError as error:

@@ -58,6 +58,6 @@ def _package(url: str, path: str) -> str:
 
 
 def part_for(dist: str, source: str) -> str:
-    """What of a source on this host is for a distribution: its directory of that name, or else all of it."""
+    """Part of a source on this host for a distribution: its directory of that name, or else all of it."""
     part = os.path.join(source, dist)
     return part if os.path.isdir(part) else source

@@ -41,7 +41,7 @@ class Repository(NamedTuple):
 
 
 def read(path: str) -> Mapping[str, Repository]:
-    """The repositories that a file names, disabled ones too. Raises ConfigError."""
+    """Read the repositories that a file names, disabled ones too. Raises ConfigError."""
     parser = configparser.ConfigParser(interpolation=None, default_section="")
     try:
         with open(path, encoding="utf-8") as file:

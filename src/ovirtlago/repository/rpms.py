@@ -51,7 +51,7 @@ class Rpm(NamedTuple):
 
 
 def createrepo() -> Any:
-    """The library createrepo_c, which reads packages and metadata. Raises HostError if it is not installed."""
+    """Import the library createrepo_c, which reads packages and metadata. Raises HostError if it is not installed."""
     try:
         import createrepo_c
     except ModuleNotFoundError:
@@ -60,7 +60,7 @@ def createrepo() -> Any:
 
 
 def read(path: str) -> Rpm:
-    """What the header of a package says. Raises RepoError if it is no package."""
+    """Read the header of a package. Raises RepoError if it is no package."""
     library = createrepo()
     try:
         found = library.package_from_rpm(path)
@@ -75,7 +75,7 @@ def read(path: str) -> Rpm:
 
 
 def find(place: str) -> list[Rpm]:
-    """All packages for our machines in a directory and those below it, or the one in a file.
+    """Find all packages for our machines in a directory and those below it, or the one in a file.
 
     Raises:
         RepoError: there is no such directory, or what looks like a package is none.

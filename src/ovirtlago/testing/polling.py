@@ -34,12 +34,12 @@ def assert_true_within(func: Callable[[], Any], timeout: float, allowed_exceptio
 
 
 def assert_true_within_short(func: Callable[[], Any], allowed_exceptions: Exceptions | None = None) -> None:
-    """As `assert_true_within`, with `SHORT_TIMEOUT`."""
+    """Check as `assert_true_within` does, with `SHORT_TIMEOUT`."""
     assert_true_within(func, SHORT_TIMEOUT, allowed_exceptions)
 
 
 def assert_true_within_long(func: Callable[[], Any], allowed_exceptions: Exceptions | None = None) -> None:
-    """As `assert_true_within`, with `LONG_TIMEOUT`."""
+    """Check as `assert_true_within` does, with `LONG_TIMEOUT`."""
     assert_true_within(func, LONG_TIMEOUT, allowed_exceptions)
 
 
@@ -53,14 +53,14 @@ def assert_equals_within(
 def assert_equals_within_short(
     func: Callable[[], Any], value: Any, allowed_exceptions: Exceptions | None = None
 ) -> None:
-    """As `assert_equals_within`, with `SHORT_TIMEOUT`."""
+    """Check as `assert_equals_within` does, with `SHORT_TIMEOUT`."""
     assert_equals_within(func, value, SHORT_TIMEOUT, allowed_exceptions)
 
 
 def assert_equals_within_long(
     func: Callable[[], Any], value: Any, allowed_exceptions: Exceptions | None = None
 ) -> None:
-    """As `assert_equals_within`, with `LONG_TIMEOUT`."""
+    """Check as `assert_equals_within` does, with `LONG_TIMEOUT`."""
     assert_equals_within(func, value, LONG_TIMEOUT, allowed_exceptions)
 
 

@@ -20,7 +20,7 @@ class Sequence:
         return self._broken_by and f"{self._broken_by} failed, which this builds on"
 
     def failed(self, name: str) -> None:
-        """Its test `name` failed, and the rest builds on it."""
+        """Note that its test `name` failed, which the rest builds on."""
         self._broken_by = self._broken_by or name
 
 
@@ -49,7 +49,7 @@ class Step:
 
 
 def test_sequence_gen(test_list: Iterable[Callable[..., Any]]) -> list[Step]:
-    """The functions of a list as a sequence: after one of them failed, the rest skips itself.
+    """Make a sequence of the functions of a list: after one of them failed, the rest skips itself.
 
     A function under `continue_on_failure` does not count. Give the steps to `pytest.mark.parametrize`:
 

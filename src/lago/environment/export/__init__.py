@@ -30,7 +30,7 @@ _LOCK: Final = ".lock"
 
 
 def sources(domains: Iterable[Domain], prefix: str) -> dict[str, Any]:
-    """The files that the disks of machines are now, by machine."""
+    """Paths of the files that the disks of machines are now, by machine."""
     return {domain.name: [os.path.join(prefix, one.disk.path) for one in plan([domain])] for domain in domains}
 
 
@@ -99,7 +99,9 @@ def export(
 
 @contextlib.contextmanager
 def _place(directory: str, names: Sequence[str]) -> Iterator[str]:
-    """A directory whose files become those of `directory` if all goes well, in order of `names`; else nothing is left.
+    """Context manager: a directory whose files become those of `directory` if all goes well, in order of `names`.
+
+    If not, nothing is left.
 
     Raises:
         LagoError: something of such a name is there already.

@@ -58,7 +58,7 @@ def fork(source: Paths, name: str, dest: Paths) -> None:
 
 
 def _share(source: str, dest: str) -> None:
-    """Let a file be in two places; a copy where the file system can't."""
+    """Link a file to a second place; copy it where the file system can't."""
     with contextlib.suppress(OSError):
         os.link(source, dest)
         return

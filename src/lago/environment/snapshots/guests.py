@@ -50,7 +50,11 @@ def set_clock(vm: VM) -> None:
 
 
 def quiesce(vm: VM) -> str:
-    """Let a guest write out what it has in memory, and hold still if it can; how: `agent`, `fsfreeze` or `sync`."""
+    """Tell a guest to write out what it has in memory, and to hold still if it can.
+
+    Returns:
+        How it was told: `agent`, `fsfreeze` or `sync`, which alone does not make it hold still.
+    """
     try:
         vm.domain().fsFreeze()
         return "agent"
@@ -66,7 +70,7 @@ def quiesce(vm: VM) -> str:
 
 
 def unquiesce(vm: VM, how: str) -> None:
-    """Let a guest that `quiesce` halted write again."""
+    """Tell a guest that `quiesce` halted to write again."""
     if how == "agent":
         with refusals(f"{vm.name()}: its file systems are still frozen"):
             vm.domain().fsThaw()

@@ -91,7 +91,7 @@ class Book:
 
     @classmethod
     def load(cls, paths: Paths) -> Book:
-        """The book of a prefix; an empty one if it has none. Raises PrefixError if it is damaged."""
+        """Read the book of a prefix; an empty one if it has none. Raises PrefixError if it is damaged."""
         book = cls()
         try:
             raw = json.loads(trust.read(paths.snapshot_book()))
@@ -123,7 +123,7 @@ class Book:
         write_atomically(paths.snapshot_book(), json_text(data))
 
     def get(self, name: str) -> Snapshot:
-        """A snapshot. Raises LagoError."""
+        """Snapshot of a name. Raises LagoError."""
         if name not in self.snapshots:
             raise LagoError(f"there is no snapshot {name}", hint=near(name, self.snapshots))
         return self.snapshots[name]
@@ -145,7 +145,7 @@ class Book:
             raise LagoError(f"there is a snapshot {name} already", hint="choose another name, or --replace it")
 
     def number(self) -> int:
-        """A number that no file of this prefix has in its name yet."""
+        """Next number, which no file of this prefix has in its name yet."""
         self._serial += 1
         return self._serial
 

@@ -24,17 +24,17 @@ class NewTop(NamedTuple):
 
 
 def full(paths: Paths, path: str) -> str:
-    """A path of the book on this host."""
+    """Path on this host of what the book calls `path`."""
     return os.path.join(paths.prefix(), path)
 
 
 def in_book(paths: Paths, path: str) -> str:
-    """A path on this host as the book has it."""
+    """Path as the book has it of a path on this host."""
     return os.path.relpath(path, paths.prefix()) if path.startswith(f"{paths.prefix()}/") else path
 
 
 def plan(book: Book, domains: Iterable[Domain], below: Mapping[tuple[str, str], str]) -> list[NewTop]:
-    """New tops for all disks.
+    """Plan new tops for all disks.
 
     Args:
         below: what each lies over, by machine and disk; those that are not there lie over the top that there is.
@@ -73,12 +73,12 @@ def build(paths: Paths, book: Book, tops: Iterable[NewTop]) -> dict[str, Layer]:
 
 
 def _named(paths: Paths, path: str) -> str:
-    """What an image calls one that it lies over: relative to itself, so that a moved prefix and forks find it."""
+    """Name by which an image calls one below it: relative to itself, so that a moved prefix and forks find it."""
     return path if os.path.isabs(path) else os.path.relpath(full(paths, path), paths.images())
 
 
 def enter(book: Book, tops: Iterable[NewTop], layers: Mapping[str, Layer]) -> None:
-    """Let images that were built be the tops."""
+    """Record images that were built as the tops in the book."""
     for top in tops:
         book.layers[top.path] = layers[top.path]
         book.tops.setdefault(top.vm, {})[top.disk.name] = top.path

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def recover(env: VirtEnv) -> None:
-    """Let machines go on that stand still because Lago was killed meanwhile, and remove files that it left."""
+    """Resume machines that stand still because Lago was killed meanwhile, and remove files that it left."""
     book = Book.load(env.paths)
     if not book.busy:
         return

@@ -217,7 +217,7 @@ def settle(paths: Paths, snapshot: Snapshot) -> None:
 
 @contextlib.contextmanager
 def _paused(vms: Sequence[VM]) -> Iterator[list[float]]:
-    """Let machines stand still; the list has the seconds at the end."""
+    """Context manager: machines stand still; yields a list that has the seconds at the end."""
     with _halting() as (seconds, go_on):
         for vm in vms:
             if checkpoint.pause(vm):
@@ -227,7 +227,7 @@ def _paused(vms: Sequence[VM]) -> Iterator[list[float]]:
 
 @contextlib.contextmanager
 def _quiet(vms: Sequence[VM]) -> Iterator[list[float]]:
-    """Let guests hold what they write; the list has the seconds at the end."""
+    """Context manager: guests hold what they write; yields a list that has the seconds at the end."""
     with _halting() as (seconds, go_on):
         in_parallel(lambda vm: go_on.append(partial(guests.unquiesce, vm, guests.quiesce(vm))), vms, what="quiesce")
         yield seconds
@@ -235,7 +235,7 @@ def _quiet(vms: Sequence[VM]) -> Iterator[list[float]]:
 
 @contextlib.contextmanager
 def _halting() -> Iterator[tuple[list[float], list[Callable[[], None]]]]:
-    """The seconds that the context takes, which are there at its end, and a list for what lets machines go on then."""
+    """Context manager: time is taken; yields a list with the seconds, at the end, and one for what ends the halt."""
     seconds: list[float] = []
     go_on: list[Callable[[], None]] = []
     began = time.monotonic()
@@ -253,7 +253,7 @@ def _halting() -> Iterator[tuple[list[float], list[Callable[[], None]]]]:
 
 
 def _undo(env: VirtEnv, book: Book, todo: Sequence[Saving], before: Mapping[str, Mapping[str, str]]) -> None:
-    """Let tops be what they were, but for machines that write to the new ones already: those lie over the old ones.
+    """Restore the tops that there were, except where a machine writes to the new one, which lies over the old one.
 
     Args:
         before: the tops that there were, by machine and disk.

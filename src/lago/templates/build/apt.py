@@ -107,7 +107,7 @@ def package_versions(files: dict[str, str]) -> dict[str, str]:
 
 
 def open_package(path: str, work: str) -> IO[bytes]:
-    """The tar archive inside a package, ready to read."""
+    """Open the tar archive inside a package."""
     archive = os.path.join(work, "package.tar")
     run(["dpkg-deb", "--fsys-tarfile", path], output=archive, dies_with_us=SIGKILL)
     return open(archive, "rb")

@@ -18,7 +18,7 @@ _BEGINS, _FAILED = "lago: begin command", "lago: failed command"
 
 
 def write(recipe: Recipe, work: str, *, without: Container[str]) -> list[str]:
-    """Hooks for mmdebstrap, which gives them the root directory as `$1`; their files are written into `work`.
+    """Write hooks for mmdebstrap, which gives them the root directory as `$1`; their files are written into `work`.
 
     Args:
         without: paths of files that are not put there.

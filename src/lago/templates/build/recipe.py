@@ -65,7 +65,7 @@ class Recipe:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def digest(self) -> str:
-        """Identifies all that Lago itself puts into the result; the packages may change without it."""
+        """Digest of all that Lago itself puts into the result; the packages may change without it."""
         data = {name: data_file(name).decode() for name, _ in self.files.values()}
         data |= {name: data_file(name).decode() for name in ("initrd-init", "mke2fs.conf")}
         own = {path: [hashlib.sha256(one.content).hexdigest(), one.permissions] for path, one in self.own.items()}

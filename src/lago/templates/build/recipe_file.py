@@ -82,7 +82,7 @@ def _section(recipes: Iterable[str]) -> Section:
 
 
 def read(path: str, name: str, recipes: Mapping[str, Recipe]) -> Recipe:
-    """The recipe in a file.
+    """Read the recipe in a file.
 
     Args:
         name: of the template that it makes.
