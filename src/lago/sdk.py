@@ -54,8 +54,8 @@ def init(
         config: path of an init file, or what one would say as a mapping; relative paths in that begin at the working
             directory.
         workdir: directory to make it in; without it `.lago` in the working directory.
-        logfile: what is done to this environment is logged there too, from `loglevel` on. Its own `lago.log` always
-            has everything.
+        logfile: what is done to this environment is logged there too, from `loglevel` on; without it nowhere else. Its
+            own `lago.log` always has everything.
         loglevel: a level of Python's `logging`.
         keep: whether it stays when a `with` block ends.
         template_repo_path: path or address of the repository that templates come from; without it that of the
@@ -87,8 +87,8 @@ def load_env(workdir: Path, logfile: Path | None = None, loglevel: int = logging
 
     Args:
         workdir: the directory that `init` or `lago init` made, usually `.lago`.
-        logfile: what is done to this environment is logged there too, from `loglevel` on. Its own `lago.log` always
-            has everything.
+        logfile: what is done to this environment is logged there too, from `loglevel` on; without it nowhere else. Its
+            own `lago.log` always has everything.
         loglevel: a level of Python's `logging`.
         keep: whether it stays when a `with` block ends; unlike a new one it does if nothing is said.
 
@@ -266,13 +266,13 @@ class Env:
 
         Args:
             vms_names: which; without them all.
-            standalone: make each disk one image that needs no template.
-            export_dir: the directory; it is made if it is missing.
-            compress: pack the images with xz.
+            standalone: write whole disks; otherwise what they add to their template, which is needed elsewhere too.
+            export_dir: the directory; it is made if it is missing, but not those above it.
+            compress: pack the images; they are used as they are, without unpacking.
             init_file_name: name of the init file that is written beside the images.
             out_format: its form, `yaml` or `json`.
             collect_only: write nothing, and only say which files the disks are now.
-            with_threads: whether the images are written side by side.
+            with_threads: write all images at once; otherwise one after the other.
 
         Returns:
             The files by machine, and the path of the init file as `init-file`.
@@ -357,7 +357,7 @@ class Env:
         """Context manager: a file with the inventory, to be read from its start or by its `name`.
 
         Args:
-            keys: as for `ansible_inventory`.
+            keys: what machines are grouped by; without them by the keys that `lago ansible_hosts` takes.
         """
         with tempfile.NamedTemporaryFile("w+", prefix="lago-inventory-", encoding="utf-8") as file:
             file.write(self.ansible_inventory(keys) + "\n")

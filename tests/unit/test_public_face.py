@@ -36,11 +36,25 @@ def _all() -> list[Any]:
     return [pytest.param(function, id=where) for function, where in found.items()]
 
 
+def _described(function: Callable[..., Any]) -> dict[str, str]:
+    """What the docstring says of each parameter."""
+    args = re.search(r"^Args:\n((?:    .*\n?|\n)+)", inspect.getdoc(function) or "", re.MULTILINE)
+    return dict(re.findall(r"^    \**(\w+): (.*(?:\n {8}.*)*)", args[1], re.MULTILINE)) if args else {}
+
+
 @pytest.mark.parametrize("function", _all())
 def test_every_parameter_is_described(function: Callable[..., Any]) -> None:
-    text = inspect.getdoc(function) or ""
-    args = re.search(r"^Args:\n((?:    .*\n?|\n)+)", text, re.MULTILINE)
-    described = set(re.findall(r"^    \**(\w+):", args[1], re.MULTILINE)) if args else set()
+    described = set(_described(function))
     taken = {name for name in inspect.signature(function).parameters if name not in ("self", "cls")}
     assert taken - described == set(), f"{function.__qualname__} does not describe {sorted(taken - described)}"
     assert described - taken == set(), f"{function.__qualname__} does not take {sorted(described - taken)}"
+
+
+@pytest.mark.parametrize("function", _all())
+def test_times_have_their_unit_and_what_is_left_out_its_meaning(function: Callable[..., Any]) -> None:
+    described = _described(function)
+    for name, parameter in inspect.signature(function).parameters.items():
+        if name == "timeout":
+            assert "seconds" in described[name], f"{function.__qualname__}: the unit of {name}"
+        if parameter.default is None:
+            assert re.search(r"\b([Ww]ithout|None|if|else)\b", described[name]), f"{function.__qualname__}: no {name}"

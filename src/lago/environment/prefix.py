@@ -50,11 +50,14 @@ LOST: Final = "running, its sockets are gone"
 
 
 class Prefix:
-    """The environment in the directory `prefix`; nothing is read before it is needed.
+    """One environment on disk; nothing of it is read before it is needed.
 
     What changes it or its machines holds its lock meanwhile and writes to its log. It raises LockTimeout if somebody
     else still holds the lock after the seconds of config `lock_timeout`, and PrefixError if the prefix is gone, or
     others than us and whom we trust could have written what we obey.
+
+    Args:
+        prefix: its directory, which `create` has made, or `initialize` is to make.
     """
 
     SCRIPTS: ClassVar[Sequence[str]] = (DEPLOY_SCRIPTS,)
@@ -86,7 +89,7 @@ class Prefix:
             template_store: where their images are kept; without it that of the configuration.
             frozen: use the images of the lock file `<init_file>.lock` only, which is else brought up to date.
             bootstrap: tell machines their names and keys, as the init file says; otherwise `bootstrap` is none for all.
-            build: do what `build` of disks says.
+            build: do what `build` of disks says; otherwise their images stay as they are.
 
         Raises:
             PrefixError: there is something at `path`, or its name has what libvirt or ssh can't take.
@@ -620,7 +623,7 @@ class Prefix:
             init_file_name: name of the init file that is written beside the images.
             out_format: its form, `yaml` or `json`.
             collect_only: write nothing, and only say which files the disks are now.
-            with_threads: whether the images are written side by side.
+            with_threads: write all images at once; otherwise one after the other.
 
         Returns:
             The files by machine, and the path of the init file as `init-file`, which is not there for `collect_only`.

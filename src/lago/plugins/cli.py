@@ -46,7 +46,13 @@ class CLIPlugin(abc.ABC):
 
 
 class CLIPluginFuncWrapper(CLIPlugin):
-    """A function as a command; it gets all arguments and global options as keywords."""
+    """A function as a command; it gets all arguments and global options as keywords.
+
+    Args:
+        do_run: the function; it returns what `CLIPlugin.do_run` does.
+        init_args: arguments for `add_parser` of argparse; without `help` the first line of the function's docstring is
+            it.
+    """
 
     def __init__(self, do_run: Callable[..., Any], init_args: Mapping[str, Any] | None = None) -> None:
         self._function = do_run

@@ -50,7 +50,13 @@ class Origin(Snapshots, Protocol):
 
 
 class VirtEnv(Environment):
-    """The machines `vm_specs` and nets `net_specs` of a prefix, by name."""
+    """The machines and nets of a prefix together.
+
+    Args:
+        prefix: whose they are, a `lago.Prefix`.
+        vm_specs: descriptions of the machines, by name.
+        net_specs: descriptions of the nets, by name.
+    """
 
     def __init__(self, prefix: Origin, vm_specs: Mapping[str, Domain], net_specs: Mapping[str, Net]) -> None:
         super().__init__(prefix.paths, prefix.libvirt_uuid, prefix.hypervisor, vm_specs, net_specs)

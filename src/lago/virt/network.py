@@ -27,7 +27,12 @@ def subnets(connection: libvirt.virConnect) -> set[str]:
 
 
 class Network:
-    """A net."""
+    """A net.
+
+    Args:
+        env: the environment that it is in.
+        spec: its description, with everything decided.
+    """
 
     def __init__(self, env: Session, spec: Net) -> None:
         self._env = env

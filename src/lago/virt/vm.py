@@ -90,6 +90,10 @@ class VM(Machine, Tester):
     """A machine; `driver` runs it.
 
     Whatever needs ssh makes a connection if there is none yet, and waits for the machine to answer if need be.
+
+    Args:
+        env: the environment that it is in.
+        spec: its description, with everything decided.
     """
 
     env: Environment
