@@ -239,7 +239,7 @@ class Prefix:
 
     @property
     def libvirt_uuid(self) -> str:
-        """What the names of machines and networks at libvirt are made of; a fork has that of its origin."""
+        """Uuid that the names of machines and nets at libvirt are made of; a fork has that of its origin."""
         return trust.checked_uuid(self.metadata.get("libvirt_uuid", self.uuid), self.paths.metadata())
 
     @cached_property
@@ -266,17 +266,17 @@ class Prefix:
 
     @cached_property
     def hypervisor(self) -> Hypervisor:
-        """Where this prefix's libvirt lives."""
+        """Hypervisor of this prefix, whether it is up or not."""
         return open_hypervisor(libvirt_url(self.metadata, self.paths.metadata()), self.uuid, self.paths)
 
     @cached_property
     def topology(self) -> Topology:
-        """The resolved environment."""
+        """Description of the environment, with everything decided."""
         return with_tops(state.load(self.paths), Book.load(self.paths))
 
     @cached_property
     def virt_env(self) -> VirtEnv:
-        """Its machines and networks."""
+        """Machines and nets of the environment."""
         from ..virt import VirtEnv
 
         return VirtEnv.from_prefix(self)

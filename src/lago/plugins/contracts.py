@@ -29,7 +29,7 @@ class Environment(Protocol):
 
     @property
     def cancelled(self) -> threading.Event:
-        """Set when whoever waits for machines is interrupted; what lasts should end then."""
+        """Event that is set when whoever waits for machines is interrupted; what lasts should end then."""
 
 
 class Commands(Protocol):
@@ -57,19 +57,19 @@ class Machine(Protocol):
 
     @property
     def env(self) -> Environment:
-        """The environment that it is in."""
+        """Environment that it is in."""
 
     @property
     def spec(self) -> Domain:
-        """What its init file says, with everything decided."""
+        """Description of it, by its init file and with everything decided."""
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """The free `metadata` of its init file entry: the place for the settings of a plugin."""
+        """Free `metadata` of its init file entry: the place for the settings of a plugin."""
 
     @property
     def guest(self) -> Commands:
-        """How commands are run on it, once `connect` has returned."""
+        """Way to run commands on it, once `connect` has returned."""
 
     def name(self) -> str:
         """Name that it has in the init file."""
@@ -254,7 +254,7 @@ class Service(Protocol):
     """A service of a machine."""
 
     def state(self) -> ServiceState:
-        """Return how it is."""
+        """Return its state."""
 
     def exists(self) -> bool:
         """Return whether there is such a service."""

@@ -1,4 +1,4 @@
-"""Machines and networks on libvirt."""
+"""Machines and nets on libvirt."""
 
 from ..plugins.contracts import ServiceState
 from .env import VirtEnv

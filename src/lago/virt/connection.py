@@ -86,7 +86,7 @@ def look_up(find: Callable[[str], T], name: str, missing: int) -> T | None:
 
 
 def create(thing: libvirt.virDomain | libvirt.virNetwork) -> None:
-    """Start a machine or a network, unless somebody is quicker: a killed Lago's last request is still fulfilled."""
+    """Start a machine or a net, unless somebody is quicker: a killed Lago's last request is still fulfilled."""
     try:
         thing.create()
     except libvirt.libvirtError:

@@ -65,8 +65,8 @@ def domain_xml(
     Args:
         name: libvirt's for it.
         uuid: libvirt's for it.
-        nets: libvirt's names of networks by ours.
-        specs: networks by name.
+        nets: libvirt's names of nets by ours.
+        specs: nets by name.
         nested: see `lago.virt.cpu.cpu_element`.
     """
     root = ET.Element("domain", type="kvm" if kvm else "qemu")

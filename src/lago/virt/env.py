@@ -1,4 +1,4 @@
-"""An environment's machines and networks together."""
+"""An environment's machines and nets together."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Origin(Snapshots, Protocol):
 
     @property
     def libvirt_uuid(self) -> str:
-        """What tells its machines and networks from those of others at the same libvirt."""
+        """What tells its machines and nets from those of others at the same libvirt."""
 
     @property
     def hypervisor(self) -> Hypervisor:

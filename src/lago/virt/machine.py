@@ -28,7 +28,7 @@ class Machine(abc.ABC):
 
     @property
     def spec(self) -> Domain:
-        """What is decided of it now; it may be replaced."""
+        """Description of it as it is decided now; it may be replaced."""
         return self.env.domains[self._name]
 
     @spec.setter
@@ -103,11 +103,11 @@ class Machine(abc.ABC):
     @property
     @abc.abstractmethod
     def guest(self) -> ssh.Guest:
-        """How to log in to it."""
+        """Way to log in to it."""
 
     @property
     def time_factor(self) -> float:
-        """How much longer it takes than one that is not emulated."""
+        """Factor by which things take longer in it than in one that is not emulated."""
         return self.env.accel.time_factor
 
     def console_log(self) -> str:

@@ -41,7 +41,7 @@ class Network:
 
     @property
     def spec(self) -> Net:
-        """What is decided of it now; it may be replaced."""
+        """Description of it as it is decided now; it may be replaced."""
         return self._env.nets[self._name]
 
     @spec.setter

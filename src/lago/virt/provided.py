@@ -47,7 +47,7 @@ class Provided:
 
     @property
     def outside(self) -> bool:
-        """Whether it needs no network of the environment."""
+        """Whether it needs no net of the environment."""
         return self._offer("login") is not None or not self._machine.spec.nics
 
     def bootstrap(self) -> None:

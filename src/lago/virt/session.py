@@ -1,4 +1,4 @@
-"""The libvirt of an environment: the connection to it, and what all machines and networks there have in common."""
+"""The libvirt of an environment: the connection to it, and what all machines and nets there have in common."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class Session:
 
     Attributes:
         paths: where the files of the environment are.
-        uuid: what tells its machines and networks from those of others at the same libvirt.
+        uuid: what tells its machines and nets from those of others at the same libvirt.
         hypervisor: where its libvirt lives.
         domains: what is decided of each machine now, by name, in the order of the init file.
-        nets: what is decided of each network now, likewise.
+        nets: what is decided of each net now, likewise.
         cancelled: set when whoever waits for machines is interrupted.
     """
 
@@ -56,12 +56,12 @@ class Session:
 
     @property
     def libvirt_con(self) -> libvirt.virConnect:
-        """The connection to libvirt. Raises HypervisorError."""
+        """Connection to libvirt. Raises HypervisorError."""
         return self._connected()[0]
 
     @property
     def ends(self) -> Ends:
-        """Who has ended."""
+        """Record of which machines have ended since it was made."""
         return self._connected()[1]
 
     def _connected(self) -> tuple[libvirt.virConnect, Ends]:
@@ -99,7 +99,7 @@ class Session:
 
     @cached_property
     def accel(self) -> accel.Accel:
-        """How machines run. Raises HostError if KVM is asked for and does not work."""
+        """Accelerator that machines run with. Raises HostError if KVM is asked for and does not work."""
         wanted = config.get("accel")
         if not self.hypervisor.shared or (self.hypervisor.local and os.access(accel.KVM_DEVICE, os.R_OK | os.W_OK)):
             return accel.choose(wanted)

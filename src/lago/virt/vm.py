@@ -106,27 +106,27 @@ class VM(Machine, Tester):
 
     @property
     def provider(self) -> Provided | None:
-        """What runs it, if it is a plugin and not libvirt."""
+        """Plugin that runs it; None if libvirt does."""
         return self.driver if isinstance(self.driver, Provided) else None
 
     @property
     def outside(self) -> bool:
-        """Whether it needs no network of the environment: it is reached over this host's, if at all."""
+        """Whether it needs no net of the environment: it is reached over this host's, if at all."""
         return self.provider is not None and self.provider.outside
 
     @property
     def time_factor(self) -> float:
-        """How much longer it takes than one that is not emulated."""
+        """Factor by which things take longer in it than in one that is not emulated."""
         return 1.0 if self.outside else super().time_factor
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """The free `metadata` of its init file entry."""
+        """Free `metadata` of its init file entry."""
         return self.spec.metadata
 
     @property
     def all_ips(self) -> list[str]:
-        """Its addresses on all nets."""
+        """Addresses that it has on all nets."""
         return [str(nic.ip) for nic in self.spec.nics if nic.ip]
 
     def ips_in_net(self, net_name: str) -> list[str]:
@@ -152,27 +152,27 @@ class VM(Machine, Tester):
 
     @property
     def disks(self) -> tuple[Disk, ...]:
-        """Its disks."""
+        """Disks, in the order of the init file."""
         return self.spec.disks
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """The groups that its init file entry puts it in."""
+        """Groups that its init file entry puts it in."""
         return self.spec.groups
 
     @property
     def vm_type(self) -> str:
-        """The kind of machine that it is, by its init file or `default_vm_type`."""
+        """Kind of machine that it is, by its init file or `default_vm_type`."""
         return self.spec.vm_type or machines.OWN_TYPE
 
     @property
     def cpu_model(self) -> str | None:
-        """The model of its processor, if its init file names one."""
+        """Model of its processor, if its init file names one."""
         return self.spec.cpu_model
 
     @property
     def cpu_vendor(self) -> str | None:
-        """The vendor of that model, as libvirt calls it."""
+        """Vendor of that model, as libvirt calls it."""
         return cpu.vendor(self.spec.cpu_model) if self.spec.cpu_model else None
 
     def artifacts(self) -> tuple[str, ...]:
@@ -297,7 +297,7 @@ class VM(Machine, Tester):
 
     @cached_property
     def guest(self) -> ssh.Guest:
-        """How to log in to it."""
+        """Way to log in to it."""
         return self.driver.guest()
 
     def wait_for_ssh(
