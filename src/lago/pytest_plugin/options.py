@@ -16,7 +16,7 @@ _OPTIONS: Final = {
     "keep": ("|".join(KEEP), "never", "which environments outlive their fixture: those of failed tests, or all"),
     "collect": ("DIR", "", "directory for logs and artifacts of all machines of failed tests, by test"),
     "scope": ("SCOPE", "session", f"which tests share lago_env: {', '.join(SCOPES)}"),
-    "memory": ("MIB", "", "memory for environments of all workers together, which wait for each other"),
+    "memory": ("MIB", "", "MiB of memory for environments of all workers together, which wait for each other"),
 }
 _OTHERWISE: Final = {"collect": "nothing is collected", "memory": "90 % of what is available"}
 """What holds without an option that has no default."""
