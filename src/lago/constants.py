@@ -1,4 +1,4 @@
-"""Names and numbers that several rooms share."""
+"""Names and numbers that several modules share."""
 
 from __future__ import annotations
 

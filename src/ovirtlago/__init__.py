@@ -45,7 +45,7 @@ names, which may change with any release:
 | `cli.artifacts`: `add_collect_options` | their options |
 | `cli.output`: `announce` | what is printed before a command ends |
 | `cli.progress`: `shown` | progress |
-| `pytest_plugin.report`: `attach`, `explain`, `file_name` | what a failed test is told of its environment |
+| `environment.report`: `file_name`, `of_environment`, `of_error` | what a failed test is told of its environment |
 | `topology.model`: `Domain`, `Net`, `Topology` | types |
 | `environment.snapshots.index`: `Snapshot` | a type |
 | `guest.ssh`: `Guest` | a type |

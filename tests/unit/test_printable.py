@@ -15,8 +15,7 @@ from lago.cli.main import main
 from lago.cli.result import Outcome
 from lago.environment.prefix import Prefix
 from lago.environment.snapshots.index import Book, Snapshot
-from lago.errors import LagoError
-from lago.printable import printable
+from lago.errors import LagoError, printable
 
 from .conftest import make_prefix
 

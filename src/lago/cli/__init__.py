@@ -1,4 +1,4 @@
-"""The command line. The only room that prints or exits.
+"""The command line. The only package that prints or exits.
 
 `main` reads the arguments, calls the command's function, prints what it returns in the wanted format, and turns errors
 into text and an exit status: 0; 2 for what the user can mend; 1 for what we must mend; 128 + n for signals; the status

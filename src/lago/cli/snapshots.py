@@ -8,9 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from ..constants import SNAPSHOT_COMMANDS
-from ..errors import LagoError
+from ..errors import LagoError, printable
 from ..host.suggest import near
-from ..printable import printable
 from . import output
 from .environment import the_prefix
 from .parser import Commands
