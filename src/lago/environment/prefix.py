@@ -31,7 +31,7 @@ from ..topology.names import libvirt_domain_name
 from . import facts
 from .claims import Claims
 from .snapshots.index import Book, Snapshot, with_tops
-from .staging import already_there, check_free, staged, unfinished_beside
+from .staging import already_there, check_free, make_unfinished, staged
 
 if TYPE_CHECKING:
     from ..guest.ansible import Inventory
@@ -88,11 +88,11 @@ class Prefix:
             LagoError: an image can't be had, a disk not be made.
         """
         from ..templates.lockfile import LockFile
-        from .create import parsed_spec, path_variables
+        from .create import path_variables, read_spec
 
         path = os.path.abspath(path)
         check_free(path)
-        wanted, place = parsed_spec(init_file)
+        wanted, place = read_spec(init_file)
         lock = LockFile(init_file, frozen=frozen) if isinstance(init_file, str) else None
         os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
         with staged(path) as staging, synced_together(staging):
@@ -152,9 +152,9 @@ class Prefix:
             InitFileError: all mistakes of `conf`.
             LagoError: an image can't be had, a disk not be made.
         """
-        from .create import parsed_spec, path_variables
+        from .create import path_variables, read_spec
 
-        wanted, place = parsed_spec(conf)
+        wanted, place = read_spec(conf)
         with log.to_file(self.paths.logs("lago.log")), task("Populate prefix"):
             self._populate(wanted, path_variables(self._prefix, place), template_repo, template_store)
 
@@ -496,7 +496,7 @@ class Prefix:
         """
         from . import export
 
-        wanted = export.selected(vm.spec for vm in self.virt_env.select(vms_names or ()))
+        wanted = export.select(vm.spec for vm in self.virt_env.select(vms_names or ()))
         if collect_only:
             return export.sources(wanted, self.paths.prefix())
         with self._machines("Export") as env:
@@ -540,7 +540,7 @@ class Prefix:
             with task("Stop prefix"):
                 self._stop_whatever_runs()
             self.release()
-            doomed = unfinished_beside(self._prefix)
+            doomed = make_unfinished(self._prefix)
             os.rename(self._prefix, doomed)
             shutil.rmtree(doomed)
 

@@ -13,7 +13,7 @@ from ..disks import qemu_img
 from ..errors import DiskError, TemplateError
 from ..topology.model import TemplateImage
 from .choose import Chooser
-from .metadata import checked
+from .metadata import check_metadata
 from .providers import EXTRAS
 
 
@@ -28,7 +28,7 @@ def image(path: str, templates: Chooser) -> TemplateImage:
     if not os.path.isfile(path):
         raise TemplateError(f"the image {path} is not there", hint="correct its path in the init file")
     places = {os.path.realpath(os.path.dirname(path)), os.path.dirname(os.path.realpath(path))}
-    format = _accepted(path, qemu_img.FORMATS)
+    format = _accept(path, qemu_img.FORMATS)
     base, own = _Chain(templates, places).base(path, format, ()), _beside(path)
     if base and own.get("base-sha256"):
         _check_base(path, base, own["base-sha256"])
@@ -47,7 +47,7 @@ def _beside(path: str) -> dict[str, Any]:
         pass
     except (ValueError, RecursionError) as error:
         raise TemplateError(f"{path}.metadata is not JSON", details=str(error)) from None
-    known = checked(known, path, f"correct {path}.metadata")
+    known = check_metadata(known, path, f"correct {path}.metadata")
     known.pop("format", None)
     return {**known, **{extra: f"{path}.{extra}" for extra in EXTRAS if _is_there(f"{path}.{extra}")}}
 
@@ -71,7 +71,7 @@ def _check_base(path: str, base: TemplateImage, expected: str) -> None:
         )
 
 
-def _accepted(path: str, formats: Sequence[str]) -> str:
+def _accept(path: str, formats: Sequence[str]) -> str:
     """The format of an image of a chain. Raises TemplateError if it can't be one."""
     try:
         return qemu_img.accept(path, f"the image {path}", formats=formats, over_others=True)
@@ -137,7 +137,7 @@ class _Chain:
             )
         # What is used as raw names no files, whatever is in it.
         if recorded != "raw":
-            _accepted(below, (recorded,))
+            _accept(below, (recorded,))
         return self.base(below, recorded, above)
 
     def _check_place(self, path: str, below: str, place: str) -> None:

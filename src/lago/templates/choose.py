@@ -40,7 +40,7 @@ class Chooser:
             FetchError: it can't be had.
         """
         wanted = self._lock.wanted(name, version) if self._lock else None
-        image = (self._locked(name, version, wanted) if wanted else None) or self._latest(name, version)
+        image = (self._image_of_lock(name, version, wanted) if wanted else None) or self._latest(name, version)
         self._enter(name, version, image)
         return image
 
@@ -56,7 +56,7 @@ class Chooser:
         if self._lock:
             self._lock.enter(name, version, Locked(image.id, self.store.digest(image.id)))
 
-    def _locked(self, name: str, version: str | None, wanted: Locked) -> TemplateImage | None:
+    def _image_of_lock(self, name: str, version: str | None, wanted: Locked) -> TemplateImage | None:
         """The image of the lock file; None if it can't be had any more."""
         self._hold(wanted.image)
         if not self.store.has(wanted.image):

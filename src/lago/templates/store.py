@@ -22,7 +22,7 @@ from ..host.locks import lock_file
 from ..host.suggest import near
 from ..log import task
 from ..topology.model import TemplateImage
-from .metadata import checked
+from .metadata import check_metadata
 from .providers import EXTRAS
 from .references import Users
 from .repository import TemplateVersion, base_of
@@ -94,7 +94,7 @@ class TemplateStore:
                 hint=f"lago template rm {identity}, to get it again",
             ) from None
         # What an earlier release stored was not checked when it came.
-        return checked(metadata, identity, f"lago template rm {identity}, to get it again")
+        return check_metadata(metadata, identity, f"lago template rm {identity}, to get it again")
 
     def get_stored_hash(self, version: TemplateVersion) -> str:
         """SHA-256 of the image as it was stored."""
@@ -204,7 +204,7 @@ class TemplateStore:
         try:
             checksum = version.download(image)
             metadata = version.get_metadata() if store_metadata else {}
-            metadata = {**metadata, "format": _accepted(image, metadata.get("format"), version.name)}
+            metadata = {**metadata, "format": _accept(image, metadata.get("format"), version.name)}
             # Written where whoever comes after a kill looks for remains.
             for other, text in ((".metadata", json_text(metadata)), (".hash", checksum + "\n")):
                 Path(image + other).write_text(text, encoding="utf-8")
@@ -327,7 +327,7 @@ def _remove(path: str) -> None:
         os.unlink(path)
 
 
-def _accepted(path: str, said: str | None, name: str) -> str:
+def _accept(path: str, said: str | None, name: str) -> str:
     """The format of an image. Raises TemplateError if it is not the one that was said, or can't be used."""
     try:
         format = qemu_img.accept(path, f"the image of {name}")

@@ -47,7 +47,7 @@ class Ends:
         name = domain.name()
         if event == libvirt.VIR_DOMAIN_EVENT_STARTED:
             # Others start machines as well.
-            self._settled(name)
+            self._settle(name)
             self.of(name).clear()
             return
         ended = event in (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_CRASHED)
@@ -82,10 +82,10 @@ class Ends:
         try:
             yield
         except BaseException:
-            self._settled(name)
+            self._settle(name)
             raise
 
-    def _settled(self, name: str) -> None:
+    def _settle(self, name: str) -> None:
         with self._lock:
             self._starts[name] = max(0, self._starts[name] - 1)
 

@@ -106,9 +106,9 @@ class Network:
                 if not found.isActive():
                     create(found)
         except HypervisorError as error:
-            raise self._explained(error) from error.__cause__
+            raise self._explain(error) from error.__cause__
 
-    def _explained(self, error: HypervisorError) -> HypervisorError:
+    def _explain(self, error: HypervisorError) -> HypervisorError:
         if "accept_ra" not in error.what:
             return error
         # The host has its own IPv6 route from a router, and forgets it when it becomes a router itself.

@@ -57,14 +57,14 @@ class Session:
     @property
     def libvirt_con(self) -> libvirt.virConnect:
         """The connection to libvirt. Raises HypervisorError."""
-        return self._connected()[0]
+        return self._connect()[0]
 
     @property
     def ends(self) -> Ends:
         """Who has ended."""
-        return self._connected()[1]
+        return self._connect()[1]
 
-    def _connected(self) -> tuple[libvirt.virConnect, Ends]:
+    def _connect(self) -> tuple[libvirt.virConnect, Ends]:
         with self._lock:
             # One to a libvirt that has ended meanwhile, with its hypervisor, is of no use.
             if self._connection is not None and not self._connection[0].isAlive():

@@ -54,11 +54,11 @@ class Tester(abc.ABC):
 
     def succeed(self, *commands: str | Sequence[str], timeout: float | None = None) -> str:
         """Run commands that must succeed; their output as text, that of one after the other."""
-        return "".join(self._tried(command, timeout, fails=False) for command in commands)
+        return "".join(self._try(command, timeout, fails=False) for command in commands)
 
     def fail(self, *commands: str | Sequence[str], timeout: float | None = None) -> str:
         """Run commands that must fail; their output as text, that of one after the other."""
-        return "".join(self._tried(command, timeout, fails=True) for command in commands)
+        return "".join(self._try(command, timeout, fails=True) for command in commands)
 
     def wait_until_succeeds(self, command: str | Sequence[str], timeout: float = _PATIENCE) -> str:
         """Run a command again and again until it succeeds, `timeout` seconds at most; what it said then."""
@@ -94,7 +94,7 @@ class Tester(abc.ABC):
         """Return when there is a file, or whatever else, at `path`."""
         self._wait(f"test -e {shlex.quote(path)}", f"there is no {path}", timeout)
 
-    def _tried(self, command: str | Sequence[str], timeout: float | None, *, fails: bool) -> str:
+    def _try(self, command: str | Sequence[str], timeout: float | None, *, fails: bool) -> str:
         status = self.ssh(command, show_output=False, timeout=timeout)
         if bool(status) is not fails:
             said = status.text + status.error_text

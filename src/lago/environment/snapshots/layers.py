@@ -68,7 +68,7 @@ def build(paths: Paths, book: Book, tops: Iterable[NewTop]) -> dict[str, Layer]:
     try:
         return dict(zip([top.path for top in tops], in_parallel(one, tops, what="create disk layers"), strict=True))
     except BaseException:
-        drop(paths, [top.path for top in tops])
+        unlink(paths, [top.path for top in tops])
         raise
 
 
@@ -77,21 +77,21 @@ def _named(paths: Paths, path: str) -> str:
     return path if os.path.isabs(path) else os.path.relpath(full(paths, path), paths.images())
 
 
-def enter(book: Book, tops: Iterable[NewTop], layers: Mapping[str, Layer]) -> None:
+def record(book: Book, tops: Iterable[NewTop], layers: Mapping[str, Layer]) -> None:
     """Let images that were built be the tops."""
     for top in tops:
         book.layers[top.path] = layers[top.path]
         book.tops.setdefault(top.vm, {})[top.disk.name] = top.path
 
 
-def drop(paths: Paths, files: Iterable[str]) -> None:
+def unlink(paths: Paths, files: Iterable[str]) -> None:
     """Remove files that nobody uses."""
     for file in files:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(full(paths, file))
 
 
-def collect(paths: Paths, book: Book, domains: Iterable[Domain], in_use: Iterable[str] = ()) -> None:
+def prune(paths: Paths, book: Book, domains: Iterable[Domain], in_use: Iterable[str] = ()) -> None:
     """Remove the files that no machine and no snapshot needs, and forget them.
 
     Args:
@@ -106,7 +106,7 @@ def collect(paths: Paths, book: Book, domains: Iterable[Domain], in_use: Iterabl
     if os.path.isdir(paths.snapshots()):
         candidates += [os.path.relpath(paths.snapshots(name), paths.prefix()) for name in os.listdir(paths.snapshots())]
     # First, to have room for the book on a full disk; what it says is needed stays.
-    drop(paths, [path for path in candidates if path not in needed])
+    unlink(paths, [path for path in candidates if path not in needed])
     book.save(paths)
 
 
@@ -167,13 +167,13 @@ def _shared(paths: Paths, path: str) -> bool:
 def merge(paths: Paths, book: Book, one: Merge) -> None:
     """Merge layers of a disk that nobody uses now."""
     qemu_img.rebase(full(paths, one.path), _named(paths, one.below.backing), one.below.format)
-    merged(paths, book, one)
+    record_merge(paths, book, one)
 
 
-def merged(paths: Paths, book: Book, one: Merge) -> None:
+def record_merge(paths: Paths, book: Book, one: Merge) -> None:
     """Enter in the book that layers were merged, and remove them."""
     book.layers[one.path] = one.below
     for path in one.lower:
         del book.layers[path]
     book.save(paths)
-    drop(paths, one.lower)
+    unlink(paths, one.lower)

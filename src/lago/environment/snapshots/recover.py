@@ -32,4 +32,4 @@ def recover(env: VirtEnv) -> None:
             LOG.warning("%s stood still since Lago was killed, and goes on", vm.name())
             checkpoint.resume(vm)
     book.busy = False
-    layers.collect(env.paths, book, [vm.spec for vm in vms], live_layers(env))
+    layers.prune(env.paths, book, [vm.spec for vm in vms], live_layers(env))

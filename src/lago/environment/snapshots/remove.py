@@ -26,7 +26,7 @@ def tidy(env: VirtEnv, book: Book) -> None:
     paths = env.paths
     domains = [vm.spec for vm in env.get_vms().values()]
     live = live_layers(env)
-    layers.collect(paths, book, domains, live)
+    layers.prune(paths, book, domains, live)
     used = {path for top in live for path in book.chain(top)}
     found = layers.merges(paths, book, layers.tops_of(book, domains))
     for one in [one for one in found if one.path not in used]:
@@ -38,7 +38,7 @@ def tidy(env: VirtEnv, book: Book) -> None:
         return one
 
     for one in in_parallel(pull, [one for one in found if one.path in live], what="merge layers"):
-        layers.merged(paths, book, one)
+        layers.record_merge(paths, book, one)
 
 
 def live_layers(env: VirtEnv) -> dict[str, tuple[VM, str]]:

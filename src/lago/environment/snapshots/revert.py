@@ -55,9 +55,9 @@ def revert(
             ending = [vm for vm in ours if env.live and vm.alive()]
             in_parallel(_end, ending, what="stop VMs")
     except BaseException:
-        disk_layers.drop(paths, [top.path for top in tops])
+        disk_layers.unlink(paths, [top.path for top in tops])
         raise
-    disk_layers.enter(book, tops, layers)
+    disk_layers.record(book, tops, layers)
     # Machines stand still when they are brought back; who finds us killed lets them go on.
     book.current, book.busy = name, bool(running)
     book.save(paths)

@@ -87,7 +87,7 @@ def take(
     elsewhere = [vm for vm in vms if vm.provider is not None]
     tops = [top for one in todo for top in one.tops]
     book.busy = True
-    layers.enter(book, tops, layers.build(paths, book, tops))
+    layers.record(book, tops, layers.build(paths, book, tops))
     book.save(paths)
     instant = time.time()
     try:
@@ -177,7 +177,7 @@ def _write(paths: Paths, todo: Sequence[Saving], elsewhere: Sequence[Callable[[]
                 shutil.copyfile(paths.nvram(one.vm.name()), layers.full(paths, one.nvram))
     except BaseException:
         # While all stand still: QEMU pauses a guest that finds no room for what it writes.
-        layers.drop(paths, [path for one in todo for path in one.files()])
+        layers.unlink(paths, [path for one in todo for path in one.files()])
         raise
 
 
@@ -196,7 +196,7 @@ def _compress(paths: Paths, todo: Sequence[Saving]) -> None:
     with task("Compress memory"):
         in_parallel(lambda one: saved_memory.pack(paths, one[1]), with_memory, what="compress memory")
     for one, memory in with_memory:
-        one.memory = saved_memory.packed(memory)
+        one.memory = saved_memory.packed_name(memory)
 
 
 def _record(env: VirtEnv, book: Book, taken: Snapshot) -> None:
@@ -259,7 +259,7 @@ def _undo(env: VirtEnv, book: Book, todo: Sequence[Saving], before: Mapping[str,
         before: the tops that there were, by machine and disk.
     """
     # First, to have room for the book on a full disk.
-    layers.drop(env.paths, [path for one in todo for path in one.files()])
+    layers.unlink(env.paths, [path for one in todo for path in one.files()])
     try:
         live = [one.vm for one in todo if one.running and one.vm.alive()]
         written = {path for vm in live for path in checkpoint.live_tops(vm).values()}
@@ -277,4 +277,4 @@ def _undo(env: VirtEnv, book: Book, todo: Sequence[Saving], before: Mapping[str,
         del book.layers[top.path]
     book.busy = False
     book.save(env.paths)
-    layers.drop(env.paths, [top.path for top in unused])
+    layers.unlink(env.paths, [top.path for top in unused])
