@@ -181,7 +181,7 @@ class Prefix:
             repository or templates.default_repository(),
             store,
             lock,
-            hold=lambda identity: store.users.hold(self.paths.uuid(), [identity], home),
+            register=lambda identity: store.users.register(self.paths.uuid(), [identity], home),
         )
         subnets = self._lease(wanted) if self.hypervisor.shared else None
         populate(

@@ -77,8 +77,8 @@ class LockFile:
             )
         return found
 
-    def refuse(self, name: str, version: str | None, found: str) -> None:
-        """An image can't be the one that is wanted. Raises TemplateError if frozen.
+    def mismatch(self, name: str, version: str | None, found: str) -> None:
+        """Say that an image is not the one that is wanted. Raises TemplateError if frozen.
 
         Args:
             found: what there is instead, for people.
@@ -92,8 +92,8 @@ class LockFile:
             )
         say(f"{key(name, version)}: {self.path} has {wanted.image}, sha256 {wanted.sha256}; now it is {found}")
 
-    def enter(self, name: str, version: str | None, used: Locked) -> None:
-        """An image is used."""
+    def record(self, name: str, version: str | None, used: Locked) -> None:
+        """Note that an image is used."""
         self._now[key(name, version)] = used
 
     def save(self) -> None:

@@ -155,7 +155,7 @@ class TemplateStore:
 
     def mark_used(self, version: TemplateVersion, uuid_path: str) -> None:
         """Let a prefix, whose file `uuid` is at `uuid_path`, use an image: it stays as long as the prefix."""
-        self.users.hold(uuid_path, [version.name])
+        self.users.register(uuid_path, [version.name])
 
     def ensure(self, version: TemplateVersion) -> TemplateImage:
         """The image, which is fetched or built first if it is not there.
@@ -254,7 +254,7 @@ class TemplateStore:
         Raises:
             TemplateError: it is not there, or a prefix uses it.
         """
-        with self.users.alone():
+        with self.users.locked():
             self._there(identity)
             if users := self.users.of(identity):
                 raise TemplateError(
@@ -271,7 +271,7 @@ class TemplateStore:
             everything: also the one of each template that came last.
             missing: let prefixes count as gone that were on other file systems and are not where they were.
         """
-        with self.users.alone():
+        with self.users.locked():
             self.users.sweep(missing=missing)
             used = {identity for user in self.users.all() for identity in user.images}
             newest = {template_of(one): one for one in sorted(self.list(), key=self.since)}
