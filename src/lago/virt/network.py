@@ -122,7 +122,7 @@ class Network:
     def _xml(self) -> str:
         env = self._env
         nics = [nic for domain in env.domains.values() for nic in domain.nics if nic.net == self.name()]
-        way = network_xml.Way(
+        options = network_xml.NetworkOptions(
             filtered=env.hypervisor.shared, forwarders=tuple(env.forwarders), own_bridge=self._has_own_bridge()
         )
         return network_xml.network_xml(
@@ -132,7 +132,7 @@ class Network:
             bridge=self.bridge_name(),
             nics=nics,
             records=_records(self.spec, env.nets.values(), env.domains.values()) if self.is_management() else {},
-            way=way,
+            options=options,
         )
 
     def _has_own_bridge(self) -> bool:

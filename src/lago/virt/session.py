@@ -15,7 +15,7 @@ from ..hypervisor import Hypervisor, accel, egress
 from ..paths import Paths
 from ..topology.model import Domain, Net
 from .connection import connect, refusals
-from .lifecycle import Ends, start_loop
+from .lifecycle import Lifecycle, start_loop
 
 STATES: Final[Mapping[int, str]] = {
     libvirt.VIR_DOMAIN_NOSTATE: "no state",
@@ -51,7 +51,7 @@ class Session:
         self.domains = dict(domains)
         self.nets = dict(nets)
         self.cancelled = threading.Event()
-        self._connection: tuple[libvirt.virConnect, Ends] | None = None
+        self._connection: tuple[libvirt.virConnect, Lifecycle] | None = None
         self._lock = threading.Lock()
 
     @property
@@ -60,11 +60,11 @@ class Session:
         return self._connect()[0]
 
     @property
-    def ends(self) -> Ends:
-        """Who has ended."""
+    def lifecycle(self) -> Lifecycle:
+        """Which machines have ended, or booted again."""
         return self._connect()[1]
 
-    def _connect(self) -> tuple[libvirt.virConnect, Ends]:
+    def _connect(self) -> tuple[libvirt.virConnect, Lifecycle]:
         with self._lock:
             # One to a libvirt that has ended meanwhile, with its hypervisor, is of no use.
             if self._connection is not None and not self._connection[0].isAlive():
@@ -73,7 +73,7 @@ class Session:
             if self._connection is None:
                 start_loop()
                 opened = connect(self.hypervisor.uri)
-                self._connection = opened, Ends(opened)
+                self._connection = opened, Lifecycle(opened)
             return self._connection
 
     def close(self) -> None:

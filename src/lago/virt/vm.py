@@ -84,7 +84,7 @@ class VM(Machine, Tester):
     def __init__(self, env: Environment, spec: Domain) -> None:
         super().__init__(env, spec)
         self.driver: Driver = Libvirt(self)
-        self._heard = console.Heard()
+        self._console_cursor = console.ConsoleCursor()
         self._agent: Service | None = None
 
     @property
@@ -348,7 +348,7 @@ class VM(Machine, Tester):
 
     def wait_for_console_text(self, regex: str, timeout: float = 900) -> re.Match[str]:
         """Return when it has said on its console what matches; see `lago.virt.console.wait_for_text`."""
-        return console.wait_for_text(self, self._heard, regex, timeout)
+        return console.wait_for_text(self, self._console_cursor, regex, timeout)
 
     def interactive_console(self, stdin: int = 0, stdout: int = 1, *, force: bool = False) -> bool:
         """Connect a terminal with its console; see `lago.virt.console.interact`."""
