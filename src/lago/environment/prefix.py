@@ -30,7 +30,7 @@ from ..topology.model import Domain, Topology
 from ..topology.names import libvirt_domain_name
 from . import facts
 from .claims import Claims
-from .snapshots.index import Book, Snapshot, with_tops
+from .snapshots.index import Index, Snapshot, with_tops
 from .staging import already_there, check_free, make_unfinished, staged
 
 if TYPE_CHECKING:
@@ -259,7 +259,7 @@ class Prefix:
     @cached_property
     def topology(self) -> Topology:
         """The resolved environment."""
-        return with_tops(state.load(self.paths), Book.load(self.paths))
+        return with_tops(state.load(self.paths), Index.load(self.paths))
 
     @cached_property
     def virt_env(self) -> VirtEnv:
@@ -306,7 +306,7 @@ class Prefix:
 
     def _recover(self) -> None:
         """Put right what an operation on snapshots left when it was killed."""
-        if Book.load(self.paths).busy:
+        if Index.load(self.paths).busy:
             from .snapshots.recover import recover
 
             recover(self.virt_env)
@@ -334,7 +334,7 @@ class Prefix:
 
     def snapshots(self) -> Mapping[str, Snapshot]:
         """The snapshots by name, oldest first."""
-        return Book.load(self.paths).snapshots
+        return Index.load(self.paths).snapshots
 
     def check_new_snapshot(self, name: str, *, replace: bool = False) -> None:
         """Raise LagoError if a new snapshot can't be called so, or if there is one of that name.
@@ -344,7 +344,7 @@ class Prefix:
         Args:
             replace: it may take the place of that one.
         """
-        Book.load(self.paths).check_new(name, replace=replace)
+        Index.load(self.paths).check_new(name, replace=replace)
 
     def create_snapshots(
         self,
@@ -427,7 +427,7 @@ class Prefix:
     def _settle(self, name: str) -> None:
         from .snapshots.take import settle
 
-        settle(self.paths, Book.load(self.paths).get(name))
+        settle(self.paths, Index.load(self.paths).get(name))
 
     def _fork(self, made: Prefix, snapshot: str | None) -> str:
         from .snapshots.fork import fork

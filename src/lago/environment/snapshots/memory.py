@@ -16,7 +16,7 @@ _PACKED: Final = ".zst"
 
 
 def packed_name(path: str) -> str:
-    """The name of a file in the book when it is packed."""
+    """The name of a file in the index when it is packed."""
     return f"{path}{_PACKED}"
 
 
@@ -35,7 +35,7 @@ def pack(paths: Paths, path: str) -> None:
 
 @contextlib.contextmanager
 def unpacked(paths: Paths, path: str) -> Iterator[str]:
-    """A file on this host with the content of one of the book, as long as the context lasts."""
+    """A file on this host with the content of one of the index, as long as the context lasts."""
     found = full(paths, path)
     if not path.endswith(_PACKED):
         yield found
