@@ -108,7 +108,7 @@ def file_handler(path: str) -> logging.Handler:
 
 @contextlib.contextmanager
 def to_file(path: str, level: int = logging.DEBUG) -> Iterator[None]:
-    """Append records of `level` and above that are made in this context to `path` while it lasts."""
+    """Context manager: append records of `level` and above that are made in this context to `path`."""
     handler = file_handler(path)
     handler.setLevel(level)
     outside = _files.set((*_files.get(), handler))
@@ -121,7 +121,7 @@ def to_file(path: str, level: int = logging.DEBUG) -> Iterator[None]:
 
 @contextlib.contextmanager
 def task(name: str) -> Iterator[None]:
-    """A named step that a person waits for, shown with its duration and outcome."""
+    """Context manager: a named step that a person waits for, shown with its duration and outcome."""
     depth = _depth.get()
     outside = _depth.set(depth + 1)
     began = time.monotonic()
@@ -160,7 +160,7 @@ def console_shown() -> bool:
 
 @contextlib.contextmanager
 def quiet_console() -> Iterator[None]:
-    """Show no steps while something else shows what happens; warnings go where standard error goes meanwhile."""
+    """Context manager: no steps are shown, as something else is; warnings go where standard error goes meanwhile."""
     global _console
     kept, _console = _console, None
     handlers = [h for h in LOG.handlers if h.get_name() == _HANDLER and isinstance(h, logging.StreamHandler)]

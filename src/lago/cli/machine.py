@@ -20,7 +20,7 @@ def add_host(parser: argparse.ArgumentParser) -> None:
 
 @contextlib.contextmanager
 def the_machine(args: argparse.Namespace) -> Iterator[VM]:
-    """The machine that the command line names, with a libvirt to ask while the context lasts. Raises VMNotFound."""
+    """Context manager: the machine that the command line names, with a libvirt to ask. Raises VMNotFound."""
     env = the_prefix(args).virt_env
     try:
         yield env.get_vm(args.host)

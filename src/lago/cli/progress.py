@@ -20,7 +20,7 @@ _COLOURS = {"up": "green", "failed": "red"}
 
 @contextlib.contextmanager
 def shown(names: Sequence[str], stream: TextIO) -> Iterator[Callable[[str, str], None]]:
-    """Show the phases of machines while the context lasts; yields the function to report them to."""
+    """Context manager: phases of machines are shown; yields the function to report them to."""
     if stream.isatty() and log.console_shown():
         with _live(names, stream) as report:
             yield report
@@ -31,7 +31,7 @@ def shown(names: Sequence[str], stream: TextIO) -> Iterator[Callable[[str, str],
 
 @contextlib.contextmanager
 def counted(name: str, stream: TextIO) -> Iterator[Callable[[int], object]]:
-    """Show a step that moves bytes while the context lasts; yields the function to report their numbers to."""
+    """Context manager: a step that moves bytes is shown; yields the function to report their numbers to."""
     if not stream.isatty() or not log.console_shown():
         with log.task(name):
             yield lambda _number: None

@@ -258,7 +258,7 @@ def _create(path: str, format: str, options: Sequence[str], size: int | None) ->
 
 @contextlib.contextmanager
 def _beside(path: str) -> Iterator[str]:
-    """A temporary name in the same directory, which becomes `path` if all goes well."""
+    """Context manager: a temporary name in the same directory, which becomes `path` if all goes well."""
     temporary = beside(path)
     try:
         yield temporary

@@ -80,7 +80,7 @@ def collect(env: VirtEnv, output: str, *, ignore_nopath: bool) -> dict[str, Any]
 
 @contextlib.contextmanager
 def _recoverable(paths: Paths) -> Iterator[None]:
-    """If we are killed, machines that stand still go on, and copies of their disks go, with the next command."""
+    """Context manager: if we are killed, the next command lets machines go on and removes copies of their disks."""
 
     def busy(is_busy: bool) -> None:
         index = Index.load(paths)

@@ -261,7 +261,7 @@ class Guest(NamedTuple):
 
     @contextlib.contextmanager
     def _idle(self, avoid: Collection[int]) -> Iterator[int]:
-        """Hold a connection over which no command runs, of this process or another one.
+        """Context manager: hold a connection over which no command runs, of this process or another one.
 
         dropbear loses a connection over which several commands end at about the same time (it fails the assertion
         `!channel->sent_close`), and with it all of them. So commands wait a little for each other, and if they are not

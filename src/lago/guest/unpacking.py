@@ -37,7 +37,7 @@ class Part(NamedTuple):
 
 @contextlib.contextmanager
 def on_this_host(what: str) -> Iterator[None]:
-    """Tell what the system refuses meanwhile as a LagoError: `what`, on this host."""
+    """Context manager: raise what the system refuses as a LagoError: `what`, on this host."""
     try:
         yield
     except OSError as error:
@@ -49,7 +49,7 @@ def on_this_host(what: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def stage(directory: str) -> Iterator[str]:
-    """A new directory within another one, removed at the end with what is still in it.
+    """Context manager: a new directory within another one, removed at the end with what is still in it.
 
     Raises:
         OSError: it can't be made.
@@ -73,7 +73,7 @@ def _remove(path: str) -> None:
 
 @contextlib.contextmanager
 def tree(directory: str) -> Iterator[str]:
-    """A directory of a new stage, for what a guest sends; see `stage`.
+    """Context manager: a directory of a new stage, for what a guest sends; see `stage`.
 
     It is within the stage, which nobody else may enter, since the guest decides on its mode.
     """
@@ -128,7 +128,7 @@ def check_target(target: str, what: str) -> None:
 
 @contextlib.contextmanager
 def _sent(path: str, part: Part, what: str) -> Iterator[tuple[Here, str]]:
-    """The directory that a part is in, and its name there.
+    """Context manager: the directory that a part is in, and its name there.
 
     This alone decides whether a name that a guest tells is used: there must be a file or a directory of that name in
     what it sent, and no link on the way there.

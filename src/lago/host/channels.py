@@ -157,7 +157,7 @@ def interactive_ssh_channel(chan: Channel, command: str | None = None, stdin: IO
 
 @contextlib.contextmanager
 def _terminal(chan: Channel, fd: int) -> Iterator[None]:
-    """Give the channel a terminal like ours, follow its size, and make ours raw."""
+    """Context manager: the channel has a terminal like ours, and of its size; ours is raw."""
 
     def size() -> os.terminal_size:
         found = os.get_terminal_size(fd)

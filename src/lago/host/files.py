@@ -18,7 +18,7 @@ _unseen: set[str] = set()
 
 @contextlib.contextmanager
 def synced_together(directory: str) -> Iterator[None]:
-    """Sync all that is in a directory when the block ends well, in place of each file when it is written.
+    """Context manager: all in a directory is synced when the block ends well, and not each file when it is written.
 
     For a directory that nobody sees before then: one wait for the disk in place of one per file. It is the place of a
     file that counts, whoever writes it and in which thread; files elsewhere are synced as ever.

@@ -27,7 +27,7 @@ _held: ContextVar[frozenset[str]] = ContextVar("held", default=frozenset())
 
 @contextlib.contextmanager
 def lock_file(path: str, *, what: str, timeout: float = 120, shared: bool = False) -> Iterator[int]:
-    """Hold the lock file at `path`; it stays on disk, and the kernel frees it however we end.
+    """Context manager: hold the lock file at `path`; it stays on disk, and the kernel frees it however we end.
 
     The file holds the pid of its last exclusive holder, for the message when we wait in vain. Nobody else may open a
     new one, or he could hold it against us; a link in its place is not followed, or we would write to where it leads.

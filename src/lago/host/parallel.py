@@ -46,7 +46,7 @@ def in_parallel(
 
 @contextlib.contextmanager
 def meanwhile(errand: Callable[[], object]) -> Iterator[None]:
-    """Run something beside the block; when both have ended, what it raised is raised unless the block failed too."""
+    """Context manager: something runs beside the block; what it raised is raised in the end unless the block failed."""
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(1) as pool:

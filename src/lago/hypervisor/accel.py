@@ -189,7 +189,7 @@ def _device() -> list[int]:
 
 @contextlib.contextmanager
 def _cache() -> Iterator[str | None]:
-    """The file with the verdict, locked; None if there is no place for it."""
+    """Context manager: the file with the verdict, locked; None if there is no place for it."""
     path = os.path.join(config.cache_home(), "accel.json")
     try:
         os.makedirs(config.cache_home(), exist_ok=True)
@@ -216,7 +216,7 @@ def _recall(path: str, key: dict[str, Any]) -> Accel | None:
 
 @contextlib.contextmanager
 def _memory_file(data: bytes) -> Iterator[str]:
-    """A path that a child process can read `data` from, and that is gone when we are."""
+    """Context manager: a path that a child process can read `data` from, and that is gone when we are."""
     fd = os.memfd_create("lago-probe")
     try:
         os.write(fd, data)

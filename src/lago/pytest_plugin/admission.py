@@ -26,7 +26,7 @@ _BRIEF: Final = 60
 
 @contextlib.contextmanager
 def admitted(mib: int, limit: int | None, say: Callable[[str], None], *, wait: bool) -> Iterator[None]:
-    """Have `mib` MiB while the context lasts, once there is room for it; alone one has always room.
+    """Context manager: `mib` MiB of memory, once there is room for them; alone one has always room.
 
     Args:
         limit: MiB for all together, in place of most of what is available.

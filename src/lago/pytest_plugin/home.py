@@ -21,7 +21,7 @@ _PATIENCE: Final = 600
 
 @contextlib.contextmanager
 def held(base: Path, worker: str) -> Iterator[Path]:
-    """A new directory in `base`, locked while the context lasts; what others left there who have ended is removed.
+    """Context manager: a new directory in `base`, locked; what others left there who have ended is removed.
 
     It goes at the end, unless environments are kept in it.
     """

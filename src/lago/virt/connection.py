@@ -49,7 +49,7 @@ T = TypeVar("T")
 
 @contextlib.contextmanager
 def refusals(what: str, hint: str = "lago doctor tells what the host lacks") -> Iterator[None]:
-    """Raise HypervisorError with `what` before libvirt's own words when libvirt refuses."""
+    """Context manager: raise HypervisorError with `what` before libvirt's own words when libvirt refuses."""
     try:
         yield
     except libvirt.libvirtError as error:
@@ -58,7 +58,7 @@ def refusals(what: str, hint: str = "lago doctor tells what the host lacks") -> 
 
 @contextlib.contextmanager
 def unless_gone() -> Iterator[None]:
-    """For the end of a machine: that libvirt has forgotten it meanwhile is no failure."""
+    """Context manager: a machine is ended, and that libvirt has forgotten it meanwhile is no failure."""
     try:
         yield
     except libvirt.libvirtError as error:

@@ -107,7 +107,7 @@ def _check_answers(machine: Machine) -> None:
 
 @contextlib.contextmanager
 def _still(machine: Machine) -> Iterator[list[tuple[str, str]]]:
-    """The disks of a machine as images that nobody writes to, each with its format.
+    """Context manager: the disks of a machine as images that nobody writes to, each with its format.
 
     Those of a machine that runs are copied while it stands still; only what is over its template is. Paused, QEMU has
     written out all that the guest did; what the guest itself has not written yet is not there, as after a power

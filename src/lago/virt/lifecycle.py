@@ -72,7 +72,7 @@ class Lifecycle:
 
     @contextlib.contextmanager
     def starting(self, name: str) -> Iterator[None]:
-        """Around the one request that starts a machine: what it did before does not count, however late we are told.
+        """Context manager: a machine is requested to start, and what it did before does not count, however late told.
 
         libvirt tells the events of a machine in their order, but after it has answered the requests that caused them.
         """

@@ -61,7 +61,7 @@ def _ask(domain: libvirt.virDomain, command: str, arguments: dict[str, Any], fil
 
 @contextlib.contextmanager
 def _pipe(domain: libvirt.virDomain, file: int, *, writes: bool) -> Iterator[None]:
-    """QEMU has one end of a pipe, whose other end is copied into a file or out of it meanwhile.
+    """Context manager: QEMU has one end of a pipe, whose other end is copied into a file or out of it meanwhile.
 
     By `fd:` QEMU takes no file itself since 11.0, and by another name not before 8.2.
     """
@@ -97,7 +97,7 @@ def _copy(pipe: int, file: int, writes: bool) -> None:
 
 @contextlib.contextmanager
 def _without_memory(domain: libvirt.virDomain) -> Iterator[None]:
-    """Whoever lets libvirt save the machine later wants all of it."""
+    """Context manager: QEMU saves what devices hold without the memory; libvirt wants all of it later."""
 
     def switch(state: bool) -> None:
         _ask(domain, "migrate-set-capabilities", {"capabilities": [{"capability": _CAPABILITY, "state": state}]})
@@ -112,7 +112,7 @@ def _without_memory(domain: libvirt.virDomain) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _outcome(domain: libvirt.virDomain) -> Iterator[Callable[[], None]]:
-    """Gives what waits for the end of what is started in the context."""
+    """Context manager: what waits for the end of what is started in the block."""
     ended = threading.Event()
 
     def on_event(_con: Any, _domain: Any, _event: str, _s: int, _us: int, details: str, _opaque: Any) -> None:

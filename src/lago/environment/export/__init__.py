@@ -99,7 +99,7 @@ def export(
 
 @contextlib.contextmanager
 def _place(directory: str, names: Sequence[str]) -> Iterator[str]:
-    """A directory whose files become those of `directory` if all goes well, in order of `names`; else nothing is left.
+    """Context manager: files made here go to `directory` in order of `names` if all goes well, else none is left.
 
     Raises:
         LagoError: something of such a name is there already.

@@ -35,7 +35,7 @@ def pack(paths: Paths, path: str) -> None:
 
 @contextlib.contextmanager
 def unpacked(paths: Paths, path: str) -> Iterator[str]:
-    """A file on this host with the content of one of the index, as long as the context lasts."""
+    """Context manager: a file on this host with the content of one of the index."""
     found = full(paths, path)
     if not path.endswith(_PACKED):
         yield found

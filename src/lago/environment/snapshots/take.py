@@ -217,7 +217,7 @@ def settle(paths: Paths, snapshot: Snapshot) -> None:
 
 @contextlib.contextmanager
 def _paused(vms: Sequence[VM]) -> Iterator[list[float]]:
-    """Let machines stand still; the list has the seconds at the end."""
+    """Context manager: machines stand still; the list has the seconds at the end."""
     with _halting() as (seconds, go_on):
         for vm in vms:
             if checkpoint.pause(vm):
@@ -227,7 +227,7 @@ def _paused(vms: Sequence[VM]) -> Iterator[list[float]]:
 
 @contextlib.contextmanager
 def _quiet(vms: Sequence[VM]) -> Iterator[list[float]]:
-    """Let guests hold what they write; the list has the seconds at the end."""
+    """Context manager: guests hold what they write; the list has the seconds at the end."""
     with _halting() as (seconds, go_on):
         in_parallel(lambda vm: go_on.append(partial(guests.unquiesce, vm, guests.quiesce(vm))), vms, what="quiesce")
         yield seconds
@@ -235,7 +235,7 @@ def _quiet(vms: Sequence[VM]) -> Iterator[list[float]]:
 
 @contextlib.contextmanager
 def _halting() -> Iterator[tuple[list[float], list[Callable[[], None]]]]:
-    """The seconds that the context takes, which are there at its end, and a list for what lets machines go on then."""
+    """Context manager: the seconds that it took, there at its end, and a list for what lets machines go on then."""
     seconds: list[float] = []
     go_on: list[Callable[[], None]] = []
     began = time.monotonic()
