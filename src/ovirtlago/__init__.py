@@ -35,6 +35,7 @@ names, which may change with any release:
 | of `lago` | for |
 |---|---|
 | `log`: `LOG`, `task`, `to_file`, `no_phase` | steps that are logged and shown as Lago's own, or heard by nobody |
+| `host.files`: `replacing` | files that are there as a whole |
 | `host.fetch`: `fetch`, `read_text` | what lies on servers |
 | `host.programs`: `spawn`, `PIPE`, `Process`, `tail` | programs beside us, and the last words of one |
 | `host.waiting`: `poll` | bounded waits |

@@ -327,12 +327,17 @@ def _remove(path: str) -> None:
         os.unlink(path)
 
 
-def _accept(path: str, said: str | None, name: str) -> str:
-    """The format of an image. Raises TemplateError if it is not the one that was said, or can't be used."""
+def accept(path: str, name: str, formats: Sequence[str] = qemu_img.FORMATS, *, over_others: bool = False) -> str:
+    """As `qemu_img.accept`, for an image that is to be a template, or below one. Raises TemplateError."""
     try:
-        format = qemu_img.accept(path, f"the image of {name}")
+        return qemu_img.accept(path, name, formats=formats, over_others=over_others)
     except DiskError as error:
         raise TemplateError(error.what, details=error.details, hint=error.hint) from None
+
+
+def _accept(path: str, said: str | None, name: str) -> str:
+    """The format of an image. Raises TemplateError if it is not the one that was said, or can't be used."""
+    format = accept(path, f"the image of {name}")
     if said not in (None, format):
         raise TemplateError(f"the image of {name} is {format}, not {said}", hint="ask who runs the repository")
     return format

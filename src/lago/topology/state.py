@@ -73,10 +73,6 @@ def _check_type(raw: Any, kind: type[T]) -> T:
     return raw
 
 
-def _optional(raw: Any, kind: type[T]) -> T | None:
-    return None if raw is None else _check_type(raw, kind)
-
-
 def _names(raw: Any) -> tuple[str, ...]:
     return tuple(_check_type(name, str) for name in _check_type(raw, list))
 
