@@ -53,10 +53,10 @@ def of_environment(
     for name, vm in vms.items():
         yield f"lago console of {name}", tail(vm.console_text(), _TAIL) or "(nothing)"
     if dest:
-        yield "lago collect", _collected(dest, collect)
+        yield "lago collect", _collect(dest, collect)
 
 
-def _collected(dest: str, collect: Callable[[str], object]) -> str:
+def _collect(dest: str, collect: Callable[[str], object]) -> str:
     """Where artifacts are, or why not all of them."""
     try:
         collect(dest)
