@@ -57,7 +57,7 @@ def _saved(one: Environment, vms: list[VM]) -> tuple[float, float]:
 
 
 def _back(files: dict[str, str], vm: VM) -> None:
-    with vm.env.ends.starting(vm.libvirt_name()):
+    with vm.env.lifecycle.starting(vm.libvirt_name()):
         vm.env.libvirt_con.restore(files[vm.name()])
     vm.wait_for_ssh()
 

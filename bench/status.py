@@ -67,7 +67,7 @@ def questions(path: Path) -> dict[str, int]:
     env = Prefix(str(path)).virt_env
     counted = Counted(env.libvirt_con)
     kept = env._connection
-    env._connection = counted, env.ends
+    env._connection = counted, env.lifecycle
     try:
         states = env.states()
     finally:

@@ -22,7 +22,7 @@ import time
 from collections.abc import Iterator
 from typing import TextIO
 
-from .printable import printable
+from .errors import printable
 
 _HANDLER = "lago-console"
 _MARKS = "@#*-~"

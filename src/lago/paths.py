@@ -115,7 +115,7 @@ class Paths:
         """The resolved environment as JSON: `env`, `net-<name>`, `vm-<name>`."""
         return self._prefixed("virt", *path)
 
-    def snapshot_book(self) -> str:
+    def snapshot_index(self) -> str:
         """JSON about all snapshots, and which images disks are made of since the first of them."""
         return self.virt("snapshots")
 

@@ -35,6 +35,7 @@ names, which may change with any release:
 | of `lago` | for |
 |---|---|
 | `log`: `LOG`, `task`, `to_file`, `no_phase` | steps that are logged and shown as Lago's own, or heard by nobody |
+| `host.files`: `replacing` | files that are there as a whole |
 | `host.fetch`: `fetch`, `read_text` | what lies on servers |
 | `host.programs`: `spawn`, `PIPE`, `Process`, `tail` | programs beside us, and the last words of one |
 | `host.waiting`: `poll` | bounded waits |
@@ -45,7 +46,7 @@ names, which may change with any release:
 | `cli.artifacts`: `add_collect_options` | their options |
 | `cli.output`: `announce` | what is printed before a command ends |
 | `cli.progress`: `shown` | progress |
-| `pytest_plugin.report`: `attach`, `explain`, `file_name` | what a failed test is told of its environment |
+| `environment.report`: `file_name`, `of_environment`, `of_error` | what a failed test is told of its environment |
 | `topology.model`: `Domain`, `Net`, `Topology` | types |
 | `environment.snapshots.index`: `Snapshot` | a type |
 | `guest.ssh`: `Guest` | a type |

@@ -112,11 +112,11 @@ def pytest_runtest_makereport(
 
 def _collect(failed: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
     from lago import LagoError
-    from lago.pytest_plugin.report import attach, explain, file_name
+    from lago.environment.report import file_name, of_environment, of_error
 
     from .testlib import get_test_prefix
 
-    explain(failed, call)
+    failed.sections += of_error(call.excinfo and call.excinfo.value)
     try:
         prefix = get_test_prefix()
         env = prefix.virt_env
@@ -124,4 +124,5 @@ def _collect(failed: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
         # Then this is what the test failed of.
         return
     name = f"{file_name(failed.nodeid)}-{time.strftime('%Y%m%d%H%M%S')}"
-    attach(failed, prefix.paths, env.get_vms(), prefix.paths.test_logs(name), prefix.collect_artifacts)
+    dest = prefix.paths.test_logs(name)
+    failed.sections += of_environment(prefix.paths, env.get_vms(), dest, prefix.collect_artifacts)

@@ -86,7 +86,7 @@ def get_packages(
 
     def add(package: Any) -> None:
         if _wanted(package, whitelist or ("*",), blacklist or ()):
-            found.append(_described(package))
+            found.append(_describe(package))
 
     with tempfile.TemporaryDirectory() as directory:
         address, path = _primary(base, directory)
@@ -117,7 +117,7 @@ def _primary(base: str, directory: str) -> tuple[str, str]:
     return address, path
 
 
-def _described(package: Any) -> dict[str, Any]:
+def _describe(package: Any) -> dict[str, Any]:
     return {
         "name": package.name,
         "arch": package.arch,

@@ -110,11 +110,11 @@ def _process(hypervisor: Hypervisor, address: str, root: str, log: str) -> Itera
         # In a session of its own, since Ctrl-C is for us, who end it by the end of its input.
         spawn(argv, stdin=PIPE, stdout=PIPE, stderr=errors, ask=None, grace=_GRACE, start_new_session=True) as process,
     ):
-        _started(process, address, log)
+        _wait_until_served(process, address, log)
         yield process
 
 
-def _started(process: Process, address: str, log: str) -> None:
+def _wait_until_served(process: Process, address: str, log: str) -> None:
     assert process.stdout
     ready, _, _ = select.select([process.stdout], [], [], _START_TIMEOUT)
     line = process.stdout.readline() if ready else b""

@@ -120,9 +120,9 @@ def test_d08_d39_a_bridge_is_there_before_its_net_and_goes_after_it_and_on_failu
 
 def test_d54_a_host_that_would_lose_its_ipv6_route_is_explained(env: VirtEnv) -> None:
     said = HypervisorError("net lab does not start: internal error: Check the host setup: interface eth0 accept_ra")
-    told = env.get_net("lab")._explained(said)
+    told = env.get_net("lab")._explain(said)
     assert "ipv6: false" in told.hint
-    assert env.get_net("lab")._explained(HypervisorError("x")).hint == ""
+    assert env.get_net("lab")._explain(HypervisorError("x")).hint == ""
 
 
 MACHINE = Domain(name="vm0", memory=64, vcpu=1, nics=(), disks=(), mgmt_net=None)

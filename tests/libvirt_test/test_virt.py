@@ -152,11 +152,11 @@ class Counting:
 def test_status_takes_one_question_for_machines_and_one_for_nets(env: VirtEnv) -> None:
     env.start()
     counting = Counting(env.libvirt_con)
-    env._connection = counting, env.ends
+    env._connection = counting, env.lifecycle
     assert set(env.states().values()) == {"running"}
     assert env.nets_up() == {"front", "back"}
     assert counting.asked == ["getAllDomainStats", "listAllNetworks"]
-    env._connection = counting._connection, env.ends
+    env._connection = counting._connection, env.lifecycle
 
 
 def test_only_the_nets_that_are_needed_start_and_go(env: VirtEnv) -> None:
@@ -201,7 +201,7 @@ def test_several_refusals_are_all_told(env: VirtEnv) -> None:
 
 def test_who_waits_for_the_end_of_a_machine_is_told(env: VirtEnv, connection: libvirt.virConnect) -> None:
     env.start(["web"])
-    ended = env.ends.of(env.get_vm("web").libvirt_name())
+    ended = env.lifecycle.ended(env.get_vm("web").libvirt_name())
     assert not ended.wait(0.1)
     connection.lookupByName(env.get_vm("web").libvirt_name()).destroy()
     assert ended.wait(60)
@@ -214,7 +214,7 @@ def test_an_end_that_is_told_late_is_not_that_of_the_machine_started_since(
 ) -> None:
     env.start()
     name, other = (env.get_vm(vm).libvirt_name() for vm in ("web", "app"))
-    ended = env.ends.of(name)
+    ended = env.lifecycle.ended(name)
     busy, late, told = threading.Event(), threading.Event(), threading.Event()
 
     def on_event(_con: object, domain: libvirt.virDomain, event: int, *_: object) -> None:
@@ -254,10 +254,10 @@ def test_a_machine_that_another_lago_starts_again_has_not_ended(env: VirtEnv, co
     hearing = connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, on_event, None)
     try:
         connection.lookupByName(name).destroy()
-        assert env.ends.of(name).wait(60)
+        assert env.lifecycle.ended(name).wait(60)
         connection.lookupByName(name).create()
         assert again.wait(60)
-        assert not env.ends.of(name).is_set()
+        assert not env.lifecycle.ended(name).is_set()
     finally:
         connection.domainEventDeregisterAny(hearing)
 
@@ -265,10 +265,10 @@ def test_a_machine_that_another_lago_starts_again_has_not_ended(env: VirtEnv, co
 def test_a_start_that_failed_does_not_hide_an_end(env: VirtEnv, connection: libvirt.virConnect) -> None:
     env.start(["web"])
     name = env.get_vm("web").libvirt_name()
-    with pytest.raises(HypervisorError, match="no"), env.ends.starting(name):
+    with pytest.raises(HypervisorError, match="no"), env.lifecycle.starting(name):
         raise HypervisorError("no")
     connection.lookupByName(name).destroy()
-    assert env.ends.of(name).wait(60)
+    assert env.lifecycle.ended(name).wait(60)
 
 
 def test_a_command_needs_a_machine_that_runs(env: VirtEnv) -> None:

@@ -22,7 +22,8 @@ DISTS = {"engine": ["el8"], "host": ["el9"]}
 
 _SCRIPT = """\
 #!/bin/sh
-{{ printf '%s\\t' "$0" "$@" "$BUILD_GWT"; echo; }} >>{log}
+# By one write: scripts of other projects run beside it.
+printf '%s\\n' "$(printf '%s\\t' "$0" "$@" "$BUILD_GWT")" >>{log}
 result=$2; shift 2
 for dist; do mkdir -p "$result/$dist"; cp {package} "$result/$dist/"; done
 """

@@ -24,9 +24,8 @@ LAYERS = {
         disks guest initfile plugins subnet_lease
         brctl dirlock hypervisor topology utils
         host
-        config paths
-        errors log
-        constants printable version
+        config log paths
+        constants errors version
     """,
     "lago.bootstrap": """
         bootstrap
@@ -52,7 +51,7 @@ LAYERS = {
         prefix
         staging
         claims collect create export status
-        appliances deploy environment facts snapshots
+        appliances deploy environment facts report snapshots
     """,
     "lago.environment.export": """
         export
@@ -100,7 +99,7 @@ LAYERS = {
     "lago.pytest_plugin": """
         pytest_plugin
         environments
-        admission home options report
+        admission home options
     """,
     "lago.services": """
         services

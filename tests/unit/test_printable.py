@@ -14,9 +14,8 @@ from lago.cli import output, progress
 from lago.cli.main import main
 from lago.cli.result import Outcome
 from lago.environment.prefix import Prefix
-from lago.environment.snapshots.index import Book, Snapshot
-from lago.errors import LagoError
-from lago.printable import printable
+from lago.environment.snapshots.index import Index, Snapshot
+from lago.errors import LagoError, printable
 
 from .conftest import make_prefix
 
@@ -95,9 +94,9 @@ def test_no_other_console_of_rich_is_made() -> None:
 def test_the_tables_of_commands_have_text_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "domains: {vm0: {disks: [{size: 1G, metadata: {distro: '[/red]x'}}], nics: [{net: lan}]}}\nnets: {lan: {}}\n"
     prefix = Prefix(str(make_prefix(tmp_path / "[lab" / ".lago" / "[/]", text)))
-    book = Book.load(prefix.paths)
-    book.snapshots = {"one": Snapshot(name="one", created=1.5, parent=None, vms={}, description=f"[/b]{EVIL}")}
-    book.save(prefix.paths)
+    index = Index.load(prefix.paths)
+    index.snapshots = {"one": Snapshot(name="one", created=1.5, parent=None, vms={}, description=f"[/b]{EVIL}")}
+    index.save(prefix.paths)
     for command, shown in (
         ("status", [prefix.paths.prefix(), "[/red]x"]),
         ("snapshot list", [f"[/b]{SHOWN}"]),

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from lago import Prefix, templates
-from lago.bootstrap.passwords import hashed
+from lago.bootstrap.passwords import hash_of
 from lago.disks import qemu_img
 from lago.errors import Errors, VMNotReady
 from lago.host.programs import run
@@ -41,7 +41,7 @@ class Images:
         """Add the template `name`."""
         image, raw = self.place / name, self.place / "raw"
         qemu_img.convert(self._mini.path, "qcow2", str(raw), "raw")
-        (self.place / "shadow").write_text(f"root:{hashed(password)}:19000:0:99999:7:::\n")
+        (self.place / "shadow").write_text(f"root:{hash_of(password)}:19000:0:99999:7:::\n")
         words = ("write shadow /etc/shadow", "set_inode_field /etc/shadow mode 0100600")
         for word in ("rm /etc/shadow", *words):
             run(["debugfs", "-w", "-R", word, "raw"], env={"PATH": _PATH}, cwd=str(self.place))

@@ -72,7 +72,7 @@ def quoted(path: Path) -> str:
     """A path as ssh_config(5) has it."""
     from lago.host import ssh_option
 
-    return ssh_option.quoted(str(path))
+    return ssh_option.quote(str(path))
 
 
 @pytest.fixture(scope="module")

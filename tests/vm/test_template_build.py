@@ -17,7 +17,7 @@ import pytest
 
 from lago import bootstrap, templates
 from lago.disks import qemu_img
-from lago.host.ssh_option import quoted
+from lago.host.ssh_option import quote
 from lago.paths import Paths
 from lago.templates import TemplateStore
 from lago.templates.build import mirrors
@@ -203,7 +203,7 @@ class Guest:
         return [
             "-F",
             "/dev/null",
-            f"-oIdentityFile={quoted(str(self._key))}",
+            f"-oIdentityFile={quote(str(self._key))}",
             *(word for s in settings for word in ("-o", s)),
         ]
 

@@ -67,12 +67,12 @@ def _arguments(parser: argparse.ArgumentParser, label: str) -> Iterator[nodes.No
     places = [one for one in shown if not one.option_strings and not isinstance(one, parsing.Commands)]
     if places:
         yield definitions(
-            ((str(one.metavar or one.dest), "", [parsing.described(parser, one)[1]]) for one in places),
+            ((str(one.metavar or one.dest), "", [parsing.describe(parser, one)[1]]) for one in places),
             label,
         )
     flags = [one for one in shown if one in set(options_of(parser)) or one.dest == "version"]
     if flags:
-        yield options((one.option_strings, *parsing.described(parser, one)) for one in flags)
+        yield options((one.option_strings, *parsing.describe(parser, one)) for one in flags)
 
 
 def _section(document: nodes.document, command: Command) -> nodes.section:

@@ -47,9 +47,9 @@ def after_boot(domain: Domain) -> tuple[list[str], bytes] | None:
     if not given or method(domain) != "credentials":
         return None
     # Systemd sets passwords of users that it makes at its first boot, and root is there.
-    from .passwords import hashed
+    from .passwords import hash_of
 
-    lines = "".join(f"{user}:{hashed(password)}\n" for user, password in given.items())
+    lines = "".join(f"{user}:{hash_of(password)}\n" for user, password in given.items())
     return ["sh", "-c", _SET_PASSWORDS], lines.encode()
 
 

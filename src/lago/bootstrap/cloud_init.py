@@ -29,7 +29,7 @@ def _seed(domain: Domain, paths: Paths) -> str:
 
 
 def _files(domain: Domain, public_key: str) -> dict[str, bytes]:
-    user_data = f"#cloud-config\n{_yaml(merged(_user_data(domain, public_key.strip()), domain.cloud_init))}"
+    user_data = f"#cloud-config\n{_yaml(merge(_user_data(domain, public_key.strip()), domain.cloud_init))}"
     network = _yaml(_network(domain))
     # Another content is another instance, for which cloud-init does its work again.
     instance = hashlib.sha256(f"{domain.name}\n{user_data}{network}".encode()).hexdigest()[:16]
@@ -38,13 +38,13 @@ def _files(domain: Domain, public_key: str) -> dict[str, bytes]:
     return {name: text.encode() for name, text in files.items()}
 
 
-def merged(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
+def merge(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
     """Both together: mappings merge, lists follow each other, of other values `theirs` wins."""
     result = dict(ours)
     for key, value in theirs.items():
         old = result.get(key)
         if isinstance(old, dict) and isinstance(value, dict):
-            result[key] = merged(old, value)
+            result[key] = merge(old, value)
         elif isinstance(old, list) and isinstance(value, list):
             result[key] = [*old, *value]
         else:
@@ -107,7 +107,7 @@ def _user(name: str, key: str, password: str | None, *, sudo: bool = False) -> d
     if sudo:
         user |= {"sudo": "ALL=(ALL) NOPASSWD:ALL", "shell": "/bin/sh"}
     if password is not None:
-        from .passwords import hashed
+        from .passwords import hash_of
 
-        user |= {"lock_passwd": False, "hashed_passwd": hashed(password)}
+        user |= {"lock_passwd": False, "hashed_passwd": hash_of(password)}
     return {**user, "ssh_authorized_keys": [key]}

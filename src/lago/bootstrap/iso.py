@@ -32,7 +32,7 @@ def image(label: str, files: Mapping[str, bytes]) -> bytes:
     for number, (name, data) in enumerate(sorted(files.items())):
         plain = f"FILE{number}.;1".encode()
         records.append(_record(plain, sector, len(data), _px(0o100444) + _nm(name)))
-        contents.append(_filled(data))
+        contents.append(_fill(data))
         sector += len(contents[-1]) // _SECTOR
     root = b"".join(records)
     if len(root) > _SECTOR:
@@ -40,7 +40,7 @@ def image(label: str, files: Mapping[str, bytes]) -> bytes:
     little = struct.pack("<BBIH", 1, 0, _ROOT, 1) + b"\0\0"
     big = struct.pack(">BBIH", 1, 0, _ROOT, 1) + b"\0\0"
     sectors = [_volume(label, sector), b"\xffCD001\1", little, big, root]
-    return b"\0" * 16 * _SECTOR + b"".join(_filled(s) for s in sectors) + b"".join(contents)
+    return b"\0" * 16 * _SECTOR + b"".join(_fill(s) for s in sectors) + b"".join(contents)
 
 
 def _volume(label: str, sectors: int) -> bytes:
@@ -94,5 +94,5 @@ def _both(number: int, kind: str) -> bytes:
     return struct.pack(f"<{kind}", number) + struct.pack(f">{kind}", number)
 
 
-def _filled(data: bytes) -> bytes:
+def _fill(data: bytes) -> bytes:
     return data + b"\0" * (-len(data) % _SECTOR)

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from .. import config
 from ..guest.ssh import Guest
 from ..host import trust
-from ..host.ssh_option import quoted
+from ..host.ssh_option import quote
 from ..hypervisor import Hypervisor, rundir
 from ..paths import Paths
 from ..plugins.contracts import Login
@@ -56,7 +56,7 @@ def guest_outside(domain: Domain, number: int, paths: Paths, login: Login) -> Gu
     """
     settings = {"StrictHostKeyChecking": "yes", "LogLevel": "ERROR", "Port": str(login.port)}
     if login.known_hosts is not None:
-        settings["UserKnownHostsFile"] = quoted(login.known_hosts)
+        settings["UserKnownHostsFile"] = quote(login.known_hosts)
     sockets = outside_sockets(paths)
     rundir.make(sockets)
     return Guest(

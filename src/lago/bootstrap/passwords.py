@@ -21,7 +21,7 @@ _BUFFER: Final = 32768
 """The size of `struct crypt_data`, crypt_rn(3)."""
 
 
-def hashed(password: str, salt: str = "") -> str:
+def hash_of(password: str, salt: str = "") -> str:
     """Return `$6$<salt>$<hash>`, the SHA-512 hash of a password; without a salt, with one that nobody else has.
 
     Raises:

@@ -9,8 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ..errors import LagoError
-from ..printable import printable
+from ..errors import LagoError, printable
 from .environment import the_prefix
 from .machine import add_host, the_machine
 from .parser import Commands

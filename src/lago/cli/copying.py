@@ -35,10 +35,10 @@ def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
 def _to(args: argparse.Namespace) -> None:
     from ..guest import transfer
     from .progress import counted
-    from .shell import connected, find
+    from .shell import connect, find
 
     prefix = the_prefix(args)
-    guest = connected(prefix, find(prefix, args.host))
+    guest = connect(prefix, find(prefix, args.host))
     with counted(f"Copy to {guest.name}:{args.remote_path}", sys.stderr) as on_bytes:
         transfer.copy_to(guest, args.local_paths, args.remote_path, on_bytes)
 
@@ -46,9 +46,9 @@ def _to(args: argparse.Namespace) -> None:
 def _from(args: argparse.Namespace) -> None:
     from ..guest import transfer
     from .progress import counted
-    from .shell import connected, find
+    from .shell import connect, find
 
     prefix = the_prefix(args)
-    guest = connected(prefix, find(prefix, args.host))
+    guest = connect(prefix, find(prefix, args.host))
     with counted(f"Copy from {guest.name}:{args.remote_path}", sys.stderr) as on_bytes:
         transfer.copy_from(guest, args.remote_path, args.local_path, on_bytes)

@@ -179,7 +179,7 @@ def _status(args: argparse.Namespace) -> Outcome:
     from . import status
 
     found = the_prefix(args).status()
-    return Outcome(status.labelled(found), show=lambda stream: status.show(found, stream))
+    return Outcome(status.label(found), show=lambda stream: status.show(found, stream))
 
 
 def _list(args: argparse.Namespace) -> list[str]:
@@ -204,8 +204,8 @@ def _destroy(args: argparse.Namespace) -> Outcome:
     if args.prefix_path or (not args.workdir_path and is_prefix(os.getcwd())):
         prefix = the_prefix(args)
         path = prefix.paths.prefix()
-        if not _agreed(path, args):
-            return _spared()
+        if not _confirm(path, args):
+            return _nothing_destroyed()
         if not _was_link(path):
             prefix.destroy()
         return Outcome(None)
@@ -214,8 +214,8 @@ def _destroy(args: argparse.Namespace) -> Outcome:
         names = workdir.prefixes() + workdir.remains()
     else:
         names = workdir.doomed() if args.prefix_name == CURRENT else [_known(workdir, args.prefix_name)]
-    if not _agreed(", ".join(names) or workdir.path, args):
-        return _spared()
+    if not _confirm(", ".join(names) or workdir.path, args):
+        return _nothing_destroyed()
     if not (args.all_prefixes and _was_link(workdir.path)):
         workdir.destroy(name for name in names if not _was_link(workdir.join(name)))
     if (left := workdir.prefixes()) and workdir.chosen() not in left:
@@ -229,7 +229,7 @@ def _known(workdir: Workdir, name: str) -> str:
     return name
 
 
-def _spared() -> Outcome:
+def _nothing_destroyed() -> Outcome:
     print("lago: nothing was destroyed", file=sys.stderr)
     return Outcome(None, 1)
 
@@ -242,7 +242,7 @@ def _was_link(path: str) -> bool:
     return True
 
 
-def _agreed(what: str, args: argparse.Namespace) -> bool:
+def _confirm(what: str, args: argparse.Namespace) -> bool:
     if args.yes:
         return True
     if not sys.stdin.isatty():

@@ -132,7 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except OSError as error:
-        told = refused.explained(error, words)
+        told = refused.explain(error, words)
         if told is None:
             raise
         told.__cause__ = error

@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from .. import plugins
-from ..errors import ConfigError
+from ..errors import ConfigError, printable
 from ..host.suggest import near
 from ..plugins.output import OutFormatPlugin
-from ..printable import printable
 from .result import Outcome
 
 if TYPE_CHECKING:

@@ -63,7 +63,7 @@ def usage(parser: argparse.ArgumentParser, width: int) -> str:
     return formatter.format_help().strip()
 
 
-def described(parser: argparse.ArgumentParser, action: argparse.Action) -> tuple[str, str]:
+def describe(parser: argparse.ArgumentParser, action: argparse.Action) -> tuple[str, str]:
     """How the values of an option are written, and what is said of it."""
     formatter = argparse.HelpFormatter(parser.prog)
     values = "" if action.nargs == 0 else formatter._format_args(action, action.dest.upper())

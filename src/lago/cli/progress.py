@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from .. import log
-from ..printable import printable
+from ..errors import printable
 from . import output
 
 if TYPE_CHECKING:

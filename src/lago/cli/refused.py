@@ -19,7 +19,7 @@ _OF_PATHS: Final = {
 }
 
 
-def explained(error: OSError, words: Iterable[str]) -> LagoError | None:
+def explain(error: OSError, words: Iterable[str]) -> LagoError | None:
     """Return what a person should read in place of a traceback; None if the mistake is not theirs.
 
     Args:

@@ -65,7 +65,7 @@ def _shell(args: argparse.Namespace) -> Outcome:
     prefix = the_prefix(args)
     name = find(prefix, args.host)
     words = args.args[1:] if args.args[:1] == ["-c"] else args.args
-    guest = connected(prefix, name)
+    guest = connect(prefix, name)
     if len(words) == 1 and words == args.args and (words[0] == "-" or os.path.isfile(words[0])):
         return Outcome(None, _script(prefix, name, words[0]))
     # Words are joined into a line for the guest's shell, as ssh joins them.
@@ -75,7 +75,7 @@ def _shell(args: argparse.Namespace) -> Outcome:
     return Outcome(None, guest.feed(line, sys.stdin.fileno()))
 
 
-def connected(prefix: Prefix, name: str) -> Guest:
+def connect(prefix: Prefix, name: str) -> Guest:
     """How to log in to a machine, to which there is a connection. Raises VMNotRunning, VMNotReady."""
     guest = prefix.guest(name)
     if not guest.connected():

@@ -8,9 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from ..constants import SNAPSHOT_COMMANDS
-from ..errors import LagoError
+from ..errors import LagoError, printable
 from ..host.suggest import near
-from ..printable import printable
 from . import output
 from .environment import the_prefix
 from .parser import Commands
@@ -76,7 +75,7 @@ def _snapshot(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Any:
     if do == "list":
         return Outcome(_by_machine(prefix), show=lambda stream: _table(prefix, stream))
     if do == "tree":
-        return Outcome(_tree(prefix), show=lambda stream: print(printable(_drawn(prefix)), end="", file=stream))
+        return Outcome(_tree(prefix), show=lambda stream: print(printable(_draw(prefix)), end="", file=stream))
     if do == "delete":
         if not name:
             raise LagoError("snapshot delete needs the name of a snapshot", hint=near("", prefix.snapshots()))
@@ -152,7 +151,7 @@ def _table(prefix: Prefix, stream: TextIO) -> None:
     output.print_table(stream, ("snapshot", "taken", "memory", "MiB", "from", ""), rows)
 
 
-def _drawn(prefix: Prefix) -> str:
+def _draw(prefix: Prefix) -> str:
     """The tree of snapshots, each below the one that it came from."""
     snapshots = prefix.snapshots()
     lines: list[str] = []

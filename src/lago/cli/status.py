@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 _NO_ADDRESS = "N/A"
 
 
-def labelled(status: Status) -> dict[str, Any]:
+def label(status: Status) -> dict[str, Any]:
     """Return the data that is printed in the output formats."""
     data: dict[str, Any] = {
         "Base directory": status.path,

@@ -81,7 +81,7 @@ def _names(identity: str) -> tuple[str, ...]:
     return (template, f"{template}:{version}", base, identity)
 
 
-def _chosen(store: TemplateStore, names: Iterable[str]) -> list[str]:
+def _identities_of(store: TemplateStore, names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(identity for name in names for identity in _identities(store, name)))
 
 
@@ -90,7 +90,7 @@ def _list(_args: argparse.Namespace) -> Outcome:
 
     store = templates.default_store()
     repository = templates.default_repository()
-    listed = {identity: _stored(store, identity) for identity in store.list()}
+    listed = {identity: _row_of_stored(store, identity) for identity in store.list()}
     for name in repository.names():
         for version in repository.get_by_name(name).versions.values():
             if not store.of_base(version.base):
@@ -98,7 +98,7 @@ def _list(_args: argparse.Namespace) -> Outcome:
     return Outcome(listed, show=lambda stream: _table(listed, stream))
 
 
-def _stored(store: TemplateStore, identity: str) -> dict[str, Any]:
+def _row_of_stored(store: TemplateStore, identity: str) -> dict[str, Any]:
     return _row(identity, True, store.size(identity), [user.path for user in store.users.of(identity)])
 
 
@@ -133,7 +133,7 @@ def _info(args: argparse.Namespace) -> dict[str, Any]:
 def _about(store: TemplateStore, identity: str) -> dict[str, Any]:
     image = store.image(identity)
     return {
-        **_stored(store, identity),
+        **_row_of_stored(store, identity),
         "path": image.path,
         "format": image.format,
         "sha256": store.digest(identity),
@@ -172,7 +172,7 @@ def _verify(args: argparse.Namespace) -> dict[str, Any]:
     from ..host.parallel import in_parallel
 
     store = templates.default_store()
-    names = _chosen(store, args.images) if args.images else store.list()
+    names = _identities_of(store, args.images) if args.images else store.list()
     results = dict(zip(names, in_parallel(store.verify, names, what="verify images"), strict=True))
     if damaged := [identity for identity, good in results.items() if not good]:
         raise TemplateError(
@@ -188,7 +188,7 @@ def _rm(args: argparse.Namespace) -> dict[str, int]:
 
     store = templates.default_store()
     removed = {}
-    for identity in _chosen(store, args.images):
+    for identity in _identities_of(store, args.images):
         size = store.size(identity)
         store.remove(identity)
         removed[identity] = size
@@ -202,10 +202,10 @@ def _prune(args: argparse.Namespace) -> Outcome:
     freed = store.prune(everything=args.all, missing=args.missing)
     held = {user.path: sorted(user.images) for user in store.users.all() if user.state == "missing"}
     data = {"removed": freed, "bytes freed": sum(freed.values()), "kept for missing environments": held}
-    return Outcome(data, show=lambda stream: _pruned(data, stream))
+    return Outcome(data, show=lambda stream: _print_pruned(data, stream))
 
 
-def _pruned(data: Mapping[str, Any], stream: TextIO) -> None:
+def _print_pruned(data: Mapping[str, Any], stream: TextIO) -> None:
     for identity, size in data["removed"].items():
         print(f"{identity}: {size >> 20} MiB", file=stream)
     print(f"{data['bytes freed'] >> 20} MiB freed", file=stream)

@@ -88,16 +88,16 @@ def _up_warm(wanted: Wanted, prefix: Prefix, on_phase: Any) -> None:
 def _list(_args: argparse.Namespace) -> Outcome:
     from ..environment import warm
 
-    return _shown(warm.kept())
+    return _outcome(warm.kept())
 
 
 def _prune(args: argparse.Namespace) -> Outcome:
     from ..environment import warm
 
-    return _shown(warm.prune(everything=args.all))
+    return _outcome(warm.prune(everything=args.all))
 
 
-def _shown(found: list[Warm]) -> Outcome:
+def _outcome(found: list[Warm]) -> Outcome:
     data = [{"key": one.key, "used": output.when(one.used), "bytes on disk": one.size} for one in found]
     rows = [(one.key, output.when(one.used, " "), f"{one.size >> 20}") for one in found]
     return Outcome(data, show=lambda stream: output.print_table(stream, ("key", "used", "MiB"), rows))

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from ..errors import CommandError, DiskError, HostError
-from ..host.files import beside
+from ..host.files import replacing
 from ..host.full import says_full
 from ..host.programs import run
 from ..topology.model import Disk
@@ -79,7 +79,7 @@ def download(disk: Disk, url: str, path: str) -> None:
     """Fetch the image of a disk. Raises LagoError if it can't be had, or is none that `accept` takes."""
     from ..host.fetch import fetch
 
-    with _beside(path) as temporary:
+    with _replacing(path) as temporary:
         fetch(url, temporary)
         _check_format(disk, url, temporary)
         accept(temporary, f"the image {url} of the disk {disk.name}", formats=(disk.image_format,))
@@ -144,7 +144,7 @@ def _printable(name: str) -> str:
 
 def copy(source: str, path: str) -> None:
     """Copy an image as it is, but for its holes."""
-    with _beside(path) as temporary:
+    with _replacing(path) as temporary:
         try:
             run(["cp", "--sparse=always", "--reflink=auto", "--", source, temporary])
         except CommandError as error:
@@ -182,7 +182,7 @@ def create_empty(path: str, size: int, format: str = "qcow2") -> None:
 
 def convert(source: str, source_format: str, path: str, format: str, *, compress: bool = False) -> None:
     """Copy an image with all that it lies over into one that lies over nothing; zeros become holes."""
-    with _beside(path) as temporary:
+    with _replacing(path) as temporary:
         packed = _PACKED if compress else []
         _qemu_img("convert", source_format, [*packed, "-O", format, source, temporary], f"cannot copy {source}")
 
@@ -194,11 +194,11 @@ def convert_onto(source: str, path: str, base: str, base_format: str, called: st
         called: what the copy calls its base.
     """
     failure = f"cannot copy {source}"
-    with _beside(path) as temporary:
+    with _replacing(path) as temporary:
         create_layer(temporary, os.path.abspath(source), "qcow2", size_of(source, "qcow2"))
         rebase(temporary, base, base_format)
         if compress:
-            with _beside(temporary) as packed:
+            with _replacing(temporary) as packed:
                 onto = ["-B", base, "-F", base_format, "-O", "qcow2"]
                 _qemu_img("convert", "qcow2", [*_PACKED, *onto, temporary, packed], failure)
         _qemu_img("rebase", "qcow2", ["-q", "-u", "-b", called, "-F", base_format, temporary], failure)
@@ -254,23 +254,17 @@ def info(path: str, format: str) -> dict[str, Any]:
 
 
 def _create(path: str, format: str, options: Sequence[str], size: int | None) -> None:
-    with _beside(path) as temporary:
+    with _replacing(path) as temporary:
         words = ["-q", *options, temporary, *([str(size)] if size is not None else [])]
         _qemu_img("create", format, words, f"cannot create the disk image {path}")
 
 
 @contextlib.contextmanager
-def _beside(path: str) -> Iterator[str]:
-    """Context manager: a temporary name in the same directory, which becomes `path` if all goes well."""
-    temporary = beside(path)
-    try:
+def _replacing(path: str) -> Iterator[str]:
+    """Context manager: a temporary name in the same directory; the image there becomes `path` if all goes well."""
+    with replacing(path) as temporary:
         yield temporary
         os.chmod(temporary, 0o644)
-        os.rename(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
 
 
 def _qemu_img(command: str, format: str, arguments: Sequence[str], failure: str) -> bytes:

@@ -13,10 +13,10 @@ from ..host.parallel import in_parallel
 from ..log import task
 from ..paths import Paths
 from ..topology.spec import OVA_DISK, DiskSpec, DomainSpec, EnvSpec
-from ..topology.variables import filled_in
+from ..topology.variables import fill_in
 
 
-def unpacked(wanted: EnvSpec, paths: Paths, variables: Mapping[str, str]) -> EnvSpec:
+def unpack(wanted: EnvSpec, paths: Paths, variables: Mapping[str, str]) -> EnvSpec:
     """Fetch all appliances, write their disks into the prefix, and say of each machine what its appliance says.
 
     Args:
@@ -27,14 +27,14 @@ def unpacked(wanted: EnvSpec, paths: Paths, variables: Mapping[str, str]) -> Env
         DiskError: it is none that can be used.
     """
     todo = [domain for domain in wanted.domains.values() if domain.ova]
-    done = in_parallel(lambda domain: _unpacked(domain, paths, variables), todo, what="unpack appliances")
+    done = in_parallel(lambda domain: _unpack(domain, paths, variables), todo, what="unpack appliances")
     return replace(wanted, domains={**wanted.domains, **{domain.name: domain for domain in done}})
 
 
-def _unpacked(domain: DomainSpec, paths: Paths, variables: Mapping[str, str]) -> DomainSpec:
+def _unpack(domain: DomainSpec, paths: Paths, variables: Mapping[str, str]) -> DomainSpec:
     # Where `topology` looks for it.
     image = paths.images(f"{domain.name}_{OVA_DISK['name']}.qcow2")
-    url = filled_in(str(domain.ova), variables)
+    url = fill_in(str(domain.ova), variables)
     with task(f"Get appliance of {domain.name}"), tempfile.TemporaryDirectory(dir=paths.images()) as work:
         archive = os.path.join(work, "ova")
         fetch(url, archive)

@@ -79,7 +79,7 @@ class Claims:
             if disk.type == "template" or (disk.type == "file" and disk.format == "qcow2")
         ]
         images = [identity for one in dict.fromkeys(found) if (identity := store.beneath(*one))]
-        store.users.hold(self._paths.uuid(), images, home, replace=True)
+        store.users.register(self._paths.uuid(), images, home, replace=True)
 
     def renew(self, topology: Topology) -> None:
         """Record where the prefix is now, in case it was moved."""
@@ -101,4 +101,4 @@ class Claims:
         if root := self._store():
             from ..templates.references import Users
 
-            Users(root).forget(trust.read_uuid(self._paths.uuid()))
+            Users(root).unregister(trust.read_uuid(self._paths.uuid()))

@@ -16,7 +16,7 @@ from ..guest import unpacking
 from ..host.parallel import in_parallel
 from ..log import LOG
 from ..paths import Paths
-from .snapshots.index import Book
+from .snapshots.index import Index
 
 if TYPE_CHECKING:
     from ..virt import VM, VirtEnv
@@ -83,9 +83,9 @@ def _recoverable(paths: Paths) -> Iterator[None]:
     """Context manager: if we are killed, the next command lets machines go on and removes the copies of their disks."""
 
     def busy(is_busy: bool) -> None:
-        book = Book.load(paths)
-        book.busy = is_busy
-        book.save(paths)
+        index = Index.load(paths)
+        index.busy = is_busy
+        index.save(paths)
 
     busy(True)
     try:

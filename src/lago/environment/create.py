@@ -62,7 +62,7 @@ def populate(
     with task("Fetch images"):
         names = wanted.templates()
         images = dict(zip(names, in_parallel(lambda n: chosen.get(*n), names, what="fetch images"), strict=True))
-        wanted = appliances.unpacked(wanted, paths, variables)
+        wanted = appliances.unpack(wanted, paths, variables)
         plain = {path: backing.image(expand(path, variables), chosen) for path in wanted.layered()}
     resolved = _resolve(wanted, uuid, images, subnets, plain, variables)
     if not bootstrap:
@@ -142,7 +142,7 @@ def path_variables(path: str, init_file: str) -> dict[str, str]:
     }
 
 
-def parsed_spec(init_file: str | Mapping[str, Any]) -> tuple[EnvSpec, str]:
+def read_spec(init_file: str | Mapping[str, Any]) -> tuple[EnvSpec, str]:
     """What an init file wants, and the path that relative ones in it are relative to. Raises InitFileError."""
     from ..initfile import document
 

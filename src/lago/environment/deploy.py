@@ -35,20 +35,20 @@ def gather(topology: Topology, paths: Paths, variables: Mapping[str, str]) -> To
     Raises:
         LagoError: a script is not there.
     """
-    domains = {name: _gathered(domain, paths, variables) for name, domain in topology.domains.items()}
+    domains = {name: _gather(domain, paths, variables) for name, domain in topology.domains.items()}
     return replace(topology, domains=domains)
 
 
-def _gathered(domain: Domain, paths: Paths, variables: Mapping[str, str]) -> Domain:
+def _gather(domain: Domain, paths: Paths, variables: Mapping[str, str]) -> Domain:
     stored = {
-        key: [_stored(expand(script, variables), domain, paths) for script in domain.metadata[key]]
+        key: [_store_script(expand(script, variables), domain, paths) for script in domain.metadata[key]]
         for key in KEYS
         if domain.metadata.get(key)
     }
     return replace(domain, metadata={**domain.metadata, **stored})
 
 
-def _stored(source: str, domain: Domain, paths: Paths) -> str:
+def _store_script(source: str, domain: Domain, paths: Paths) -> str:
     if not os.path.isfile(source):
         raise LagoError(
             f"the deploy script {source} of {domain.name} is not there",

@@ -30,8 +30,8 @@ from ..topology.model import Domain, Topology
 from ..topology.names import libvirt_domain_name
 from . import facts
 from .claims import Claims
-from .snapshots.index import Book, Snapshot, with_tops
-from .staging import already_there, check_free, staged, unfinished_beside
+from .snapshots.index import Index, Snapshot, with_tops
+from .staging import already_there, check_free, make_unfinished, staged
 
 if TYPE_CHECKING:
     from ..guest.ansible import Inventory
@@ -97,11 +97,11 @@ class Prefix:
             LagoError: an image can't be had, a disk not be made.
         """
         from ..templates.lockfile import LockFile
-        from .create import parsed_spec, path_variables
+        from .create import path_variables, read_spec
 
         path = os.path.abspath(path)
         check_free(path)
-        wanted, place = parsed_spec(init_file)
+        wanted, place = read_spec(init_file)
         lock = LockFile(init_file, frozen=frozen) if isinstance(init_file, str) else None
         os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
         with staged(path) as staging, synced_together(staging):
@@ -161,9 +161,9 @@ class Prefix:
             InitFileError: all mistakes of `conf`.
             LagoError: an image can't be had, a disk not be made.
         """
-        from .create import parsed_spec, path_variables
+        from .create import path_variables, read_spec
 
-        wanted, place = parsed_spec(conf)
+        wanted, place = read_spec(conf)
         with log.to_file(self.paths.logs("lago.log")), task("Populate prefix"):
             self._populate(wanted, path_variables(self._prefix, place), template_repo, template_store)
 
@@ -190,7 +190,7 @@ class Prefix:
             repository or templates.default_repository(),
             store,
             lock,
-            hold=lambda identity: store.users.hold(self.paths.uuid(), [identity], home),
+            register=lambda identity: store.users.register(self.paths.uuid(), [identity], home),
         )
         subnets = self._lease(wanted) if self.hypervisor.shared else None
         populate(
@@ -272,7 +272,7 @@ class Prefix:
     @cached_property
     def topology(self) -> Topology:
         """Description of the environment, with everything decided."""
-        return with_tops(state.load(self.paths), Book.load(self.paths))
+        return with_tops(state.load(self.paths), Index.load(self.paths))
 
     @cached_property
     def virt_env(self) -> VirtEnv:
@@ -350,7 +350,7 @@ class Prefix:
 
     def _recover(self) -> None:
         """Put right what an operation on snapshots left when it was killed."""
-        if Book.load(self.paths).busy:
+        if Index.load(self.paths).busy:
             from .snapshots.recover import recover
 
             recover(self.virt_env)
@@ -378,7 +378,7 @@ class Prefix:
 
     def snapshots(self) -> Mapping[str, Snapshot]:
         """Snapshots by name, oldest first."""
-        return Book.load(self.paths).snapshots
+        return Index.load(self.paths).snapshots
 
     def check_new_snapshot(self, name: str, *, replace: bool = False) -> None:
         """Raise LagoError if a new snapshot can't be called so, or if there is one of that name.
@@ -389,7 +389,7 @@ class Prefix:
             name: what the snapshot is to be called.
             replace: allow one of that name, whose place it may take.
         """
-        Book.load(self.paths).check_new(name, replace=replace)
+        Index.load(self.paths).check_new(name, replace=replace)
 
     def create_snapshots(
         self,
@@ -514,7 +514,7 @@ class Prefix:
     def _settle(self, name: str) -> None:
         from .snapshots.take import settle
 
-        settle(self.paths, Book.load(self.paths).get(name))
+        settle(self.paths, Index.load(self.paths).get(name))
 
     def _fork(self, made: Prefix, snapshot: str | None) -> str:
         from .snapshots.fork import fork
@@ -635,7 +635,7 @@ class Prefix:
         """
         from . import export
 
-        wanted = export.selected(vm.spec for vm in self.virt_env.select(vms_names or ()))
+        wanted = export.select(vm.spec for vm in self.virt_env.select(vms_names or ()))
         if collect_only:
             return export.sources(wanted, self.paths.prefix())
         with self._machines("Export") as env:
@@ -702,7 +702,7 @@ class Prefix:
             with task("Stop prefix"):
                 self._stop_whatever_runs()
             self.release()
-            doomed = unfinished_beside(self._prefix)
+            doomed = make_unfinished(self._prefix)
             os.rename(self._prefix, doomed)
             shutil.rmtree(doomed)
 

@@ -28,7 +28,7 @@ def staged(path: str) -> Iterator[str]:
         PrefixError: there is something at `path`, or it can't be used; see `lago.paths.check_place`.
     """
     check_free(path)
-    staging = unfinished_beside(path)
+    staging = make_unfinished(path)
     paths = Paths(staging)
     try:
         with lock_file(paths.lock(), what=staging, timeout=0):
@@ -50,7 +50,7 @@ def check_free(path: str) -> None:
         raise already_there(path)
 
 
-def unfinished_beside(path: str) -> str:
+def make_unfinished(path: str) -> str:
     """Make a new empty directory that is swept if we are interrupted."""
     made = os.path.join(os.path.dirname(path), UNFINISHED + os.urandom(4).hex())
     os.mkdir(made, 0o755)

@@ -125,7 +125,7 @@ def _run(vm: VM, script: bytes) -> None:
 
 def _shut_down(vm: VM) -> None:
     with task(f"Shut down {vm.name()}"):
-        ended = vm.env.ends.of(vm.libvirt_name())
+        ended = vm.env.lifecycle.ended(vm.libvirt_name())
         vm.ssh("poweroff")
         seconds = _SHUTDOWN * vm.env.accel.time_factor
         if not ended.wait(seconds):

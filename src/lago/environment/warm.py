@@ -21,7 +21,7 @@ from ..host.programs import run
 from ..log import LOG
 from . import deploy
 from .prefix import Prefix
-from .snapshots.index import Book
+from .snapshots.index import Index
 
 SNAPSHOT: Final = "warm"
 _VERSION_OF: Final = ("qemu-system-x86_64", "libvirtd")
@@ -71,7 +71,7 @@ def find(name: str) -> Prefix | None:
     """Find the environment that is kept under a key; it counts as used now."""
     path = os.path.join(_home(), name)
     prefix = Prefix(path)
-    if SNAPSHOT not in Book.load(prefix.paths).snapshots:
+    if SNAPSHOT not in Index.load(prefix.paths).snapshots:
         return None
     os.utime(path)
     return prefix

@@ -108,7 +108,7 @@ def _variables(guest: Guest, paths: Paths, hypervisor: Hypervisor) -> dict[str, 
 
 def _in_quotes(path: str) -> str:
     """A path as ssh reads it in the quotes that Ansible puts around it."""
-    return ssh_option.quoted(path)[1:-1]
+    return ssh_option.quote(path)[1:-1]
 
 
 def _assignment(variable: tuple[str, str]) -> str:

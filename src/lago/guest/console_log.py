@@ -59,13 +59,13 @@ class Follower(Closing):
         """The lines that were completed since the last time, by name; the last one of a log that was replaced too."""
         for name in self._paths:
             data = self._rest.pop(name, b"") + (self._files[name].read() if name in self._files else b"")
-            if self._opened(name):
+            if self._open_next(name):
                 data += (b"" if data.endswith(b"\n") or not data else b"\n") + self._files[name].read()
             complete, end, self._rest[name] = data.rpartition(b"\n")
             if end:
                 yield name, text(complete).split("\n")
 
-    def _opened(self, name: str) -> bool:
+    def _open_next(self, name: str) -> bool:
         """Whether there is a log that was not read before, which is open now."""
         try:
             found = open(self._paths[name], "rb")  # noqa: SIM115 - closed by `close`, or by the next one

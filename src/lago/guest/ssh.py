@@ -24,7 +24,7 @@ from ..host.files import beside
 from ..host.locks import lock_file, lock_if_free
 from ..host.programs import DEVNULL, CommandStatus, package_hint, run, spawn, which
 from ..host.ssh_option import command as ssh_command
-from ..host.ssh_option import quoted
+from ..host.ssh_option import quote
 from ..host.streams import converse
 
 _GRACE = 5.0
@@ -82,7 +82,7 @@ class Guest(NamedTuple):
     outside: bool = False
 
     def _options(self) -> list[str]:
-        settings = {"ControlPath": quoted(self.control), **self.settings}
+        settings = {"ControlPath": quote(self.control), **self.settings}
         return ["-F", "/dev/null", *(f"-o{key}={value}" for key, value in settings.items())]
 
     def connected(self) -> bool:
@@ -122,7 +122,7 @@ class Guest(NamedTuple):
             # Nobody ends one outside when the environment ends in an unforeseen way.
             "ControlPersist": _IDLE if self.outside else "yes",
             "ConnectTimeout": str(max(1, int(timeout))),
-            "IdentityFile": quoted(self.key),
+            "IdentityFile": quote(self.key),
             "IdentitiesOnly": "yes",
             **self._authentication(),
             # Nobody is between us and a guest; what sshd prefers takes an emulated one a quarter of a second more.
@@ -141,7 +141,7 @@ class Guest(NamedTuple):
                 spawn(argv, stdout=DEVNULL, stderr=stderr, env=env, ask=signal.SIGKILL) as master,
                 waiting.pidfd(master.pid) as process,
             ):
-                ended = waiting.ended(process, timeout + _GRACE, given_up)
+                ended = waiting.wait_for_end(process, timeout + _GRACE, given_up)
                 if not ended:
                     master.kill()
             code = master.returncode

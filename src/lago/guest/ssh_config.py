@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..host.ssh_option import quoted
+from ..host.ssh_option import quote
 from ..hypervisor import proxy
 from .ssh import Guest
 
@@ -23,7 +23,7 @@ def _block(guest: Guest, prefix: str, *, private: bool) -> str:
     settings = {
         "HostName": guest.address,
         "User": guest.user,
-        "IdentityFile": quoted(guest.key),
+        "IdentityFile": quote(guest.key),
         "IdentitiesOnly": "yes",
         **guest.settings,
         "ServerAliveInterval": "15",

@@ -114,11 +114,11 @@ done
 """
 
 
-def _ignored(_number: int) -> None:
+def _ignore(_number: int) -> None:
     pass
 
 
-def copy_to(guest: Guest, local: str | Sequence[str], remote: str, on_bytes: Count = _ignored) -> None:
+def copy_to(guest: Guest, local: str | Sequence[str], remote: str, on_bytes: Count = _ignore) -> None:
     """Copy files and trees to a guest, as `scp -r` does: into `remote` if that is a directory, else to that name.
 
     A tree is merged with one that is there.
@@ -170,7 +170,7 @@ def copy_to(guest: Guest, local: str | Sequence[str], remote: str, on_bytes: Cou
             )
 
 
-def copy_from(guest: Guest, remote: str, local: str, on_bytes: Count = _ignored) -> None:
+def copy_from(guest: Guest, remote: str, local: str, on_bytes: Count = _ignore) -> None:
     """Copy a file or a tree from a guest, as `scp -r` does: into `local` if that is a directory, else to that name.
 
     A tree is merged with one that is there. A link of that name is replaced and not followed; a link to a directory is
@@ -196,7 +196,7 @@ def copy_from(guest: Guest, remote: str, local: str, on_bytes: Count = _ignored)
         )
 
 
-def fetch(guest: Guest, names: Mapping[str, str], directory: str, on_bytes: Count = _ignored) -> list[str]:
+def fetch(guest: Guest, names: Mapping[str, str], directory: str, on_bytes: Count = _ignore) -> list[str]:
     """Copy several files and trees of a guest into a directory of this host, in one stream.
 
     A tree is merged with one that is there, a link is replaced. Files lose their setuid and setgid bits; devices and

@@ -63,6 +63,19 @@ def beside(path: str) -> str:
     return os.path.join(directory, f".{name}.{os.getpid()}.{threading.get_ident()}")
 
 
+@contextlib.contextmanager
+def replacing(path: str) -> Iterator[str]:
+    """Context manager: a name as of `beside`; the file there becomes `path` if all goes well, else it is removed."""
+    temporary = beside(path)
+    try:
+        yield temporary
+        os.rename(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+
+
 def write_atomically(path: str, data: str | bytes, mode: int = 0o644) -> None:
     """Write a file so that at any instant, also after a crash, it has its old content or all of the new.
 
@@ -74,19 +87,13 @@ def write_atomically(path: str, data: str | bytes, mode: int = 0o644) -> None:
     Raises:
         OSError: it can't be written; it has its old content then.
     """
-    temporary = beside(path)
-    try:
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode), "wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
-            os.fchmod(file.fileno(), mode)
-            file.flush()
-            if not _synced_later(path):
-                os.fsync(file.fileno())
-        os.rename(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    with replacing(path) as temporary, open(os.open(temporary, flags, mode), "wb") as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+        os.fchmod(file.fileno(), mode)
+        file.flush()
+        if not _synced_later(path):
+            os.fsync(file.fileno())
 
 
 def write_out(path: str, data: str | bytes) -> None:

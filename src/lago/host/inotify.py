@@ -21,7 +21,7 @@ _MOST: Final = 1 << 16
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _checked(result: int, path: str) -> int:
+def _check(result: int, path: str) -> int:
     if result < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), path)
@@ -32,10 +32,10 @@ class Directory:
     """A directory that is watched. Raises OSError if it can't be."""
 
     def __init__(self, path: str) -> None:
-        self.fd = _checked(_libc.inotify_init1(_CLOEXEC), path)
+        self.fd = _check(_libc.inotify_init1(_CLOEXEC), path)
         try:
             mask = _MODIFY | _CLOSE_WRITE | _MOVED | _CREATE | _DELETE_SELF
-            _checked(_libc.inotify_add_watch(self.fd, os.fsencode(path), mask), path)
+            _check(_libc.inotify_add_watch(self.fd, os.fsencode(path), mask), path)
         except OSError:
             self.close()
             raise

@@ -62,7 +62,7 @@ def held_here(path: str) -> bool:
 def lock_if_free(path: str) -> int | None:
     """Take the lock file at `path` until the descriptor is closed; None if somebody else has it."""
     lock = _Lock(path, os.O_RDWR | os.O_CREAT)
-    if lock.taken(fcntl.LOCK_EX):
+    if lock.take(fcntl.LOCK_EX):
         return lock.fd
     lock.close()
     return None
@@ -75,7 +75,7 @@ def locked_text(path: str) -> str | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     with contextlib.closing(lock):
-        return None if lock.taken(fcntl.LOCK_SH) else lock.text()
+        return None if lock.take(fcntl.LOCK_SH) else lock.text()
 
 
 def holders(path: str) -> list[int]:
@@ -108,7 +108,7 @@ class _Lock:
     def text(self) -> str:
         return os.pread(self.fd, 32, 0).decode(errors="replace").strip()
 
-    def taken(self, kind: int) -> bool:
+    def take(self, kind: int) -> bool:
         """Take it if it is free, and say whether it was."""
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(self.fd, kind | fcntl.LOCK_NB)
@@ -118,16 +118,16 @@ class _Lock:
     def wait(self, kind: int, what: str, timeout: float) -> None:
         told = False
         for left in within(timeout):
-            if self.taken(kind):
+            if self.take(kind):
                 return
             if not told and timeout - left > _QUIET:
                 told = True
-                LOG.warning("%s is in use by %s, waiting for it", what, _described(self._holder()))
+                LOG.warning("%s is in use by %s, waiting for it", what, _describe(self._holder()))
             # flock has no time-out and no event to wait for together with one.
             time.sleep(min(left, _PACE))
         pid = self._holder()
         raise LockTimeout(
-            f"{what} is still in use by {_described(pid)} after {timeout:g} s",
+            f"{what} is still in use by {_describe(pid)} after {timeout:g} s",
             hint=f"wait for it, or end it: kill {pid}" if pid else "wait for it",
         )
 
@@ -149,7 +149,7 @@ class _Lock:
         return False
 
 
-def _described(pid: int | None) -> str:
+def _describe(pid: int | None) -> str:
     """A process for a person: its number, and what it was called with."""
     if pid is None:
         return "another process"

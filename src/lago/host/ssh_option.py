@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 
 
-def quoted(path: str) -> str:
+def quote(path: str) -> str:
     """Spell a path as the value of an option that takes one, such as `IdentityFile` or `ControlPath`.
 
     In double quotes ssh takes all as it is but these, and a percent sign, which begins a token.

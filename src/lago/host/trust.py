@@ -131,7 +131,7 @@ def _check(path: str, fd: int) -> os.stat_result:
 def _check_owner(path: str, found: os.stat_result) -> None:
     if is_trusted(found.st_uid):
         return
-    name = _user(found.st_uid)
+    name = user_name(found.st_uid)
     sudo = os.geteuid() == 0 and os.environ.get("SUDO_UID") == str(found.st_uid)
     raise PrefixError(
         f"{path} belongs to {name}, so it is not obeyed",
@@ -182,7 +182,8 @@ def _uid(name: str) -> int:
         ) from None
 
 
-def _user(uid: int) -> str:
+def user_name(uid: int) -> str:
+    """What a user is called, or else his number."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

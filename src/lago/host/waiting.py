@@ -54,7 +54,7 @@ def pidfd(pid: int) -> Iterator[int]:
         os.close(fd)
 
 
-def ended(process: int, timeout: float | None, given_up: Callable[[], bool] | None = None) -> bool:
+def wait_for_end(process: int, timeout: float | None, given_up: Callable[[], bool] | None = None) -> bool:
     """Wait for the end of a process; whether it came.
 
     Args:

@@ -36,7 +36,7 @@ class Hypervisor(Protocol):
     def memory_dir(self) -> str | None:
         """Directory in which libvirt keeps the memory of machines, as QEMU sees it; none where it is not ours."""
 
-    def reached(self, path: str) -> str:
+    def path_from_outside(self, path: str) -> str:
         """A path that programs in it see, such that we reach it. Raises HypervisorError when it is not up."""
 
     def running(self) -> bool:

@@ -24,6 +24,7 @@ from ..constants import TCG_TIME_FACTOR
 from ..errors import HostError
 from ..host.files import json_text, write_atomically
 from ..host.programs import package_hint, run, which
+from ..host.trust import user_name
 from ..log import LOG
 from . import probe_guest
 
@@ -119,14 +120,15 @@ def without_access(device: str) -> Accel | None:
     A user namespace drops supplementary groups, so access by group `kvm` is lost there; owner, primary group, others
     and access lists stay. System libvirt has its own user and does not care.
     """
-    remedy = f"setfacl -m u:{_user()}:rw {device}"
+    user = user_name(os.geteuid())
+    remedy = f"setfacl -m u:{user}:rw {device}"
     try:
         os.close(os.open(device, os.O_RDWR | os.O_CLOEXEC))
     except OSError as error:
         return Accel("tcg", f"{device} can't be opened ({error.strerror})", remedy)
     if os.geteuid() == 0 or _grants(device, os.geteuid(), os.getegid()):
         return None
-    return Accel("tcg", f"{device} is open to {_user()} only through a group, which a private libvirt gives up", remedy)
+    return Accel("tcg", f"{device} is open to {user} only through a group, which a private libvirt gives up", remedy)
 
 
 _ACL_USER, _ACL_GROUP, _ACL_MASK = 0x02, 0x08, 0x10
@@ -154,15 +156,6 @@ def _grants(path: str, uid: int, gid: int) -> bool:
     if groups:
         return any(perm & _RW == _RW for perm in groups)
     return stat.st_mode & _RW == _RW
-
-
-def _user() -> str:
-    import pwd
-
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
 
 
 def _key() -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Final, Literal, NamedTuple
 from ..errors import CommandError, HostError
 from ..host.programs import package_hint, run
 from ..host.programs import which as which
+from ..host.trust import user_name
 
 Status = Literal["ok", "warn", "fail"]
 
@@ -167,14 +168,15 @@ def subids() -> Check:
     name = "subordinate ids"
     if os.geteuid() == 0:
         return Check(name, "ok", "not needed as root")
-    names = {_user(), str(os.geteuid())}
+    user = user_name(os.geteuid())
+    names = {user, str(os.geteuid())}
     missing = [path for path in ("/etc/subuid", "/etc/subgid") if _range(path, names) < _IDS]
     if missing:
         options = {"/etc/subuid": "--add-subuids", "/etc/subgid": "--add-subgids"}
         ranges = " ".join(f"{options[path]} {_free_range(path)}" for path in missing)
-        found = f"{_user()} has no range of 65536 ids in {' and '.join(missing)}"
-        return Check(name, "fail", found, f"usermod {ranges} {_user()} (as root)")
-    return Check(name, "ok", f"{_user()} has ranges in /etc/subuid and /etc/subgid")
+        found = f"{user} has no range of 65536 ids in {' and '.join(missing)}"
+        return Check(name, "fail", found, f"usermod {ranges} {user} (as root)")
+    return Check(name, "ok", f"{user} has ranges in /etc/subuid and /etc/subgid")
 
 
 _MAPPERS_NEED: Final = {"CAP_SETGID": 6, "CAP_SETUID": 7, "CAP_SYS_ADMIN": 21}
@@ -238,15 +240,6 @@ _FIRST_ID: Final = 100000
 
 NAMESPACE_CHECKS: Final[tuple[Callable[[], Check], ...]] = (user_namespaces, capabilities, subids, id_mappers)
 """Why namespaces may be refused, likely causes first."""
-
-
-def _user() -> str:
-    import pwd
-
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
 
 
 def _rows(path: str) -> list[tuple[str, int, int]]:

@@ -35,7 +35,7 @@ def reach(address: str, port: int, timeout: float) -> socket.socket:
             attempt.connect_ex(target)
             # Nothing pending means a refusal, which comes at once and has no event for its end.
             for rest in within(min(left, _PACE)):
-                for fd in _settled(list(pending), rest):
+                for fd in _wait(list(pending), rest):
                     settled, _ = pending.pop(fd)
                     error = settled.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                     if not error:
@@ -52,5 +52,5 @@ def reach(address: str, port: int, timeout: float) -> socket.socket:
             one.close()
 
 
-def _settled(fds: list[int], timeout: float) -> list[int]:
+def _wait(fds: list[int], timeout: float) -> list[int]:
     return select.select([], fds, [], timeout)[1]

@@ -41,7 +41,7 @@ BUILD_PROGRAMS: Final = ("mmdebstrap", "mke2fs", "cpio", "zstd")
 
 def checks() -> list[Check]:
     """Check everything, in the order in which a person mends it."""
-    return [found for check in _CHECKS for found in _looked(check)]
+    return [found for check in _CHECKS for found in _look(check)]
 
 
 def python() -> Check:
@@ -122,7 +122,7 @@ _CHECKS: Final[tuple[Callable[[], Check | list[Check]], ...]] = (
 )
 
 
-def _looked(check: Callable[[], Check | list[Check]]) -> list[Check]:
+def _look(check: Callable[[], Check | list[Check]]) -> list[Check]:
     try:
         found = check()
     except LagoError as error:

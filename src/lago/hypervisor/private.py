@@ -247,7 +247,7 @@ class Private:
             raise ConnectionError(answer.get("error", "no connection"))
         return guest
 
-    def reached(self, path: str) -> str:
+    def path_from_outside(self, path: str) -> str:
         return f"/proc/{self._up()}/root{path}"
 
     def _up(self) -> int:
@@ -288,10 +288,10 @@ class _Process(Closing):
 
     def wait(self, timeout: float) -> None:
         """Return when it has ended; it is killed if that takes more than `timeout` seconds."""
-        if not waiting.ended(self._fd, timeout):
+        if not waiting.wait_for_end(self._fd, timeout):
             LOG.warning("the private hypervisor did not end within %g s and is killed", timeout)
             self.send(signal.SIGKILL)
-            waiting.ended(self._fd, timeout)
+            waiting.wait_for_end(self._fd, timeout)
 
     def close(self) -> None:
         os.close(self._fd)

@@ -43,16 +43,16 @@ def make(path: str) -> None:
     """
     base = os.path.dirname(path)
     os.makedirs(base, mode=0o700, exist_ok=True)
-    outer = _opened(base, None)
+    outer = _open(base, None)
     try:
         with contextlib.suppress(FileExistsError):
             os.mkdir(os.path.basename(path), 0o700, dir_fd=outer)
-        os.close(_opened(path, outer))
+        os.close(_open(path, outer))
     finally:
         os.close(outer)
 
 
-def _opened(path: str, parent: int | None) -> int:
+def _open(path: str, parent: int | None) -> int:
     """A directory that is ours alone, open; its last component is looked up in `parent`."""
     try:
         fd = os.open(path if parent is None else os.path.basename(path), _FLAGS, dir_fd=parent)

@@ -55,7 +55,7 @@ class Shared:
     def command(self, argv: Sequence[str]) -> list[str]:
         return list(argv)
 
-    def reached(self, path: str) -> str:
+    def path_from_outside(self, path: str) -> str:
         return path
 
     def socket_dir(self) -> str:

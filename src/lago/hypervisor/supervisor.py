@@ -19,7 +19,7 @@ import threading
 from typing import Any, Final, NoReturn
 
 from ..constants import PROGRAMS_OF_ROOT
-from ..host.waiting import ended, pidfd, within
+from ..host.waiting import pidfd, wait_for_end, within
 from . import firewall, namespace, protocol
 from .dial import reach
 from .way_out import WayOut, become
@@ -214,7 +214,7 @@ def _send(number: signal.Signals, processes: list[int], patience: float | None) 
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(process, number)
     for left in within(patience):
-        if not (alive := [process for process in processes if not ended(process, 0)]):
+        if not (alive := [process for process in processes if not wait_for_end(process, 0)]):
             return
         select.select(alive, [], [], left)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from ..topology.spec import OVA_DISK, DiskSpec, EnvSpec
-from .document import Mistake, quoted
+from .document import Mistake, quote
 
 _FOR: Final = {
     "template_name": ("template",),
@@ -99,10 +99,10 @@ def told_apart(env: EnvSpec) -> Iterator[Mistake]:
             for disk in domain.disks:
                 at, value = disk.at, getattr(disk, key)
                 if domain.type == "ova" and value == of_appliance:
-                    message = f"{quoted(value)} is the {key} of the appliance's disk, choose another {key}"
+                    message = f"{quote(value)} is the {key} of the appliance's disk, choose another {key}"
                     yield Mistake(at / key, message)
                 other = first.setdefault(value, disk)
                 if other is not disk:
                     number = other.at.path[-1]
-                    message = f"{quoted(value)} is the {key} of disks[{number}] already, choose another {key}"
+                    message = f"{quote(value)} is the {key} of disks[{number}] already, choose another {key}"
                     yield Mistake(at / key if key in at.keys else at, message)

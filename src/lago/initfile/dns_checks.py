@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from ..topology.address import Address
 from ..topology.names import machine_names, nic_names
 from ..topology.spec import DnsRecord, EnvSpec
-from .document import Mistake, quoted
+from .document import Mistake, quote
 from .mistakes import expected
-from .net_checks import addressed, management
+from .net_checks import addressed_nets, management
 
 
 def on_management_nets(env: EnvSpec) -> Iterator[Mistake]:
     """Names are on nets that answer for them."""
     managing = management(env.nets.values())
-    for net in addressed(env):
+    for net in addressed_nets(env):
         for key, value in {"dns_domain_name": net.dns_domain_name, "dns_records": net.dns_records}.items():
             if value and net.name not in managing and len(env.nets) > 1:
                 message = (
@@ -28,7 +28,7 @@ def on_management_nets(env: EnvSpec) -> Iterator[Mistake]:
 def own_names(env: EnvSpec) -> Iterator[Mistake]:
     """Check that a record has a name that nothing else has."""
     machines, nics = _machines(env), _nics(env)
-    for net in addressed(env):
+    for net in addressed_nets(env):
         for name, record in net.dns_records.items():
             if name in machines or name in nics:
                 message = "this is the name of a machine, or of one of its nics, already"
@@ -40,7 +40,7 @@ def leads_somewhere(env: EnvSpec) -> Iterator[Mistake]:
     machines = _machines(env)
     known = {**_nics(env), **machines}
     records: dict[str, DnsRecord] = {}
-    for net in addressed(env):
+    for net in addressed_nets(env):
         records |= net.dns_records
     for name, record in records.items():
         chain, target = [name], record.target
@@ -55,12 +55,12 @@ def leads_somewhere(env: EnvSpec) -> Iterator[Mistake]:
             yield Mistake(record.at, f"{target} has no address that could be told")
         elif len(chain) == 1:
             nearest = expected(target, machines) if machines else ""
-            yield Mistake(record.at, f"{quoted(target)} is neither an address nor a name of this environment{nearest}")
+            yield Mistake(record.at, f"{quote(target)} is neither an address nor a name of this environment{nearest}")
 
 
 def _machines(env: EnvSpec) -> dict[str, bool]:
     """The names of machines in small letters, and whether there is an address behind each."""
-    with_address = management(env.nets.values()) & {net.name for net in addressed(env)}
+    with_address = management(env.nets.values()) & {net.name for net in addressed_nets(env)}
     return {
         name.lower(): any(nic.net in with_address for nic in domain.nics)
         for vm, domain in env.domains.items()
@@ -70,7 +70,7 @@ def _machines(env: EnvSpec) -> dict[str, bool]:
 
 def _nics(env: EnvSpec) -> dict[str, bool]:
     """The names of nics in small letters, and whether there is an address behind each."""
-    with_address = {net.name for net in addressed(env)}
+    with_address = {net.name for net in addressed_nets(env)}
     found = {}
     for vm, domain in env.domains.items():
         nets = [nic.net for nic in domain.nics if nic.net]

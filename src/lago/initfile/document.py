@@ -105,7 +105,7 @@ class Document:
         if value is None:
             return "nothing"
         if isinstance(value, str):
-            return f"text {quoted(value)}"
+            return f"text {quote(value)}"
         if isinstance(value, list | dict):
             return f"{'a' if value else 'an empty'} {'list' if isinstance(value, list) else 'mapping'}"
         return self.source(path, value) if isinstance(value, bool) else f"the number {self.source(path, value)}"
@@ -115,7 +115,7 @@ class Document:
         return self.sources[path] if path in self.sources else json.dumps(value)
 
 
-def quoted(text: str) -> str:
+def quote(text: str) -> str:
     """Text in double quotes on one line, cut when long."""
     return json.dumps(text if len(text) <= 60 else text[:57] + "...", ensure_ascii=False)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ..constants import DEPLOY_SCRIPTS, OVIRT_SCRIPTS
 from ..topology.names import nic_names, same, usable
 from ..topology.spec import EnvSpec
-from .document import Mistake, quoted
+from .document import Mistake, quote
 
 
 def appliances(env: EnvSpec) -> Iterator[Mistake]:
@@ -63,7 +63,7 @@ def tags(env: EnvSpec) -> Iterator[Mistake]:
         seen: set[str] = set()
         for share in domain.shares:
             if share.tag and share.tag in seen:
-                message = f"{quoted(share.tag)} is the tag of another share, choose another"
+                message = f"{quote(share.tag)} is the tag of another share, choose another"
                 yield Mistake(share.at / "tag", message)
             seen.add(share.tag)
 

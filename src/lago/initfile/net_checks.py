@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from ..topology.address import Address
 from ..topology.place import Place
 from ..topology.spec import DomainSpec, EnvSpec, NetSpec, NicSpec
-from .document import Mistake, quoted
+from .document import Mistake, quote
 from .mistakes import expected
 
 _PRIVATE: Final = "write one in 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16"
@@ -35,12 +35,12 @@ def known_nets(env: EnvSpec) -> Iterator[Mistake]:
     for _, nic in _nics(env):
         at, name = nic.at / "net", nic.net
         if not names:
-            message = f"unknown net {quoted(name)}, the file names no nets: add nets: {{{name}: {{}}}}"
+            message = f"unknown net {quote(name)}, the file names no nets: add nets: {{{name}: {{}}}}"
             yield Mistake(at, message)
         elif name not in names:
-            nearest = expected(name, names, spell=quoted)
+            nearest = expected(name, names, spell=quote)
             listed = f" (nets: {', '.join(names)})" if nearest.endswith("?") else ""
-            yield Mistake(at, f"unknown net {quoted(name)}{nearest}{listed}")
+            yield Mistake(at, f"unknown net {quote(name)}{nearest}{listed}")
 
 
 def one_management_net(env: EnvSpec) -> Iterator[Mistake]:
@@ -73,14 +73,14 @@ def bare_bridges(env: EnvSpec) -> Iterator[Mistake]:
                 yield Mistake(net.at / key, message, of_key=True)
 
 
-def addressed(env: EnvSpec) -> Iterator[NetSpec]:
+def addressed_nets(env: EnvSpec) -> Iterator[NetSpec]:
     """Yield the nets that have addresses and names."""
     return (net for net in env.nets.values() if net.type != "bridge")
 
 
 def gateways(env: EnvSpec) -> Iterator[Mistake]:
     """Check that a gateway is an address that one can have."""
-    for net in addressed(env):
+    for net in addressed_nets(env):
         if net.gw and not net.gw.private:
             yield Mistake(net.at / "gw", f"{net.gw} is not a private address, {_PRIVATE}")
         elif net.gw and net.gw.of_no_machine:
@@ -95,7 +95,7 @@ def _gateway(net: NetSpec) -> Address | None:
 
 def dhcp_ranges(env: EnvSpec) -> Iterator[Mistake]:
     """Check that a range begins before it ends, without the gateway in it."""
-    for net in addressed(env):
+    for net in addressed_nets(env):
         dhcp, gateway = net.dhcp, _gateway(net)
         if not dhcp or not dhcp.start or not dhcp.end:
             continue
@@ -129,7 +129,7 @@ def _layouts(env: EnvSpec) -> Iterator[_Layout]:
     for domain, nic in _nics(env):
         if nic.ip and nic.net in static:
             static[nic.net].append((domain, nic, nic.ip))
-    for net in addressed(env):
+    for net in addressed_nets(env):
         gateway, place = _gateway(net), net.at / "gw"
         if not gateway and "gw" in net.at.keys:
             continue  # A gateway that is wrong says nothing about the addresses.

@@ -95,7 +95,7 @@ def compose(text: str, max_nodes: int, max_depth: int) -> Node | None:
             # PyYAML 6.0.4 has a limit too, and may look far ahead of us.
             mark = error.problem_mark
             raise SyntaxFault(mark.line + 1, mark.column + 1, _TOO_DEEP.format(max_depth)) from None
-        raise _explained(error, text) from None
+        raise _explain(error, text) from None
     finally:
         loader.dispose()
 
@@ -184,7 +184,7 @@ class _Composer:
             yield self.node(event, depth)
 
 
-def _explained(error: yaml.MarkedYAMLError, text: str) -> SyntaxFault:
+def _explain(error: yaml.MarkedYAMLError, text: str) -> SyntaxFault:
     mark, begin = error.problem_mark or error.context_mark, error.context_mark
     line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
     since = f"that begins at {begin.line + 1}:{begin.column + 1}" if begin else "above"

@@ -32,7 +32,7 @@ def parse(document: Document) -> EnvSpec:
     check(env, mistakes)
     if lines := mistakes.lines():
         raise InitFileError(lines)
-    return _settled(env)
+    return _settle(env)
 
 
 def _without_anchors(document: Document, known: Container[str]) -> Document:
@@ -52,7 +52,7 @@ def _without_anchors(document: Document, known: Container[str]) -> Document:
     return replace(document, data=used)
 
 
-def _settled(env: EnvSpec) -> EnvSpec:
+def _settle(env: EnvSpec) -> EnvSpec:
     """An environment without mistakes, with what it only says indirectly."""
     from .net_checks import management
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from ..topology.place import KeyPath, Place
-from .document import Document, Mistake, quoted
+from .document import Document, Mistake, quote
 from .mistakes import expected
 
 KEY: Final = "based-on"
@@ -24,7 +24,7 @@ def expand(document: Document) -> Document:
     if not isinstance(domains, dict) or not isinstance(prototypes, dict):
         return document
     work = _Expansion(document, prototypes)
-    expanded = {name: work.expanded(("domains", name), body) for name, body in domains.items()}
+    expanded = {name: work.expand(("domains", name), body) for name, body in domains.items()}
     for name in prototypes:
         work.prototype(name)
     return replace(
@@ -51,18 +51,18 @@ class _Expansion:
         """A prototype with what it is based on itself; its path stays `prototypes.<name>`."""
         if name not in self._ready:
             self._chain.append(name)
-            self._ready[name] = self.expanded(("prototypes", name), self._prototypes[name])
+            self._ready[name] = self.expand(("prototypes", name), self._prototypes[name])
             self._chain.pop()
         return self._ready[name]
 
-    def expanded(self, path: KeyPath, body: Any) -> Any:
+    def expand(self, path: KeyPath, body: Any) -> Any:
         if not isinstance(body, dict) or not isinstance(base := body.get(KEY), str):
             return body
         if message := self._refusal(base):
             self.mistakes.append(Mistake(Place((*path, KEY)), message))
             return body
         below = self.prototype(base)
-        return self._merged(path, body, ("prototypes", base), below) if isinstance(below, dict) else body
+        return self._merge(path, body, ("prototypes", base), below) if isinstance(below, dict) else body
 
     def _refusal(self, base: str) -> str:
         """Why nothing can be based on a prototype; empty if it can."""
@@ -72,10 +72,10 @@ class _Expansion:
         if base in self._prototypes:
             return ""
         if self._prototypes:
-            return f"unknown prototype {quoted(base)}{expected(base, self._prototypes)}"
-        return f"unknown prototype {quoted(base)}, the file has none: add prototypes: {{{base}: {{}}}}"
+            return f"unknown prototype {quote(base)}{expected(base, self._prototypes)}"
+        return f"unknown prototype {quote(base)}, the file has none: add prototypes: {{{base}: {{}}}}"
 
-    def _merged(self, path: KeyPath, own: dict[str, Any], base_path: KeyPath, base: dict[str, Any]) -> dict[str, Any]:
+    def _merge(self, path: KeyPath, own: dict[str, Any], base_path: KeyPath, base: dict[str, Any]) -> dict[str, Any]:
         merged = dict(own)
         for key, value in base.items():
             here, there = (*path, key), (*base_path, key)
@@ -87,7 +87,7 @@ class _Expansion:
                     # Machines share no values, or a change to one would be a change to all.
                     merged[key] = copy.deepcopy(value)
             elif isinstance(value, dict) and isinstance(own[key], dict):
-                merged[key] = self._merged(here, own[key], there, value)
+                merged[key] = self._merge(here, own[key], there, value)
         return merged
 
     def _copy(self, here: KeyPath, there: KeyPath) -> None:

@@ -86,7 +86,7 @@ class Section:
             return at.wrong(f"{self.what} with keys such as {', '.join(list(self.fields)[:3])}")
         for key in given:
             if key not in self.fields and not remark(key):
-                self._unknown(at[key], key)
+                self._tell_unknown(at[key], key)
         values: dict[str, Any] = {}
         for key, entry in self.fields.items():
             value = entry.reader.read(at[key]) if key in given else None
@@ -98,7 +98,7 @@ class Section:
                     at.mistake(f"{key} is missing, write {entry.required}")
         return self.make(self.spec, at, values)
 
-    def _unknown(self, at: At, key: str) -> None:
+    def _tell_unknown(self, at: At, key: str) -> None:
         if key in self.gone:
             at.mistake(self.gone[key], of_key=True)
         else:

@@ -12,7 +12,7 @@ from ..constants import URL_SCHEMES
 from ..topology.address import Address
 from ..topology.names import MOST, PART, host_name, usable
 from ..topology.spec import DnsRecord
-from .document import quoted
+from .document import quote
 from .mistakes import At
 from .sections import Schema, remark
 
@@ -37,9 +37,9 @@ class Text:
                 return at.mistake(f'{at.source()} without quotes is not text, write "{at.source()}"')
             value = at.source()
         if not isinstance(value, str) or not value:
-            return at.wrong(f"text such as {quoted(self.example)}")
+            return at.wrong(f"text such as {quote(self.example)}")
         if not re.fullmatch(self.pattern, value):
-            return at.mistake(f"{quoted(value)} can't be used: {self.rule or 'text on one line is expected'}")
+            return at.mistake(f"{quote(value)} can't be used: {self.rule or 'text on one line is expected'}")
         return value
 
     def schema(self) -> Schema:
@@ -196,7 +196,7 @@ class Path:
 
     def read(self, at: At) -> Any:
         if not isinstance(at.value, str) or not at.value:
-            return at.wrong(f"a path such as {quoted(self.example)}")
+            return at.wrong(f"a path such as {quote(self.example)}")
         return at.value
 
     def schema(self) -> Schema:
@@ -253,7 +253,7 @@ class Markup:
         if key == "#text":
             return self._text(at)
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", name):
-            return at.mistake(f"{quoted(key)} can't be the name of an XML element or @attribute", of_key=True)
+            return at.mistake(f"{quote(key)} can't be the name of an XML element or @attribute", of_key=True)
         if key.startswith("@"):
             return self._text(at)
         if isinstance(at.value, list):
@@ -344,7 +344,7 @@ class MachineName:
         nearest = self._nearest(name)
         rule = f"letters, digits, - _ and . inside; at most 63 of them between dots, {MOST} together"
         write = f"write {nearest} ({rule})" if nearest else f"use {rule}"
-        return at.mistake(f"{quoted(name)} can't be the name of a machine, {write}")
+        return at.mistake(f"{quote(name)} can't be the name of a machine, {write}")
 
     def _nearest(self, name: str) -> str:
         parts = (re.sub(r"[^A-Za-z0-9_]+", "-", part).strip("-")[:63].strip("-") for part in name.split("."))
@@ -363,9 +363,9 @@ class HostName:
     def read(self, at: At) -> Any:
         name = at.value
         if not isinstance(name, str) or not name:
-            return at.wrong(f"a name such as {quoted(self.example)}")
+            return at.wrong(f"a name such as {quote(self.example)}")
         if len(name) > 253 or Address.read(name) or not re.fullmatch(rf"{PART}(\.{PART})*", name):
-            return at.mistake(f"{quoted(name)} is no DNS name, letters, digits and - with single dots between are")
+            return at.mistake(f"{quote(name)} is no DNS name, letters, digits and - with single dots between are")
         return name.lower()
 
     def schema(self) -> Schema:
@@ -389,9 +389,9 @@ class Target:
             try:
                 return str(ipaddress.IPv6Address(text))
             except ValueError:
-                return at.mistake(f"{quoted(text)} is no IPv6 address")
+                return at.mistake(f"{quote(text)} is no IPv6 address")
         if isinstance(text, str) and re.fullmatch(r"[0-9.]+", text):
-            return Address.read(text) or at.mistake(f"{quoted(text)} is no IPv4 address")
+            return Address.read(text) or at.mistake(f"{quote(text)} is no IPv4 address")
         if not isinstance(text, str) or not text:
             return at.wrong('an address such as 192.168.200.7, or a name such as "vm0"')
         return HostName().read(at)

@@ -13,9 +13,10 @@ from typing import Any, Final
 import pytest
 
 from .. import sdk
+from ..environment import report
 from ..errors import LagoError
 from ..log import LOG
-from . import admission, home, options, report
+from . import admission, home, options
 
 PRISTINE: Final = "pytest-pristine"
 """The snapshot that forks come from, taken when an environment has just come up."""
@@ -102,12 +103,12 @@ class Environments:
 
     def tell(self, failed: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
         """Attach to the report of a failed test what the error and its environments have to tell."""
-        report.explain(failed, call)
+        failed.sections += report.of_error(call.excinfo and call.excinfo.value)
         for used in self._live:
             used.failed = True
             env = used.env
             dest = "" if self._collect is None else str(self._collect / report.file_name(failed.nodeid) / used.name)
-            report.attach(failed, env.get_paths(), env.get_vms(), dest, env.collect_artifacts)
+            failed.sections += report.of_environment(env.get_paths(), env.get_vms(), dest, env.collect_artifacts)
 
     def _end(self, used: Used) -> None:
         if used not in self._live:

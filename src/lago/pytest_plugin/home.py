@@ -27,21 +27,21 @@ def held(base: Path, worker: str) -> Iterator[Path]:
     """
     home = base / f"{worker}-{os.getpid()}"
     with contextlib.ExitStack() as lock:
-        with _alone():
+        with _locked():
             sweep(base)
             home.mkdir(parents=True)
             lock.enter_context(lock_file(str(home / _LOCK), what=str(home), timeout=0))
         try:
             yield home
         finally:
-            with _alone():
+            with _locked():
                 if not any(entry.name != _LOCK for entry in home.iterdir()):
                     shutil.rmtree(home)
                 with contextlib.suppress(OSError):
                     base.rmdir()
 
 
-def _alone() -> contextlib.AbstractContextManager[int]:
+def _locked() -> contextlib.AbstractContextManager[int]:
     """Context manager: nobody else makes or removes such directories."""
     directory = config.cache_home()
     os.makedirs(directory, exist_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .. import config
 from ..errors import TemplateError
-from .local import imported
+from .local import local_repository
 from .providers import BuildProvider, CloudImageProvider, FileSystemTemplateProvider, HttpTemplateProvider, Provider
 from .repository import CATALOGUE, EMBEDDED, Template, TemplateRepository, TemplateVersion, find_repo_by_name
 from .store import TemplateStore
@@ -45,7 +45,7 @@ def default_repository() -> TemplateRepository:
         TemplateError: there is none, or the one at the path does not have the name that is given too.
         FetchError: it can't be had.
     """
-    ours = imported(default_store())
+    ours = local_repository(default_store())
     name = config.get("template_repo_name")
     if path := config.get("template_repo_path"):
         found = TemplateRepository.from_url(path)

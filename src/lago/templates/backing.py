@@ -10,11 +10,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..disks import qemu_img
-from ..errors import DiskError, TemplateError
+from ..errors import TemplateError
 from ..topology.model import TemplateImage
 from .choose import Chooser
-from .metadata import checked
+from .metadata import check_metadata
 from .providers import EXTRAS
+from .store import accept
 
 
 def image(path: str, templates: Chooser) -> TemplateImage:
@@ -28,10 +29,10 @@ def image(path: str, templates: Chooser) -> TemplateImage:
     if not os.path.isfile(path):
         raise TemplateError(f"the image {path} is not there", hint="correct its path in the init file")
     places = {os.path.realpath(os.path.dirname(path)), os.path.dirname(os.path.realpath(path))}
-    format = _accepted(path, qemu_img.FORMATS)
+    format = _accept(path, qemu_img.FORMATS)
     base, own = _Chain(templates, places).base(path, format, ()), _beside(path)
     if base and own.get("base-sha256"):
-        _check_base(path, base, own["base-sha256"])
+        _check_base(path, base, templates.store.digest(base.id), own["base-sha256"])
     # One on a template of ours boots as that does.
     metadata = {**(base.metadata if base else {}), **own}
     return TemplateImage(id=path, path=path, format=format, metadata=metadata)
@@ -47,7 +48,7 @@ def _beside(path: str) -> dict[str, Any]:
         pass
     except (ValueError, RecursionError) as error:
         raise TemplateError(f"{path}.metadata is not JSON", details=str(error)) from None
-    known = checked(known, path, f"correct {path}.metadata")
+    known = check_metadata(known, path, f"correct {path}.metadata")
     known.pop("format", None)
     return {**known, **{extra: f"{path}.{extra}" for extra in EXTRAS if _is_there(f"{path}.{extra}")}}
 
@@ -59,10 +60,8 @@ def _is_there(path: str) -> bool:
     return os.path.isfile(path)
 
 
-def _check_base(path: str, base: TemplateImage, expected: str) -> None:
+def _check_base(path: str, base: TemplateImage, found: str, expected: str) -> None:
     """Raise TemplateError unless a template is the very image that `path` was exported over."""
-    with open(f"{base.path}.hash", encoding="ascii") as file:
-        found = file.read().strip()
     if found != expected:
         raise TemplateError(
             f"the image {path} was exported over another {base.id} than the one that is here",
@@ -71,12 +70,9 @@ def _check_base(path: str, base: TemplateImage, expected: str) -> None:
         )
 
 
-def _accepted(path: str, formats: Sequence[str]) -> str:
+def _accept(path: str, formats: Sequence[str]) -> str:
     """The format of an image of a chain. Raises TemplateError if it can't be one."""
-    try:
-        return qemu_img.accept(path, f"the image {path}", formats=formats, over_others=True)
-    except DiskError as error:
-        raise TemplateError(error.what, details=error.details, hint=error.hint) from None
+    return accept(path, f"the image {path}", formats, over_others=True)
 
 
 class _Chain:
@@ -137,7 +133,7 @@ class _Chain:
             )
         # What is used as raw names no files, whatever is in it.
         if recorded != "raw":
-            _accepted(below, (recorded,))
+            _accept(below, (recorded,))
         return self.base(below, recorded, above)
 
     def _check_place(self, path: str, below: str, place: str) -> None:

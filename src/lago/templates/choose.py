@@ -17,7 +17,7 @@ class Chooser:
 
     Args:
         lock: what was chosen before.
-        hold: told the identity of each image before it is looked for, so that nobody removes it meanwhile.
+        register: told the identity of each image before it is looked for, so that nobody removes it meanwhile.
     """
 
     def __init__(
@@ -25,12 +25,12 @@ class Chooser:
         repository: TemplateRepository,
         store: TemplateStore,
         lock: LockFile | None = None,
-        hold: Callable[[str], None] = lambda _: None,
+        register: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.repository = repository
         self.store = store
         self._lock = lock
-        self._hold = hold
+        self._register = register
 
     def get(self, name: str, version: str | None = None) -> TemplateImage:
         """Get the image of a template: that of the lock file, or else the latest.
@@ -40,41 +40,41 @@ class Chooser:
             FetchError: it can't be had.
         """
         wanted = self._lock.wanted(name, version) if self._lock else None
-        image = (self._locked(name, version, wanted) if wanted else None) or self._latest(name, version)
-        self._enter(name, version, image)
+        image = (self._image_of_lock(name, version, wanted) if wanted else None) or self._latest(name, version)
+        self._record(name, version, image)
         return image
 
     def use(self, name: str, version: str, image: TemplateImage) -> None:
         """Record an image as that of a template, as something on disk is made of it. Raises TemplateError if frozen."""
-        self._hold(image.id)
+        self._register(image.id)
         wanted = self._lock.wanted(name, version) if self._lock else None
         if wanted and wanted.image != image.id:
-            self._refuse(name, version, image.id)
-        self._enter(name, version, image)
+            self._mismatch(name, version, image.id)
+        self._record(name, version, image)
 
-    def _enter(self, name: str, version: str | None, image: TemplateImage) -> None:
+    def _record(self, name: str, version: str | None, image: TemplateImage) -> None:
         if self._lock:
-            self._lock.enter(name, version, Locked(image.id, self.store.digest(image.id)))
+            self._lock.record(name, version, Locked(image.id, self.store.digest(image.id)))
 
-    def _locked(self, name: str, version: str | None, wanted: Locked) -> TemplateImage | None:
+    def _image_of_lock(self, name: str, version: str | None, wanted: Locked) -> TemplateImage | None:
         """The image of the lock file; None if it can't be had any more."""
-        self._hold(wanted.image)
+        self._register(wanted.image)
         if not self.store.has(wanted.image):
             offered = self.repository.get_by_name(name).versions.values()
             same = next((one for one in offered if one.base == base_of(wanted.image)), None)
             if same is None or same.name != wanted.image:
                 found = same.name if same else f"nothing of that name in the repository {self.repository.name}"
-                self._refuse(name, version, found)
+                self._mismatch(name, version, found)
                 return None
             self.store.download(same)
         if (digest := self.store.digest(wanted.image)) != wanted.sha256:
-            self._refuse(name, version, f"{wanted.image}, sha256 {digest}")
+            self._mismatch(name, version, f"{wanted.image}, sha256 {digest}")
             return None
         return self.store.image(wanted.image)
 
-    def _refuse(self, name: str, version: str | None, found: str) -> None:
+    def _mismatch(self, name: str, version: str | None, found: str) -> None:
         if self._lock:
-            self._lock.refuse(name, version, found)
+            self._lock.mismatch(name, version, found)
 
     def _latest(self, name: str, version: str | None) -> TemplateImage:
         latest = self.repository.get_by_name(name).get_version(version)
@@ -85,7 +85,7 @@ class Chooser:
             if not stored:
                 raise
             LOG.warning("%s; using %s, which the store has", error, stored[0])
-            self._hold(stored[0])
+            self._register(stored[0])
             return self.store.image(stored[0])
-        self._hold(identity)
+        self._register(identity)
         return self.store.ensure(latest)

@@ -130,7 +130,7 @@ def receive(
         # Both of the same bytes.
         published = image
     if of_file:
-        blocks = _hashed(blocks, published)
+        blocks = _hash(blocks, published)
     if unpack:
         head, blocks = _peek(ahead(unpack(blocks, source)))
     _refuse_what_is_no_image(head, source)
@@ -166,7 +166,7 @@ def _refuse_what_is_no_image(head: bytes, source: str) -> None:
         raise TemplateError(f"{source} is a page for people, not an image", details=text, hint="correct the address")
 
 
-def _hashed(blocks: Iterable[bytes], digest: Any) -> Iterator[bytes]:
+def _hash(blocks: Iterable[bytes], digest: Any) -> Iterator[bytes]:
     for block in blocks:
         digest.update(block)
         yield block

@@ -25,7 +25,7 @@ _TAKEN: Final = (
 )
 
 
-def imported(store: TemplateStore) -> TemplateRepository:
+def local_repository(store: TemplateStore) -> TemplateRepository:
     """The repository of these images; their timestamp is when they came."""
     templates: dict[str, Any] = {}
     for identity in store.list():

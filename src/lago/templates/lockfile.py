@@ -77,7 +77,7 @@ class LockFile:
             )
         return found
 
-    def refuse(self, name: str, version: str | None, found: str) -> None:
+    def mismatch(self, name: str, version: str | None, found: str) -> None:
         """Note that the image that is wanted can't be had. Raises TemplateError if frozen.
 
         Args:
@@ -92,7 +92,7 @@ class LockFile:
             )
         say(f"{key(name, version)}: {self.path} has {wanted.image}, sha256 {wanted.sha256}; now it is {found}")
 
-    def enter(self, name: str, version: str | None, used: Locked) -> None:
+    def record(self, name: str, version: str | None, used: Locked) -> None:
         """Record an image in the lock file; `save` writes it."""
         self._now[key(name, version)] = used
 

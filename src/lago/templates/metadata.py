@@ -44,7 +44,7 @@ def _texts() -> Mapping[str, str]:
     }
 
 
-def checked(raw: Any, name: str, hint: str) -> dict[str, Any]:
+def check_metadata(raw: Any, name: str, hint: str) -> dict[str, Any]:
     """The metadata of an image, with the types that its keys have; what would name files of this host is left out.
 
     A number is taken where text is expected, and what is unknown is kept as it is.

@@ -12,7 +12,7 @@ from ..host.locks import lock_file
 from ..log import task
 from .build import RECIPES, build
 from .build.recipe import Recipe
-from .build.recipe_file import extended, read
+from .build.recipe_file import extend, read
 from .local import LOCAL, import_image
 from .store import TemplateStore
 
@@ -38,7 +38,7 @@ def recipe(name: str, file: str | None, packages: Iterable[str], size: int | Non
     found = read(file, name, RECIPES) if file is not None else RECIPES["debian12"]
     if found.base != "install" and packages:
         raise TemplateError(f"{file}: its base has no package manager", hint="write base: debian12")
-    return extended(found, name, packages, size)
+    return extend(found, name, packages, size)
 
 
 def ensure(store: TemplateStore, wanted: Recipe) -> str:

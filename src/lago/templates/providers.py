@@ -42,7 +42,7 @@ class FileSystemTemplateProvider:
     """Images in the directory `root`, each with `<handle>.hash` and `<handle>.metadata` beside it."""
 
     def __init__(self, root: str) -> None:
-        self._root = _expanded(root)
+        self._root = _expand(root)
 
     def download_image(self, handle: str, dest: str) -> str:
         """Copy the image to `dest`, unpacked, and its kernels and initrd beside it."""
@@ -78,7 +78,7 @@ class FileSystemTemplateProvider:
             raise TemplateError(f"{path} is a link to {real}, outside of {root}", hint="put the file itself there")
 
     def _path(self, handle: str) -> str:
-        return os.path.join(self._root, _expanded(handle))
+        return os.path.join(self._root, _expand(handle))
 
     def _read(self, name: str) -> str | None:
         try:
@@ -205,7 +205,7 @@ class BuildProvider:
         return get_recipe(handle).digest()[:8]
 
 
-def _expanded(path: str) -> str:
+def _expand(path: str) -> str:
     return os.path.expanduser(os.path.expandvars(path))
 
 

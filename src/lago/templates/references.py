@@ -41,13 +41,15 @@ class Users:
         self._root = os.path.join(store, ".users")
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         """Context manager: nobody else adds or removes a user."""
         os.makedirs(self._root, exist_ok=True)
         with lock_file(os.path.join(self._root, ".lock"), what=f"the list of users {self._root}"):
             yield
 
-    def hold(self, uuid_path: str, images: Iterable[str], prefix: str | None = None, *, replace: bool = False) -> None:
+    def register(
+        self, uuid_path: str, images: Iterable[str], prefix: str | None = None, *, replace: bool = False
+    ) -> None:
         """Record that a prefix uses images, besides those that it uses already.
 
         Args:
@@ -62,7 +64,7 @@ class Users:
         if not images and not os.path.isdir(self._root):
             return
         try:
-            with self.alone():
+            with self.locked():
                 self.sweep()
                 self._link(uuid_path, uuid)
                 _, before = self._read(uuid)
@@ -88,12 +90,12 @@ class Users:
         except OSError as error:
             LOG.debug("no link to %s: %s", uuid_path, error)
 
-    def forget(self, uuid: str) -> None:
+    def unregister(self, uuid: str) -> None:
         """Remove a prefix that is gone from the users. Raises PrefixError if it is no UUID, of which paths are made."""
         trust.checked_uuid(uuid, self._root)
         if not os.path.exists(self._note(uuid)):
             return
-        with contextlib.suppress(PermissionError), self.alone():
+        with contextlib.suppress(PermissionError), self.locked():
             self._remove(uuid)
 
     def _remove(self, uuid: str) -> None:
@@ -117,7 +119,7 @@ class Users:
         return [user for user in self.all() if identity in user.images and user.state != "gone"]
 
     def sweep(self, *, missing: bool = False) -> None:
-        """Forget what is gone, and also what is missing; hold `alone` meanwhile."""
+        """Forget what is gone, and also what is missing; hold `locked` meanwhile."""
         for user in self.all():
             if user.state == "gone" or (missing and user.state == "missing"):
                 self._remove(user.uuid)

@@ -12,7 +12,7 @@ from .. import config
 from ..errors import TemplateError
 from ..host.fetch import read_text
 from ..host.suggest import near
-from .metadata import checked
+from .metadata import check_metadata
 from .providers import Provider, make_provider
 
 EMBEDDED: Final = os.path.join(os.path.dirname(__file__), "data", "repository.json")
@@ -84,7 +84,9 @@ class TemplateVersion:
         """
         if self._metadata is None:
             found = {**self.known, **self._source.get_metadata(self._handle)}
-            self._metadata = checked(found, f"the template {self.base}", "ask who made it, or runs its repository")
+            self._metadata = check_metadata(
+                found, f"the template {self.base}", "ask who made it, or runs its repository"
+            )
         return self._metadata
 
     def download(self, dest: str) -> str:

@@ -22,7 +22,7 @@ from ..host.locks import lock_file
 from ..host.suggest import near
 from ..log import task
 from ..topology.model import TemplateImage
-from .metadata import checked
+from .metadata import check_metadata
 from .providers import EXTRAS
 from .references import Users
 from .repository import TemplateVersion, base_of
@@ -94,7 +94,7 @@ class TemplateStore:
                 hint=f"lago template rm {identity}, to get it again",
             ) from None
         # What an earlier release stored was not checked when it came.
-        return checked(metadata, identity, f"lago template rm {identity}, to get it again")
+        return check_metadata(metadata, identity, f"lago template rm {identity}, to get it again")
 
     def get_stored_hash(self, version: TemplateVersion) -> str:
         """SHA-256 of the image as it was stored."""
@@ -155,7 +155,7 @@ class TemplateStore:
 
     def mark_used(self, version: TemplateVersion, uuid_path: str) -> None:
         """Let a prefix, whose file `uuid` is at `uuid_path`, use an image: it stays as long as the prefix."""
-        self.users.hold(uuid_path, [version.name])
+        self.users.register(uuid_path, [version.name])
 
     def ensure(self, version: TemplateVersion) -> TemplateImage:
         """Get the image, which is fetched or built first if it is not there.
@@ -204,7 +204,7 @@ class TemplateStore:
         try:
             checksum = version.download(image)
             metadata = version.get_metadata() if store_metadata else {}
-            metadata = {**metadata, "format": _accepted(image, metadata.get("format"), version.name)}
+            metadata = {**metadata, "format": _accept(image, metadata.get("format"), version.name)}
             # Written where whoever comes after a kill looks for remains.
             for other, text in ((".metadata", json_text(metadata)), (".hash", checksum + "\n")):
                 Path(image + other).write_text(text, encoding="utf-8")
@@ -254,7 +254,7 @@ class TemplateStore:
         Raises:
             TemplateError: it is not there, or a prefix uses it.
         """
-        with self.users.alone():
+        with self.users.locked():
             self._there(identity)
             if users := self.users.of(identity):
                 raise TemplateError(
@@ -271,7 +271,7 @@ class TemplateStore:
             everything: also the one of each template that came last.
             missing: let prefixes count as gone that were on other file systems and are not where they were.
         """
-        with self.users.alone():
+        with self.users.locked():
             self.users.sweep(missing=missing)
             used = {identity for user in self.users.all() for identity in user.images}
             newest = {template_of(one): one for one in sorted(self.list(), key=self.since)}
@@ -327,12 +327,17 @@ def _remove(path: str) -> None:
         os.unlink(path)
 
 
-def _accepted(path: str, said: str | None, name: str) -> str:
-    """The format of an image. Raises TemplateError if it is not the one that was said, or can't be used."""
+def accept(path: str, name: str, formats: Sequence[str] = qemu_img.FORMATS, *, over_others: bool = False) -> str:
+    """As `qemu_img.accept`, for an image that is to be a template, or below one. Raises TemplateError."""
     try:
-        format = qemu_img.accept(path, f"the image of {name}")
+        return qemu_img.accept(path, name, formats=formats, over_others=over_others)
     except DiskError as error:
         raise TemplateError(error.what, details=error.details, hint=error.hint) from None
+
+
+def _accept(path: str, said: str | None, name: str) -> str:
+    """The format of an image. Raises TemplateError if it is not the one that was said, or can't be used."""
+    format = accept(path, f"the image of {name}")
     if said not in (None, format):
         raise TemplateError(f"the image of {name} is {format}, not {said}", hint="ask who runs the repository")
     return format

@@ -18,7 +18,7 @@ def opener(head: bytes) -> Unpack | None:
     """How to unpack what begins with `head`; None if it is not packed."""
     for magic, open_ in _KINDS.items():
         if head.startswith(magic):
-            return lambda blocks, source: _unpacked(open_, blocks, source)
+            return lambda blocks, source: _unpack(open_, blocks, source)
     return None
 
 
@@ -55,7 +55,7 @@ _KINDS: Final[dict[bytes, Callable[[Any], Any]]] = {
 }
 
 
-def _unpacked(open_: Callable[[Any], Any], blocks: Iterator[bytes], source: str) -> Iterator[bytes]:
+def _unpack(open_: Callable[[Any], Any], blocks: Iterator[bytes], source: str) -> Iterator[bytes]:
     packed = io.BufferedReader(_File(blocks), BLOCK)
     reader = open_(packed)
     while block := _read(reader, source):

@@ -67,18 +67,14 @@ def _read(path: str, decode: Callable[[Any], T]) -> T:
         raise PrefixError(f"{path} is damaged", details=str(error), hint=_REMEDY) from None
 
 
-def _typed(raw: Any, kind: type[T]) -> T:
+def _check_type(raw: Any, kind: type[T]) -> T:
     if not isinstance(raw, kind) or isinstance(raw, bool) is not (kind is bool):
         raise ValueError(f"expected {kind.__name__}, found {json.dumps(raw)[:60]}")
     return raw
 
 
-def _optional(raw: Any, kind: type[T]) -> T | None:
-    return None if raw is None else _typed(raw, kind)
-
-
 def _names(raw: Any) -> tuple[str, ...]:
-    return tuple(_typed(name, str) for name in _typed(raw, list))
+    return tuple(_check_type(name, str) for name in _check_type(raw, list))
 
 
 def save_vm(paths: Paths, vm: Domain, path: str | None = None) -> None:
@@ -159,7 +155,7 @@ def _disk_to_json(disk: Disk) -> dict[str, Any]:
     }
 
 
-def _made(spec: Callable[..., T], raw: Mapping[str, Any]) -> T:
+def _make(spec: Callable[..., T], raw: Mapping[str, Any]) -> T:
     """What `plain` made JSON of; attributes that it lacks are as by default."""
     values = {}
     for name, key, read, required in _attributes(spec):
@@ -181,17 +177,17 @@ def _reader(kind: Any) -> Callable[[Any], Any]:
         return lambda raw: _one_of(raw, *inner)
     if get_origin(kind) is tuple:
         read = _reader(inner[0])
-        return lambda raw: tuple(read(one) for one in _typed(raw, list))
+        return lambda raw: tuple(read(one) for one in _check_type(raw, list))
     if get_origin(kind) is Mapping and dataclasses.is_dataclass(inner[1]):
         read = _reader(inner[1])
-        return lambda raw: {key: read(one) for key, one in _typed(raw, dict).items()}
+        return lambda raw: {key: read(one) for key, one in _check_type(raw, dict).items()}
     if get_origin(kind) is Mapping:
-        return lambda raw: _typed(raw, dict)
+        return lambda raw: _check_type(raw, dict)
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        return lambda raw: raw if isinstance(raw, kind) else _made(kind, _typed(raw, dict))
+        return lambda raw: raw if isinstance(raw, kind) else _make(kind, _check_type(raw, dict))
     if kind is Address:
-        return lambda raw: Address(_typed(raw, str))
-    return bool if kind is bool else lambda raw: _typed(raw, kind)
+        return lambda raw: Address(_check_type(raw, str))
+    return bool if kind is bool else lambda raw: _check_type(raw, kind)
 
 
 def _one_of(raw: Any, *words: str) -> Any:
@@ -204,15 +200,15 @@ def _net_from_json(raw: Mapping[str, Any]) -> Net:
     """Make a net; what releases before 2.0 did not write is what it was to them."""
     known = {"type": "nat", "management": False, "mapping": {}, **raw}
     gw, dhcp, mtu = raw.get("gw"), raw.get("dhcp") or None, int(raw.get("mtu", 1500))
-    _typed(known["management"], bool)
+    _check_type(known["management"], bool)
     if known["type"] != "bridge":
-        _typed(gw, str)
-    return _made(Net, {**known, "gw": gw, "dhcp": dhcp, "mtu": mtu})
+        _check_type(gw, str)
+    return _make(Net, {**known, "gw": gw, "dhcp": dhcp, "mtu": mtu})
 
 
 def _vm_from_json(raw: Mapping[str, Any], nets: Mapping[str, Net]) -> Domain:
     """Make a machine; what releases before 2.0 did not write is what it was to them."""
-    name = _typed(raw["name"], str)
+    name = _check_type(raw["name"], str)
     nics = [_nic_from_json(name, index, nic) for index, nic in enumerate(raw.get("nics", []))]
     touched = (nic.net for nic in nics if nic.net in nets and nets[nic.net].management)
     known = {"mgmt_net": next(touched, None), **raw}
@@ -221,21 +217,21 @@ def _vm_from_json(raw: Mapping[str, Any], nets: Mapping[str, Net]) -> Domain:
     if isinstance(raw.get("bootstrap"), bool):
         known["bootstrap"] = None if raw["bootstrap"] else "none"
     disks = [_disk_from_json(n, disk) for n, disk in enumerate(raw.get("disks", []), 1)]
-    return _made(Domain, {**known, "nics": nics, "disks": disks})
+    return _make(Domain, {**known, "nics": nics, "disks": disks})
 
 
 def _nic_from_json(vm: str, index: int, raw: Mapping[str, Any]) -> Nic:
-    ip = Address(_typed(raw["ip"], str)) if raw.get("ip") is not None else None
+    ip = Address(_check_type(raw["ip"], str)) if raw.get("ip") is not None else None
     mac = raw.get("mac") or (mac_of_address(ip) if ip else mac_of_name(f"{vm}/{index}"))
-    return _made(Nic, {**raw, "index": index, "ip": ip, "mac": mac})
+    return _make(Nic, {**raw, "index": index, "ip": ip, "mac": mac})
 
 
 def _disk_from_json(position: int, raw: Mapping[str, Any]) -> Disk:
-    path = _typed(raw["path"], str)
+    path = _check_type(raw["path"], str)
     if not path.startswith((_PREFIX, "/")):
         raise ValueError(f"the path {path} begins neither with {_PREFIX} nor with /")
     template, metadata, size = raw.get("template"), raw.get("metadata", {}), raw.get("size")
-    return _made(
+    return _make(
         Disk,
         {
             "name": f"disk{position - 1}",

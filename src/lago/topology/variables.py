@@ -18,10 +18,10 @@ def expand(path: str, variables: Mapping[str, str]) -> str:
     """
     if path == "~" or path.startswith("~/"):
         path = f"$HOME{path[1:]}"
-    return posixpath.normpath(posixpath.join(variables.get(INITFILE_PATH_VARIABLE, "/"), filled_in(path, variables)))
+    return posixpath.normpath(posixpath.join(variables.get(INITFILE_PATH_VARIABLE, "/"), fill_in(path, variables)))
 
 
-def filled_in(text: str, variables: Mapping[str, str]) -> str:
+def fill_in(text: str, variables: Mapping[str, str]) -> str:
     """A path or address of an init file with its variables filled in. Raises LagoError if one is not there."""
 
     def value(found: re.Match[str]) -> str:

@@ -162,7 +162,7 @@ def restore(machine: Machine, memory: str, tops: Mapping[str, str]) -> None:
         text = connection.saveImageGetXMLDesc(memory, libvirt.VIR_DOMAIN_SAVE_IMAGE_XML_SECURE)
         root = ET.fromstring(text)  # noqa: S314 - libvirt's own
         _relocate(machine, root, tops)
-        with machine.env.ends.starting(machine.libvirt_name()):
+        with machine.env.lifecycle.starting(machine.libvirt_name()):
             connection.restoreFlags(memory, ET.tostring(root, encoding="unicode"), libvirt.VIR_DOMAIN_SAVE_PAUSED)
 
 
@@ -180,7 +180,7 @@ def restore_apart(machine: Machine, memory: str, state: str, tops: Mapping[str, 
         for word in ("-incoming", "defer"):
             ET.SubElement(arguments, f"{_QEMU}arg", value=word)
         text = ET.tostring(root, encoding="unicode")
-        with machine.env.ends.starting(machine.libvirt_name()):
+        with machine.env.lifecycle.starting(machine.libvirt_name()):
             domain = machine.env.libvirt_con.createXML(text, libvirt.VIR_DOMAIN_START_PAUSED)
         try:
             ram.load(memory, ram.files(machine))

@@ -130,7 +130,7 @@ def _raw(fd: int) -> Iterator[None]:
         termios.tcsetattr(fd, termios.TCSADRAIN, before)
 
 
-class Heard:
+class ConsoleCursor:
     """How far a machine's console log was searched."""
 
     def __init__(self) -> None:
@@ -152,13 +152,13 @@ class Heard:
         return match
 
 
-def wait_for_text(machine: Machine, heard: Heard, pattern: str, timeout: float) -> re.Match[str]:
+def wait_for_text(machine: Machine, cursor: ConsoleCursor, pattern: str, timeout: float) -> re.Match[str]:
     """Return when the machine has said on its console what matches a regular expression; the match.
 
     What it said since it was started counts, up to the match of the call before.
 
     Args:
-        heard: how far its log was searched before.
+        cursor: how far its log was searched before.
         pattern: for `re.search` with `re.MULTILINE`.
         timeout: seconds.
 
@@ -175,7 +175,7 @@ def wait_for_text(machine: Machine, heard: Heard, pattern: str, timeout: float) 
         for left in within(timeout):
             # Asked first: what it said until it ended is in the log then.
             ended = not _alive(machine)
-            if (match := heard.search(wanted, path)) is not None:
+            if (match := cursor.search(wanted, path)) is not None:
                 return match
             if ended:
                 what = f"{machine.name()} ended, or was not started, and did not say {pattern!r}"

@@ -235,13 +235,15 @@ class VirtEnv(Environment):
             with step("Start nets"):
                 in_parallel(lambda net: net.start(), nets, what="start nets")
             with task("Start VMs"):
-                in_parallel(lambda vm: _started(vm, on_phase), vms, what="start VMs")
+                in_parallel(lambda vm: _start(vm, on_phase), vms, what="start VMs")
         except BaseException:
             self._undo([vm for vm in vms if vm.name() in fresh], [net for net in nets if net.name() not in up])
             raise
         with task("Wait for ssh"):
             reachable = [vm for vm in vms if vm.guest.address]
-            in_parallel(lambda vm: _ready(vm, on_phase), reachable, what="wait for ssh", cancel=self.cancelled.set)
+            in_parallel(
+                lambda vm: _wait_until_ready(vm, on_phase), reachable, what="wait for ssh", cancel=self.cancelled.set
+            )
 
     def create_snapshots(self, name: str) -> None:
         """Take a snapshot: memory and disks of all machines at one instant. If that fails, all go on as before.
@@ -397,12 +399,12 @@ class VirtEnv(Environment):
         self.hypervisor.end(_GRACE)
 
 
-def _started(vm: VM, on_phase: Phase) -> None:
+def _start(vm: VM, on_phase: Phase) -> None:
     on_phase(vm.name(), "starting")
     vm.start()
 
 
-def _ready(vm: VM, on_phase: Phase) -> None:
+def _wait_until_ready(vm: VM, on_phase: Phase) -> None:
     try:
         vm.wait_for_ssh(config.get("ssh_tries"), on_phase)
     except BaseException:

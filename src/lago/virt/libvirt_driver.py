@@ -42,7 +42,7 @@ class Libvirt:
             with contextlib.suppress(FileNotFoundError):
                 os.rename(machine.console_log(), f"{machine.console_log()}.old")
             defined = machine.env.libvirt_con.defineXML(self._xml())
-            with machine.env.ends.starting(machine.libvirt_name()):
+            with machine.env.lifecycle.starting(machine.libvirt_name()):
                 create(defined)
 
     def _logs(self) -> str:

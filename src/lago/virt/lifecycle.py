@@ -29,7 +29,7 @@ def _run() -> None:
         libvirt.virEventRunDefaultImpl()
 
 
-class Ends:
+class Lifecycle:
     """Tells which machines of a connection have ended since, were halted for good by an I/O error, or booted again."""
 
     def __init__(self, connection: libvirt.virConnect) -> None:
@@ -47,8 +47,8 @@ class Ends:
         name = domain.name()
         if event == libvirt.VIR_DOMAIN_EVENT_STARTED:
             # Others start machines as well.
-            self._settled(name)
-            self.of(name).clear()
+            self._settle(name)
+            self.ended(name).clear()
             return
         ended = event in (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_CRASHED)
         if ended or (event, detail) == (
@@ -57,12 +57,12 @@ class Ends:
         ):
             with self._lock:
                 if not self._starts[name]:
-                    self.of(name).set()
+                    self.ended(name).set()
 
     def _on_reboot(self, _con: Any, domain: libvirt.virDomain, _opaque: Any) -> None:
         self.rebooted(domain.name()).set()
 
-    def of(self, name: str) -> threading.Event:
+    def ended(self, name: str) -> threading.Event:
         """Set when the machine that libvirt calls `name` ends."""
         return self._ended.setdefault(name, threading.Event())
 
@@ -78,14 +78,14 @@ class Ends:
         """
         with self._lock:
             self._starts[name] += 1
-            self.of(name).clear()
+            self.ended(name).clear()
         try:
             yield
         except BaseException:
-            self._settled(name)
+            self._settle(name)
             raise
 
-    def _settled(self, name: str) -> None:
+    def _settle(self, name: str) -> None:
         with self._lock:
             self._starts[name] = max(0, self._starts[name] - 1)
 

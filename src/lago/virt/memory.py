@@ -26,7 +26,7 @@ def files(machine: Machine) -> list[str]:
     directory = machine.env.hypervisor.memory_dir
     if directory is None:
         return []
-    below = machine.env.hypervisor.reached(os.path.join(directory, "libvirt", "qemu"))
+    below = machine.env.hypervisor.path_from_outside(os.path.join(directory, "libvirt", "qemu"))
     number = machine.domain().ID()
     found = [one.path for one in os.scandir(below) if one.name.startswith(f"{number}-")]
     names = [os.path.join(path, name) for path in found for name in os.listdir(path)]

@@ -128,9 +128,9 @@ class Network:
                 if not found.isActive():
                     create(found)
         except HypervisorError as error:
-            raise self._explained(error) from error.__cause__
+            raise self._explain(error) from error.__cause__
 
-    def _explained(self, error: HypervisorError) -> HypervisorError:
+    def _explain(self, error: HypervisorError) -> HypervisorError:
         if "accept_ra" not in error.what:
             return error
         # The host has its own IPv6 route from a router, and forgets it when it becomes a router itself.
@@ -144,7 +144,7 @@ class Network:
     def _xml(self) -> str:
         env = self._env
         nics = [nic for domain in env.domains.values() for nic in domain.nics if nic.net == self.name()]
-        way = network_xml.Way(
+        options = network_xml.NetworkOptions(
             filtered=env.hypervisor.shared, forwarders=tuple(env.forwarders), own_bridge=self._has_own_bridge()
         )
         return network_xml.network_xml(
@@ -154,7 +154,7 @@ class Network:
             bridge=self.bridge_name(),
             nics=nics,
             records=_records(self.spec, env.nets.values(), env.domains.values()) if self.is_management() else {},
-            way=way,
+            options=options,
         )
 
     def _has_own_bridge(self) -> bool:

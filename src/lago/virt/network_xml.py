@@ -22,7 +22,7 @@ ET.register_namespace("dnsmasq", _DNSMASQ)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Way:
+class NetworkOptions:
     """How networks are to be made where libvirt is.
 
     Attributes:
@@ -44,7 +44,7 @@ def network_xml(
     bridge: str,
     nics: Iterable[Nic],
     records: Mapping[str, Iterable[str]],
-    way: Way,
+    options: NetworkOptions,
 ) -> str:
     """XML of a net, as libvirt defines it.
 
@@ -58,31 +58,31 @@ def network_xml(
     root = ET.Element("network")
     _add(root, "name", name)
     _add(root, "uuid", uuid)
-    if not way.own_bridge:
+    if not options.own_bridge:
         # Guests whose memory is brought back know the gateway by its hardware address of then.
         _add(root, "mac", address=mac_of_name(uuid))
     if net.gw is None:
-        if way.own_bridge:
+        if options.own_bridge:
             _add(root, "forward", mode="bridge")
             _add(root, "bridge", name=bridge)
         else:
             _add(root, "bridge", name=bridge, stp="off", delay="0")
             _mtu(root, net)
         return ET.tostring(root, encoding="unicode")
-    if not way.filtered:
+    if not options.filtered:
         _add(root, "forward", mode="open")
     elif net.type == "nat":
         _add(root, "forward", mode="nat")
     _add(root, "bridge", name=bridge, stp="off", delay="0")
     _mtu(root, net)
-    options = [] if net.management else [_NO_ROUTER]
+    extra = [] if net.management else [_NO_ROUTER]
     if net.management or net.dns_domain_name:
         _add(root, "domain", name=net.dns_domain_name or DNS_DOMAIN, localOnly="yes")
     if net.management:
         outside = net.type == "nat"
-        _dns(root, records, way.forwarders if outside else ())
+        _dns(root, records, options.forwarders if outside else ())
         # Nobody knows more names there than we do.
-        options += [] if outside else ["no-resolv"]
+        extra += [] if outside else ["no-resolv"]
     else:
         # A machine's way out, and its name server, is its management net; other nets announce neither.
         _add(root, "dns", enable="no")
@@ -92,10 +92,10 @@ def network_xml(
     if net.ipv6:
         _ipv6(root, net, with_address, names)
         # Guests that ask no DHCP server make an address of their own, the same. Nobody routes them anywhere.
-        options += [f"dhcp-range={net.ipv6}::,ra-only,64", f"ra-param={bridge},0,0"]
-    if options:
+        extra += [f"dhcp-range={net.ipv6}::,ra-only,64", f"ra-param={bridge},0,0"]
+    if extra:
         added = ET.SubElement(root, f"{{{_DNSMASQ}}}options")
-        for option in options:
+        for option in extra:
             ET.SubElement(added, f"{{{_DNSMASQ}}}option", value=option)
     return ET.tostring(root, encoding="unicode")
 

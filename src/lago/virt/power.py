@@ -28,7 +28,7 @@ _AGAIN: Final = 10.0
 def off(machine: Machine) -> str:
     """Power a machine off that runs; which way that took: ACPI, guest agent or force."""
     ways = {ACPI: libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN, AGENT: libvirt.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT}
-    ended = machine.env.ends.of(machine.libvirt_name())
+    ended = machine.env.lifecycle.ended(machine.libvirt_name())
     how = _by_one_of(ways, machine, machine.domain().shutdownFlags, ended)
     machine.stop()
     return how
@@ -38,7 +38,7 @@ def again(machine: Machine) -> str:
     """Boot a machine again that runs, without waiting until it answers; which way that took."""
     ways = {ACPI: libvirt.VIR_DOMAIN_REBOOT_ACPI_POWER_BTN, AGENT: libvirt.VIR_DOMAIN_REBOOT_GUEST_AGENT}
     domain = machine.domain()
-    rebooted = machine.env.ends.rebooted(machine.libvirt_name())
+    rebooted = machine.env.lifecycle.rebooted(machine.libvirt_name())
     rebooted.clear()
     how = _by_one_of(ways, machine, domain.reboot, rebooted)
     if how == FORCE:

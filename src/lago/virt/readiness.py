@@ -58,7 +58,7 @@ def wait_for_ssh(
     Raises:
         VMNotReady: it has not within `timeout`, it ended, or it lets nobody in; says how far it came.
     """
-    ended = machine.env.ends.of(machine.libvirt_name())
+    ended = machine.env.lifecycle.ended(machine.libvirt_name())
     last: Exception | None = None
     phase = ""
     cancelled = machine.env.cancelled

@@ -15,7 +15,7 @@ from ..hypervisor import Hypervisor, accel, egress
 from ..paths import Paths
 from ..topology.model import Domain, Net
 from .connection import connect, refusals
-from .lifecycle import Ends, start_loop
+from .lifecycle import Lifecycle, start_loop
 
 STATES: Final[Mapping[int, str]] = {
     libvirt.VIR_DOMAIN_NOSTATE: "no state",
@@ -51,20 +51,20 @@ class Session:
         self.domains = dict(domains)
         self.nets = dict(nets)
         self.cancelled = threading.Event()
-        self._connection: tuple[libvirt.virConnect, Ends] | None = None
+        self._connection: tuple[libvirt.virConnect, Lifecycle] | None = None
         self._lock = threading.Lock()
 
     @property
     def libvirt_con(self) -> libvirt.virConnect:
         """Connection to libvirt. Raises HypervisorError."""
-        return self._connected()[0]
+        return self._connect()[0]
 
     @property
-    def ends(self) -> Ends:
+    def lifecycle(self) -> Lifecycle:
         """Record of which machines have ended since it was made."""
-        return self._connected()[1]
+        return self._connect()[1]
 
-    def _connected(self) -> tuple[libvirt.virConnect, Ends]:
+    def _connect(self) -> tuple[libvirt.virConnect, Lifecycle]:
         with self._lock:
             # One to a libvirt that has ended meanwhile, with its hypervisor, is of no use.
             if self._connection is not None and not self._connection[0].isAlive():
@@ -73,7 +73,7 @@ class Session:
             if self._connection is None:
                 start_loop()
                 opened = connect(self.hypervisor.uri)
-                self._connection = opened, Ends(opened)
+                self._connection = opened, Lifecycle(opened)
             return self._connection
 
     def close(self) -> None:

@@ -63,7 +63,7 @@ class Tester(abc.ABC):
             VMError: one fails, or does not end in time; those behind it are not run.
             VMNotRunning, VMNotReady, SSHError: it can't be reached, or no longer.
         """
-        return "".join(self._tried(command, timeout, fails=False) for command in commands)
+        return "".join(self._try(command, timeout, fails=False) for command in commands)
 
     def fail(self, *commands: str | Sequence[str], timeout: float | None = None) -> str:
         """Run commands, one after the other, that must fail, and return their output as text.
@@ -76,7 +76,7 @@ class Tester(abc.ABC):
             VMError: one succeeds, or does not end in time; those behind it are not run.
             VMNotRunning, VMNotReady, SSHError: it can't be reached, or no longer.
         """
-        return "".join(self._tried(command, timeout, fails=True) for command in commands)
+        return "".join(self._try(command, timeout, fails=True) for command in commands)
 
     def wait_until_succeeds(self, command: str | Sequence[str], timeout: float = _PATIENCE) -> str:
         """Run a command again and again until it succeeds, and return what it said then.
@@ -166,7 +166,7 @@ class Tester(abc.ABC):
         """
         self._wait(f"test -e {shlex.quote(path)}", f"there is no {path}", timeout)
 
-    def _tried(self, command: str | Sequence[str], timeout: float | None, *, fails: bool) -> str:
+    def _try(self, command: str | Sequence[str], timeout: float | None, *, fails: bool) -> str:
         status = self.ssh(command, show_output=False, timeout=timeout)
         if bool(status) is not fails:
             said = status.text + status.error_text

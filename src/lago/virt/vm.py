@@ -101,7 +101,7 @@ class VM(Machine, Tester):
     def __init__(self, env: Environment, spec: Domain) -> None:
         super().__init__(env, spec)
         self.driver: Driver = Libvirt(self)
-        self._heard = console.Heard()
+        self._console_cursor = console.ConsoleCursor()
         self._agent: Service | None = None
 
     @property
@@ -498,7 +498,7 @@ class VM(Machine, Tester):
             VMNotReady: it has not said it within `timeout`.
             VMError: `regex` is no regular expression.
         """
-        return console.wait_for_text(self, self._heard, regex, timeout)
+        return console.wait_for_text(self, self._console_cursor, regex, timeout)
 
     def interactive_console(self, stdin: int = 0, stdout: int = 1, *, force: bool = False) -> bool:
         """Connect a terminal with its console until Control-] is typed or it ends.

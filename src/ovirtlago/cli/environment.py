@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from lago.cli.parser import Commands
 
 from . import the_prefix
+
+if TYPE_CHECKING:
+    from ..engine.contract import Engine
 
 
 def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -41,15 +45,15 @@ def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
     setup = commands.add_parser("engine-setup", help="set the engine up")
     setup.add_argument("--config", metavar="ANSWERS", help="file with answers; without it you are asked")
     setup.set_defaults(do=_engine_setup)
-    for name, what, help_ in (
-        ("start-hosts", "host_names", "let hosts be up"),
-        ("stop-hosts", "host_names", "put hosts into maintenance"),
-        ("start-vms", "ovirt_vm_names", "start virtual machines of the engine"),
-        ("stop-vms", "ovirt_vm_names", "shut virtual machines of the engine down"),
+    for name, do, help_ in (
+        ("start-hosts", _start_hosts, "let hosts be up"),
+        ("stop-hosts", _stop_hosts, "put hosts into maintenance"),
+        ("start-vms", _start_vms, "start virtual machines of the engine"),
+        ("stop-vms", _stop_vms, "shut virtual machines of the engine down"),
     ):
         parser = commands.add_parser(name, help=help_)
-        parser.add_argument(what, nargs="*", metavar="NAME", help="as the engine calls them (all)")
-        parser.set_defaults(do=_ON_THE_ENGINE[name])
+        parser.add_argument("names_there", nargs="*", metavar="NAME", help="as the engine calls them (all)")
+        parser.set_defaults(do=do)
 
 
 def _seconds(text: str) -> float:
@@ -110,34 +114,27 @@ def _engine_setup(args: argparse.Namespace) -> None:
 def _start_hosts(args: argparse.Namespace) -> list[str]:
     from ..engine import hosts
 
-    with the_prefix(args).engine("Activate hosts") as engine:
-        return hosts.activate(engine, args.host_names)
+    return _on_the_engine(args, "Activate hosts", hosts.activate)
 
 
 def _stop_hosts(args: argparse.Namespace) -> list[str]:
     from ..engine import hosts
 
-    with the_prefix(args).engine("Deactivate hosts") as engine:
-        return hosts.deactivate(engine, args.host_names)
+    return _on_the_engine(args, "Deactivate hosts", hosts.deactivate)
 
 
 def _start_vms(args: argparse.Namespace) -> list[str]:
     from ..engine import vms
 
-    with the_prefix(args).engine("Start virtual machines") as engine:
-        return vms.start(engine, args.ovirt_vm_names)
+    return _on_the_engine(args, "Start virtual machines", vms.start)
 
 
 def _stop_vms(args: argparse.Namespace) -> list[str]:
     from ..engine import vms
 
-    with the_prefix(args).engine("Stop virtual machines") as engine:
-        return vms.stop(engine, args.ovirt_vm_names)
+    return _on_the_engine(args, "Stop virtual machines", vms.stop)
 
 
-_ON_THE_ENGINE = {
-    "start-hosts": _start_hosts,
-    "stop-hosts": _stop_hosts,
-    "start-vms": _start_vms,
-    "stop-vms": _stop_vms,
-}
+def _on_the_engine(args: argparse.Namespace, step: str, do: Callable[[Engine, Sequence[str]], list[str]]) -> list[str]:
+    with the_prefix(args).engine(step) as engine:
+        return do(engine, args.names_there)

@@ -18,7 +18,7 @@ _LOG: Final = "/var/log/ovirt-engine/engine.log"
 _LINES: Final = "5"
 
 
-def said(error: ovirtsdk4.Error) -> str:
+def complaint(error: ovirtsdk4.Error) -> str:
     """Return what an engine complains about by an error of the SDK, in a line."""
     fault = getattr(error, "fault", None)
     words = (fault and (fault.detail or fault.reason)) or str(error)
@@ -31,7 +31,7 @@ def refusals(engine: Machine) -> Iterator[None]:
     try:
         yield
     except ovirtsdk4.Error as error:
-        raise EngineError(f"{engine.name()} does not do what it is asked: {said(error)}") from error
+        raise EngineError(f"{engine.name()} does not do what it is asked: {complaint(error)}") from error
 
 
 def last_event(engine: Engine) -> str:
@@ -40,10 +40,10 @@ def last_event(engine: Engine) -> str:
         events = engine.get_api(wait=False).system_service().events_service().list(max=1)
     except (ovirtsdk4.Error, LagoError):
         return ""
-    return f"last event of {engine.name()}: {described(events[0])}" if events else ""
+    return f"last event of {engine.name()}: {describe(events[0])}" if events else ""
 
 
-def described(event: Event) -> str:
+def describe(event: Event) -> str:
     """Return an event of an engine in a line: when, how bad, what."""
     when = f"{event.time:%Y-%m-%d %H:%M:%S} " if event.time else ""
     return f"{when}{event.severity or 'event'}: {event.description}"

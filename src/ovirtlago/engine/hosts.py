@@ -51,7 +51,7 @@ def activate(engine: Engine, names: Iterable[str] = ()) -> list[str]:
 
 def _all_to(engine: Engine, names: Iterable[str], wanted: HostStatus, action: str) -> list[str]:
     with refusals(engine):
-        hosts = steps.selected(engine.get_api().system_service().hosts_service().list(), names)
+        hosts = steps.select(engine.get_api().system_service().hosts_service().list(), names)
 
     def begin(host: Host) -> Step | None:
         if host.status == wanted:

@@ -47,7 +47,7 @@ def ask(engine: Machine) -> Identity:
     return Identity(known.get("configured", "").strip("\"'") or known["host"], begin + ca)
 
 
-def trusted_ca(engine: Machine, who: Identity, timeout: float) -> str:
+def fetch_ca(engine: Machine, who: Identity, timeout: float) -> str:
     """Write the certificate that the certificates of an engine must be signed by, after a look at what it hands out.
 
     Args:

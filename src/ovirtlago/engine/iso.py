@@ -23,7 +23,7 @@ from ..errors import EngineError
 from ..machines import machine_of
 from . import identity, waiting
 from .contract import Engine, Machine
-from .events import last_event, said
+from .events import complaint, last_event
 from .transport import Transport
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def add(
                 _remove(engine, disk.id)
                 raise
         except ovirtsdk4.Error as error:
-            raise EngineError(f"{path} can't be uploaded: {said(error)}", details=last_event(engine)) from error
+            raise EngineError(f"{path} can't be uploaded: {complaint(error)}", details=last_event(engine)) from error
     return str(disk.id)
 
 
@@ -181,7 +181,7 @@ def _put(
     if machine is None:
         raise EngineError(f"the engine wants the image at {url}, and no machine of the environment has that name")
     patience = _STALLED * engine.env.accel.time_factor
-    ca_file = None if engine.insecure() else identity.trusted_ca(engine, who, patience)
+    ca_file = None if engine.insecure() else identity.fetch_ca(engine, who, patience)
     transport = Transport(machine.dial, ca_file, patience)
     with open(path, "rb") as file:
         try:

@@ -16,7 +16,7 @@ from ..errors import EngineError, EngineNotReady
 from . import identity, waiting
 from .connection import Connection
 from .contract import Engine
-from .events import last_words, said
+from .events import complaint, last_words
 from .transport import Transport
 
 _QUICK: Final = 10
@@ -57,7 +57,7 @@ def log_in(engine: Engine, *, wait: bool, insecure: bool) -> Connection:
 def _attempt(engine: Engine, insecure: bool) -> Connection:
     who = engine.identity()
     quick, slow = (seconds * engine.env.accel.time_factor for seconds in (_QUICK, _REQUEST))
-    ca_file = None if insecure else identity.trusted_ca(engine, who, quick)
+    ca_file = None if insecure else identity.fetch_ca(engine, who, quick)
     connection = Connection(
         Transport(engine.dial, ca_file, slow),
         Transport(engine.dial, ca_file, quick),
@@ -72,11 +72,11 @@ def _attempt(engine: Engine, insecure: bool) -> Connection:
         connection.test(raise_exception=True)
     except ovirtsdk4.Error as error:
         connection.close(logout=False)
-        raise _explained(engine, who.fqdn, error) from error
+        raise _explain(engine, who.fqdn, error) from error
     return connection
 
 
-def _explained(engine: Engine, fqdn: str, error: ovirtsdk4.Error) -> EngineError:
+def _explain(engine: Engine, fqdn: str, error: ovirtsdk4.Error) -> EngineError:
     cause = error.__cause__
     if isinstance(cause, pycurl.error) and cause.args[0] == pycurl.E_PEER_FAILED_VERIFICATION:
         return EngineError(
@@ -84,7 +84,7 @@ def _explained(engine: Engine, fqdn: str, error: ovirtsdk4.Error) -> EngineError
             details=f"it must be for {fqdn} and signed by {identity.CA_FILE}",
             hint="metadata ovirt-engine-insecure: true of its machine leaves out the check",
         )
-    words = said(error)
+    words = complaint(error)
     if isinstance(error, ovirtsdk4.AuthError) and (error.code in (401, 403) or any(word in words for word in _DENIED)):
         return EngineError(
             f"the engine on {engine.name()} does not let {engine.user()} in: {words}",

@@ -59,12 +59,12 @@ def access(engine: Engine) -> dict[str, str]:
 
 
 def _engine(engine: Engine, system: SystemService) -> dict[str, Any]:
-    from .events import described, refusals
+    from .events import describe, refusals
 
     with refusals(engine):
         events = system.events_service().list(max=1)
         version = system.get().product_info.version.full_version
-    last = described(events[0]) if events else None
+    last = describe(events[0]) if events else None
     return {**access(engine), "api": "up", "version": version, "last event": last}
 
 

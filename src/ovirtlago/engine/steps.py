@@ -29,7 +29,7 @@ class Named(Protocol):
 T = TypeVar("T", bound=Named)
 
 
-def selected(found: Iterable[T], names: Iterable[str]) -> list[T]:
+def select(found: Iterable[T], names: Iterable[str]) -> list[T]:
     """Return things of an engine by name; all, if none is named.
 
     Args:

@@ -58,7 +58,7 @@ def deactivate(engine: Engine) -> None:
         Errors: several do not.
     """
     # Without hosts a data centre is not up, and nothing there can be, or needs to be, put to rest.
-    found = [one for one in _attached(engine) if one.centre.status == DataCenterStatus.UP]
+    found = [one for one in _list_attached(engine) if one.centre.status == DataCenterStatus.UP]
     for some in (_others(found), _masters(found)):
         _all_to(engine, some, StorageDomainStatus.MAINTENANCE, "deactivate")
 
@@ -68,12 +68,12 @@ def activate(engine: Engine) -> None:
 
     Errors are as of `deactivate`.
     """
-    found = _attached(engine)
+    found = _list_attached(engine)
     for some in (_masters(found), _others(found)):
         _all_to(engine, some, StorageDomainStatus.ACTIVE, "activate")
 
 
-def _attached(engine: Engine) -> list[_Attached]:
+def _list_attached(engine: Engine) -> list[_Attached]:
     centres = engine.get_api().system_service().data_centers_service()
     with refusals(engine):
         return [

@@ -120,4 +120,4 @@ def _service(api: Connection, vm: str) -> VmService:
 
 
 def _each(engine: Engine, names: Iterable[str], command: str, begin: Callable[[Vm], Step], seconds: float) -> list[str]:
-    return steps.each(engine, steps.selected(_list(engine), names), command, "virtual machine", begin, seconds)
+    return steps.each(engine, steps.select(_list(engine), names), command, "virtual machine", begin, seconds)

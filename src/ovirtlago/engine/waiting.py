@@ -60,7 +60,7 @@ def wait_until(engine: Engine, what: str, step: Step, timeout: float) -> None:
     """
     from ovirtsdk4 import AuthError, Error
 
-    from .events import last_event, said
+    from .events import complaint, last_event
 
     api: Connection | None = None
 
@@ -70,9 +70,9 @@ def wait_until(engine: Engine, what: str, step: Step, timeout: float) -> None:
             api = api or engine.get_api(wait=False)
             reason = step(api)
         except AuthError as error:
-            raise EngineError(f"{engine.name()} does not let us: {said(error)}") from error
+            raise EngineError(f"{engine.name()} does not let us: {complaint(error)}") from error
         except Error as error:
-            reason = said(error)
+            reason = complaint(error)
             if error.fault is None:
                 # It is not the engine that says so, the connection may be gone.
                 api = None

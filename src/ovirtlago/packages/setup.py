@@ -86,7 +86,7 @@ def prepare(paths: OvirtPaths, dists: Mapping[str, Sequence[str]], wanted: Wante
         if os.sep in name or name.startswith("."):
             raise ConfigError(f"{name!r} can't be the name of a repository", hint="it is that of a directory")
     _sweep(paths)
-    synced = _synced(wanted, everything)
+    synced = _repos_to_sync(wanted, everything)
     copies = wanted.rpm_repo or setting("reposync_dir", os.path.join(config.data_home(), "reposync"))
     custom: dict[str, str] = {}
     cancelled = threading.Event()
@@ -114,7 +114,7 @@ def prepare(paths: OvirtPaths, dists: Mapping[str, Sequence[str]], wanted: Wante
     }
     for place in (place for some in places.values() for place in some if not os.path.exists(place)):
         raise RepoError(f"there is no copy of a repository in {place}", hint="sync it first: leave out --skip-sync")
-    made = in_parallel(lambda name: _merged(paths.internal_repo(name), places[name]), places, what="repositories")
+    made = in_parallel(lambda name: _merge(paths.internal_repo(name), places[name]), places, what="repositories")
     revisions = {name: builds.revision(wanted.projects[name]) for name in _REVISIONS if name in wanted.projects}
     return {"repositories": dict(zip(places, made, strict=True)), "revisions": revisions}
 
@@ -128,7 +128,7 @@ def _sweep(paths: OvirtPaths) -> None:
                     shutil.rmtree(os.path.join(directory, name), ignore_errors=True)
 
 
-def _synced(wanted: Wanted, dists: Sequence[str]) -> list[str]:
+def _repos_to_sync(wanted: Wanted, dists: Sequence[str]) -> list[str]:
     """Names of the repositories to sync."""
     enough = bool(wanted.custom or wanted.projects)
     if not wanted.config:
@@ -158,7 +158,7 @@ def _is_for(dist: str, repo: str) -> bool:
     return not dist or repo.endswith(f"-{dist}")
 
 
-def _merged(path: str, inputs: Sequence[str]) -> dict[str, Any]:
+def _merge(path: str, inputs: Sequence[str]) -> dict[str, Any]:
     with task(f"Merge packages into {os.path.basename(path)}"):
         packages = merge(path, inputs)
     if not packages:

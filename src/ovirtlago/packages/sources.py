@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 from lago.errors import LagoError
 from lago.host.fetch import fetch
-from lago.utils import beside, write_atomically
+from lago.host.files import replacing
+from lago.utils import write_atomically
 
 from . import sync
 
@@ -47,13 +48,8 @@ def local(source: str, cache: str, cancelled: threading.Event) -> str:
 
 def _package(url: str, path: str) -> str:
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    temporary = beside(path)
-    try:
+    with replacing(path) as temporary:
         fetch(url, temporary)
-        os.rename(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
     return path
 
 

@@ -202,8 +202,8 @@ def test_too_many_files_for_an_iso_are_refused() -> None:
 def test_passwords_are_hashed_as_crypt_does() -> None:
     # As `openssl passwd -6` tells it.
     known = "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1"
-    assert passwords.hashed("Hello world!", "saltstring") == known
-    assert passwords.hashed("x") != passwords.hashed("x")
+    assert passwords.hash_of("Hello world!", "saltstring") == known
+    assert passwords.hash_of("x") != passwords.hash_of("x")
 
 
 def test_the_root_password_and_a_user_to_log_in_as_reach_the_seed(paths: Paths) -> None:
@@ -279,7 +279,7 @@ def test_user_data_of_the_init_file_is_merged(paths: Paths) -> None:
     assert user_data["hostname"] == "other"
     assert [user["name"] for user in user_data["users"]] == ["root", "eve"]
     assert user_data["runcmd"] == ["true"]
-    assert cloud_init.merged({"a": {"b": 1, "c": [1]}}, {"a": {"c": [2], "d": 3}}) == {
+    assert cloud_init.merge({"a": {"b": 1, "c": [1]}}, {"a": {"c": [2], "d": 3}}) == {
         "a": {"b": 1, "c": [1, 2], "d": 3}
     }
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lago.environment.prefix import Prefix
-from lago.environment.snapshots.index import Book, Snapshot
+from lago.environment.snapshots.index import Index, Snapshot
 
 from ..conftest import make_prefix
 
@@ -24,9 +24,9 @@ def directory(tmp_path: Path) -> Path:
         make_prefix(tmp_path / ".lago" / name)
     tmp_path.joinpath(".lago", "current").symlink_to("default")
     paths = Prefix(str(tmp_path / ".lago" / "default")).paths
-    book = Book.load(paths)
-    book.snapshots = {name: Snapshot(name=name, created=1.5, parent=None, vms={}) for name in ("clean", "clear")}
-    book.save(paths)
+    index = Index.load(paths)
+    index.snapshots = {name: Snapshot(name=name, created=1.5, parent=None, vms={}) for name in ("clean", "clear")}
+    index.save(paths)
     return tmp_path
 
 

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 
 from lago.cli import pictures
-from lago.cli.status import labelled
+from lago.cli.status import label
 from lago.environment.status import Machine, Network, Nic, Status
 from lago.errors import HostError
 
@@ -81,7 +81,7 @@ def _with_vm(name: str, **more: Any) -> Status:
 
 
 def test_what_is_drawn_is_what_lago_status_prints() -> None:
-    assert labelled(STATUS) == test_output.STATUS
+    assert label(STATUS) == test_output.STATUS
 
 
 def test_mermaid_has_machines_nets_addresses_and_states() -> None:

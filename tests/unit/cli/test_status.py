@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lago.environment.prefix import Prefix
-from lago.environment.snapshots.index import Book, Saved, Snapshot
+from lago.environment.snapshots.index import Index, Saved, Snapshot
 
 from ..conftest import Lago, make_prefix
 
@@ -37,16 +37,16 @@ nets:
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One with two snapshots, of which one is of one machine only; its path is short enough for a line of YAML."""
     path = make_prefix(tmp_path_factory.mktemp("s") / "default", INIT_FILE)
-    paths, book = Prefix(str(path)).paths, Book()
+    paths, index = Prefix(str(path)).paths, Index()
     path.joinpath("snapshots").mkdir()
     path.joinpath("snapshots", "1.web.mem").write_bytes(b"m" * 8192)
     saved = {name: Saved(disks={"disk0": f"images/{name}_disk0.qcow2"}) for name in ("web", "db")}
     with_memory = {"web": saved["web"]._replace(memory="snapshots/1.web.mem")}
-    book.snapshots = {
+    index.snapshots = {
         "clean": Snapshot(name="clean", created=1.5, vms=saved),
         "later": Snapshot(name="later", created=2.5, vms=with_memory, parent="clean"),
     }
-    book.save(paths)
+    index.save(paths)
     return path
 
 

@@ -210,7 +210,7 @@ def test_mark_used_holds_an_image(site: Site, store: TemplateStore, tmp_path: Pa
     store.mark_used(version, str(tmp_path / "p" / "uuid"))
     with pytest.raises(TemplateError, match="is in use"):
         store.remove("r:a:1")
-    Users(store.path).forget("1" * 32)
+    Users(store.path).unregister("1" * 32)
     store.remove("r:a:1")
 
 

@@ -249,9 +249,9 @@ def test_what_a_killed_export_left_goes_but_not_what_another_one_makes(tmp_path:
 
 def test_machines_that_say_so_are_left_out() -> None:
     domains = resolved(ENVIRONMENT).domains
-    assert export.selected(domains.values()) == [domains["web"]]
+    assert export.select(domains.values()) == [domains["web"]]
     with pytest.raises(LagoError, match="no machine to export"):
-        export.selected([domains["left-out"]])
+        export.select([domains["left-out"]])
 
 
 @pytest.mark.programs

@@ -1,4 +1,4 @@
-"""Snapshots of machines that are down: the book, and the images on disk."""
+"""Snapshots of machines that are down: the index, and the images on disk."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lago.constants import SNAPSHOT_COMMANDS
 from lago.disks import qemu_img as lago_disks
 from lago.environment.prefix import Prefix
 from lago.environment.snapshots import layers as disk_layers
-from lago.environment.snapshots.index import Book, Layer, Saved, Snapshot
+from lago.environment.snapshots.index import Index, Layer, Saved, Snapshot
 from lago.environment.workdir import Workdir
 from lago.errors import LagoError, LockTimeout, PrefixError
 from lago.host.locks import lock_file
@@ -37,17 +37,17 @@ def snapshot(name: str, parent: str | None = None, **disks: str) -> Snapshot:
 class TestBook:
     def test_what_is_saved_is_loaded(self, tmp_path: Path) -> None:
         (tmp_path / "virt").mkdir()
-        paths, book = Prefix(str(tmp_path)).paths, Book()
-        book.snapshots = {"a": snapshot("a", root="images/r"), "b": snapshot("b", "a", root="images/s")}
-        book.tops, book.layers, book.current = (
+        paths, index = Prefix(str(tmp_path)).paths, Index()
+        index.snapshots = {"a": snapshot("a", root="images/r"), "b": snapshot("b", "a", root="images/s")}
+        index.tops, index.layers, index.current = (
             {"vm0": {"root": "images/t"}},
             {"images/t": Layer("images/s", "raw")},
             "b",
         )
-        book.number()
-        book.save(paths)
-        loaded = Book.load(paths)
-        assert vars(loaded) == vars(book)
+        index.number()
+        index.save(paths)
+        loaded = Index.load(paths)
+        assert vars(loaded) == vars(index)
         assert loaded.number() == 2
 
     @pytest.mark.parametrize("text", ["", "{}", "[]", '{"snapshots": [{}]}'])
@@ -55,16 +55,16 @@ class TestBook:
         (tmp_path / "virt").mkdir()
         (tmp_path / "virt" / "snapshots").write_text(text)
         with pytest.raises(PrefixError, match="is damaged"):
-            Book.load(Prefix(str(tmp_path)).paths)
+            Index.load(Prefix(str(tmp_path)).paths)
 
     def test_children_of_a_snapshot_that_is_removed_come_from_its_parent(self) -> None:
-        book = Book()
-        book.snapshots = {"a": snapshot("a"), "b": snapshot("b", "a"), "c": snapshot("c", "b")}
-        book.current = "b"
-        book.remove("b")
-        assert (book.snapshots["c"].parent, book.current) == ("a", "a")
+        index = Index()
+        index.snapshots = {"a": snapshot("a"), "b": snapshot("b", "a"), "c": snapshot("c", "b")}
+        index.current = "b"
+        index.remove("b")
+        assert (index.snapshots["c"].parent, index.current) == ("a", "a")
         with pytest.raises(LagoError, match="there is no snapshot b") as raised:
-            book.remove("b")
+            index.remove("b")
         assert raised.value.hint == "there are: a, c"
 
 
@@ -140,7 +140,7 @@ def test_what_a_guest_wrote_on_a_raw_disk_is_never_taken_for_an_image(prefix: Pr
         assert _holds(Machine(fork), header)
         fork.create_snapshots("again")
         assert _holds(Machine(fork), header)
-    layers = Book.load(prefix.paths).layers.values()
+    layers = Index.load(prefix.paths).layers.values()
     assert {layer.format for layer in layers if layer.backing.endswith("_disk1.raw")} == {"raw"}
 
 
@@ -308,8 +308,8 @@ class TestCommands:
         self, lago: Lago, prefix: Prefix, word: str
     ) -> None:
         lago("snapshot", "one")
-        book = Path(prefix.paths.virt("snapshots"))
-        book.write_text(book.read_text().replace('"one"', f'"{word}"'))
+        index = Path(prefix.paths.virt("snapshots"))
+        index.write_text(index.read_text().replace('"one"', f'"{word}"'))
         assert list(prefix.snapshots()) == [word]
         lago("revert", word)
         lago("fork", "copy", "--from", word)

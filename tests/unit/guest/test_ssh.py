@@ -15,7 +15,7 @@ import pytest
 
 from lago.errors import HostError, SSHError
 from lago.guest.ssh import Guest
-from lago.host.ssh_option import quoted
+from lago.host.ssh_option import quote
 
 
 def guest(place: Path, wrap: Sequence[str] = ()) -> Guest:
@@ -60,7 +60,7 @@ def test_a_socket_that_nobody_listens_at_is_no_connection(tmp_path: Path, master
 def test_a_client_never_connects_by_itself_and_reads_no_configuration(tmp_path: Path) -> None:
     argv = guest(tmp_path, wrap=["inside"]).argv("true")
     assert argv[:3] == ["ssh", "-F", "/dev/null"]
-    assert {"-oControlMaster=no", "-oProxyCommand=false", f"-oControlPath={quoted(f'{tmp_path}/c')}", "-T"} <= set(argv)
+    assert {"-oControlMaster=no", "-oProxyCommand=false", f"-oControlPath={quote(f'{tmp_path}/c')}", "-T"} <= set(argv)
     assert argv[-3:] == ["--", "root@192.0.2.7", "true"]
 
 

@@ -108,7 +108,7 @@ class TestSpawn:
             assert ours.stdout
             with waiting.pidfd(int(ours.stdout.readline())) as theirs:
                 ours.kill()
-                assert waiting.ended(theirs, 60)
+                assert waiting.wait_for_end(theirs, 60)
 
     def test_programs_of_root_are_found_by_everybody(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PATH", "/nonexistent")

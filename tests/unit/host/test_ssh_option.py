@@ -34,8 +34,8 @@ def _understood(option: str, *argv: str) -> str:
 @pytest.mark.parametrize("path", NASTY)
 def test_a_path_reaches_ssh_as_it_is(path: str, tmp_path: Path) -> None:
     file = tmp_path / "config"
-    file.write_text(f"Host *\n    ControlPath {ssh_option.quoted(path)}\n", encoding="utf-8")
-    for argv in (["-F", str(file)], ["-F", "/dev/null", f"-oControlPath={ssh_option.quoted(path)}"]):
+    file.write_text(f"Host *\n    ControlPath {ssh_option.quote(path)}\n", encoding="utf-8")
+    for argv in (["-F", str(file)], ["-F", "/dev/null", f"-oControlPath={ssh_option.quote(path)}"]):
         assert _understood("controlpath", *argv) == path
 
 

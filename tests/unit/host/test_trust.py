@@ -385,9 +385,9 @@ class TestOwnPrefixWithHostileFiles:
             tmp_path.joinpath(name).touch()
         tmp_path.joinpath("uuid").write_text("../../file")
         with pytest.raises(PrefixError, match="is damaged"):
-            Users(str(store)).hold(str(tmp_path / "uuid"), ["r:a:1"])
+            Users(str(store)).register(str(tmp_path / "uuid"), ["r:a:1"])
         with pytest.raises(PrefixError, match="is damaged"):
-            Users(str(store)).forget("../../file")
+            Users(str(store)).unregister("../../file")
         assert tmp_path.joinpath("file.json").exists()
         assert tmp_path.joinpath("file").exists()
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from lago.host.waiting import ended, pidfd, poll, within
+from lago.host.waiting import pidfd, poll, wait_for_end, within
 
 
 class NotYet(Exception):
@@ -38,21 +38,21 @@ class TestWithin:
 class TestEnded:
     def test_the_end_of_a_process_is_what_wakes(self) -> None:
         with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process, pidfd(process.pid) as fd:
-            assert not ended(fd, 0)
+            assert not wait_for_end(fd, 0)
             process.kill()
-            assert ended(fd, 60)
-            assert ended(fd, None)
-            assert ended(fd, 0)
+            assert wait_for_end(fd, 60)
+            assert wait_for_end(fd, None)
+            assert wait_for_end(fd, 0)
 
     def test_who_gives_up_waits_no_longer(self) -> None:
         asked = iter([False, False, True])
         with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process, pidfd(process.pid) as fd:
-            assert not ended(fd, 60, lambda: next(asked))
+            assert not wait_for_end(fd, 60, lambda: next(asked))
             assert process.poll() is None
 
     def test_who_asks_whether_to_give_up_is_woken_too(self) -> None:
         with subprocess.Popen(["true"]) as process, pidfd(process.pid) as fd:
-            assert ended(fd, 60, lambda: False)
+            assert wait_for_end(fd, 60, lambda: False)
 
 
 class TestPoll:

@@ -12,6 +12,7 @@ import pytest
 
 from lago.cli import doctor as cli_doctor
 from lago.errors import CommandError, HostError
+from lago.host import trust
 from lago.host.programs import CommandStatus
 from lago.hypervisor import accel, checks, doctor
 from lago.hypervisor.checks import Check
@@ -159,7 +160,10 @@ def test_the_ids_that_are_proposed_are_nobodys(
     tmp_path.joinpath("ids").write_text(rows)
     real = checks._rows
     monkeypatch.setattr(checks, "_rows", lambda _path: real(str(tmp_path / "ids")))
-    assert checks.subids().remedy == f"usermod --add-subuids {free} --add-subgids {free} {checks._user()} (as root)"
+    assert (
+        checks.subids().remedy
+        == f"usermod --add-subuids {free} --add-subgids {free} {trust.user_name(os.geteuid())} (as root)"
+    )
 
 
 def test_id_mappers_that_a_container_keeps_from_their_rights_are_told(

@@ -274,7 +274,7 @@ class TestLogin:
         assert (guest.user, guest.address, guest.key, guest.password) == ("me", "far.example.com", "/k", "p")
         assert guest.wrap(["ssh"]) == ["ssh"]
         text = ssh_config.config([guest], prefix.paths.prefix(), private=True)
-        hosts = f"UserKnownHostsFile {ssh_option.quoted(known)}"
+        hosts = f"UserKnownHostsFile {ssh_option.quote(known)}"
         for line in ("HostName far.example.com", "Port 2222", "StrictHostKeyChecking yes", hosts):
             assert line in text
         assert "ProxyCommand" not in text

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from lago.pytest_plugin import admission, home, report
+from lago.environment import report
+from lago.pytest_plugin import admission, home
 
 from ..conftest import make_prefix
 

@@ -138,6 +138,6 @@ def test_a_lock_file_that_cannot_be_written_is_told_and_no_more(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     lock = LockFile(str(tmp_path / "no such directory" / "x"))
-    lock.enter("a", None, Locked("r:a:1", "0" * 64))
+    lock.record("a", None, Locked("r:a:1", "0" * 64))
     lock.save()
     assert "the next init may use other images: No such file or directory" in caplog.text

@@ -11,7 +11,7 @@ import pytest
 
 from lago.errors import TemplateError
 from lago.templates import TemplateRepository, TemplateStore
-from lago.templates.metadata import checked
+from lago.templates.metadata import check_metadata
 
 from ..web import Web, serving
 
@@ -125,7 +125,7 @@ def test_numbers_are_text_where_text_is_wanted_and_what_is_unknown_is_kept(web: 
 
 def test_the_users_name_is_what_an_init_file_may_have() -> None:
     for user in ("root", "a.b-c_d", "svc$"):
-        assert checked({"ssh-user": user}, "x", "") == {"ssh-user": user}
+        assert check_metadata({"ssh-user": user}, "x", "") == {"ssh-user": user}
 
 
 def test_the_format_of_an_image_is_recorded_when_it_comes(web: Web, store: TemplateStore) -> None:

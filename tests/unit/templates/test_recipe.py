@@ -113,8 +113,8 @@ def test_words_of_the_command_line_are_checked() -> None:
 def test_a_command_that_fails_is_named_with_its_line(path: Path) -> None:
     made = recipe_file.read(str(path), "web", RECIPES)
     said = "I: running hook\nlago: begin command 1\nuseradd: no\nlago: failed command 1 9\nE: hook failed"
-    error = hooks.explained(made, CommandError(["mmdebstrap"], 1, details=said))
+    error = hooks.explain(made, CommandError(["mmdebstrap"], 1, details=said))
     assert error is not None
     assert error.what == f"{path}:8: the command failed with exit status 9: useradd web"
     assert error.details == "useradd: no\n"
-    assert hooks.explained(made, CommandError(["mmdebstrap"], 1, details="E: no mirror")) is None
+    assert hooks.explain(made, CommandError(["mmdebstrap"], 1, details="E: no mirror")) is None

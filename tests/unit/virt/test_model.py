@@ -27,7 +27,7 @@ def element(text: str, *, kvm: bool = False, **more: Any) -> ET.Element:
     )
 
 
-def net_element(found: Topology, name: str, **way: Any) -> ET.Element:
+def net_element(found: Topology, name: str, **options: Any) -> ET.Element:
     nics = [nic for vm in found.domains.values() for nic in vm.nics if nic.net == name]
     text = network_xml.network_xml(
         found.nets[name],
@@ -36,7 +36,7 @@ def net_element(found: Topology, name: str, **way: Any) -> ET.Element:
         bridge="b",
         nics=nics,
         records={"1.2.3.4": ["www"]},
-        way=network_xml.Way(**way),
+        options=network_xml.NetworkOptions(**options),
     )
     return ET.fromstring(text)
 

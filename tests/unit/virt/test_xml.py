@@ -55,18 +55,20 @@ def domain_xml(of: Domain, *, kvm: bool = False, seeds: tuple[str, ...] = (), oe
     return xml.domain_xml(of, name="01234567-vm0", uuid=UUID, files=files, kvm=kvm, nets=NETS)
 
 
-def network(net: Net, addresses: tuple[str, ...], records: dict[str, list[str]], way: network_xml.Way) -> str:
+def network(
+    net: Net, addresses: tuple[str, ...], records: dict[str, list[str]], options: network_xml.NetworkOptions
+) -> str:
     nics = [Nic(index=0, net=net.name, mac=f"54:52:c0:a8:c8:0{ip[-1]}", ip=Address(ip)) for ip in addresses]
     return network_xml.network_xml(
-        net, name=f"0123-{net.name}", uuid=UUID, bridge="lago-0123456789", nics=nics, records=records, way=way
+        net, name=f"0123-{net.name}", uuid=UUID, bridge="lago-0123456789", nics=nics, records=records, options=options
     )
 
 
-def management(dhcp: DhcpRange | None, way: network_xml.Way) -> str:
+def management(dhcp: DhcpRange | None, options: network_xml.NetworkOptions) -> str:
     mapping = {"vm0": "192.168.200.2", "vm0-front": "192.168.200.2", "vm1": "192.168.200.3"}
     records = {"192.168.200.2": ["vm0", "vm0-front"], "192.168.200.3": ["vm1"], "192.168.201.2": ["vm0-back"]}
     net = Net(name="front", type="nat", management=True, gw=Address("192.168.200.1"), dhcp=dhcp, mapping=mapping)
-    return network(net, ("192.168.200.2", "192.168.200.3"), records, way)
+    return network(net, ("192.168.200.2", "192.168.200.3"), records, options)
 
 
 def other() -> str:
@@ -78,7 +80,7 @@ def other() -> str:
         dhcp=None,
         mapping={"vm0-back": "192.168.201.2"},
     )
-    return network(net, ("192.168.201.2",), {"192.168.7.7": ["not used"]}, network_xml.Way())
+    return network(net, ("192.168.201.2",), {"192.168.7.7": ["not used"]}, network_xml.NetworkOptions())
 
 
 _DIRECT = image(kernel="/store/kernel", initrd="/store/initrd", cmdline="console=ttyS0", **{"guest-agent": False})
@@ -101,8 +103,10 @@ CASES = {
             shares=(Share(path="/src", tag="src"),),
         )
     ),
-    "network-management": lambda: management(None, network_xml.Way(filtered=False, forwarders=("100.64.77.3",))),
-    "network-dhcp-filtered": lambda: management(DhcpRange(start=100, end=254), network_xml.Way()),
+    "network-management": lambda: management(
+        None, network_xml.NetworkOptions(filtered=False, forwarders=("100.64.77.3",))
+    ),
+    "network-dhcp-filtered": lambda: management(DhcpRange(start=100, end=254), network_xml.NetworkOptions()),
     "network-other": other,
 }
 

@@ -34,7 +34,7 @@ def sources(domains: Iterable[Domain], prefix: str) -> dict[str, Any]:
     return {domain.name: [os.path.join(prefix, one.disk.path) for one in plan([domain])] for domain in domains}
 
 
-def selected(domains: Iterable[Domain]) -> list[Domain]:
+def select(domains: Iterable[Domain]) -> list[Domain]:
     """Those of some machines that don't say `skip-export`. Raises LagoError if none is left."""
     left = [domain for domain in domains if not domain.skip_export]
     if not left:

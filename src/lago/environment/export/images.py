@@ -62,7 +62,7 @@ def write(image: Image, prefix: str, directory: str, *, standalone: bool, compre
         "size": os.stat(target).st_size,
         "sha256": checksum,
         "base": _reference(base) if base else None,
-        "base-sha256": _stored_hash(base) if base else None,
+        "base-sha256": templates.TemplateStore(os.path.dirname(base.path)).digest(base.id) if base else None,
     }
     write_atomically(f"{target}.metadata", json_text(facts))
     write_atomically(f"{target}.hash", f"{checksum}\n")
@@ -116,8 +116,3 @@ def _reference(base: TemplateImage) -> str:
     except LagoError:
         known = {}
     return f"{name}:{next((v for v, one in known.items() if one.name == base.id), version)}"
-
-
-def _stored_hash(base: TemplateImage) -> str:
-    with open(f"{base.path}.hash", encoding="ascii") as file:
-        return file.read().strip()

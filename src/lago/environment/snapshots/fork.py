@@ -8,7 +8,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from ...disks import qemu_img
-from .index import Book
+from .index import Index
 
 if TYPE_CHECKING:
     from ...paths import Paths
@@ -28,16 +28,16 @@ def fork(source: Paths, name: str, dest: Paths) -> None:
     Raises:
         LagoError: there is no such snapshot.
     """
-    book = Book.load(source)
-    snapshot = book.get(name)
-    forked = Book()
+    index = Index.load(source)
+    snapshot = index.get(name)
+    forked = Index()
     forked.snapshots = {name: snapshot._replace(parent=None)}
     forked.current = name
     forked.tops = {vm: dict(saved.disks) for vm, saved in snapshot.vms.items()}
-    forked.layers = book.layers
+    forked.layers = index.layers
     needed = forked.needed(())
-    forked.layers = {path: layer for path, layer in book.layers.items() if path in needed}
-    forked._serial = book._serial
+    forked.layers = {path: layer for path, layer in index.layers.items() if path in needed}
+    forked._serial = index._serial
     for directory in (dest.images(), dest.logs(), dest.snapshots()):
         os.makedirs(directory, 0o755, exist_ok=True)
     for entry in _COPIED:

@@ -1,4 +1,4 @@
-"""The book of a prefix: its snapshots, and of which files the disks of its machines are made.
+"""The index of a prefix: its snapshots, and of which files the disks of its machines are made.
 
 The disk of a machine is a chain of images: at its end the one that the machine writes to, its *top*; before it layers
 that no longer change, each holding what was written between two snapshots. A snapshot names the layer that was the top
@@ -70,7 +70,7 @@ class Layer(NamedTuple):
     format: str
 
 
-class Book:
+class Index:
     """What the file says. Paths are relative to the prefix, or absolute for images that are not its own.
 
     Attributes:
@@ -90,22 +90,22 @@ class Book:
         self._serial = 0
 
     @classmethod
-    def load(cls, paths: Paths) -> Book:
-        """Read the book of a prefix; an empty one if it has none. Raises PrefixError if it is damaged."""
-        book = cls()
+    def load(cls, paths: Paths) -> Index:
+        """Read the index of a prefix; an empty one if it has none. Raises PrefixError if it is damaged."""
+        index = cls()
         try:
-            raw = json.loads(trust.read(paths.snapshot_book()))
-            book.snapshots = {one["name"]: _snapshot(one) for one in raw["snapshots"]}
-            book.current, book.busy, book._serial = raw["current"], raw["busy"], raw["serial"]
-            book.tops = {vm: dict(disks) for vm, disks in raw["tops"].items()}
-            book.layers = {path: Layer(*layer) for path, layer in raw["layers"].items()}
+            raw = json.loads(trust.read(paths.snapshot_index()))
+            index.snapshots = {one["name"]: _snapshot(one) for one in raw["snapshots"]}
+            index.current, index.busy, index._serial = raw["current"], raw["busy"], raw["serial"]
+            index.tops = {vm: dict(disks) for vm, disks in raw["tops"].items()}
+            index.layers = {path: Layer(*layer) for path, layer in raw["layers"].items()}
         except FileNotFoundError:
             return cls()
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise PrefixError(
-                f"{paths.snapshot_book()} is damaged", details=str(error), hint="restore the file, or lago destroy"
+                f"{paths.snapshot_index()} is damaged", details=str(error), hint="restore the file, or lago destroy"
             ) from None
-        return book
+        return index
 
     def save(self, paths: Paths) -> None:
         """Write it, as a whole."""
@@ -120,7 +120,7 @@ class Book:
             "busy": self.busy,
             "serial": self._serial,
         }
-        write_atomically(paths.snapshot_book(), json_text(data))
+        write_atomically(paths.snapshot_index(), json_text(data))
 
     def get(self, name: str) -> Snapshot:
         """Snapshot of a name. Raises LagoError."""
@@ -195,32 +195,32 @@ def size(paths: Paths, snapshot: Snapshot) -> int:
     return total
 
 
-def with_tops(topology: Topology, book: Book) -> Topology:
-    """The topology with the tops of the book in place of the images that the environment began with."""
-    if not book.tops:
+def with_tops(topology: Topology, index: Index) -> Topology:
+    """The topology with the tops of the index in place of the images that the environment began with."""
+    if not index.tops:
         return topology
-    domains = {name: domain_with_tops(domain, book) for name, domain in topology.domains.items()}
+    domains = {name: domain_with_tops(domain, index) for name, domain in topology.domains.items()}
     return replace(topology, domains=domains)
 
 
-def domain_with_tops(domain: Domain, book: Book) -> Domain:
-    """A machine with the tops of the book."""
-    tops = book.tops.get(domain.name, {})
+def domain_with_tops(domain: Domain, index: Index) -> Domain:
+    """A machine with the tops of the index."""
+    tops = index.tops.get(domain.name, {})
     disks = tuple(
-        replace(disk, path=top, format=format_of(book, top, disk)) if (top := tops.get(disk.name)) else disk
+        replace(disk, path=top, format=format_of(index, top, disk)) if (top := tops.get(disk.name)) else disk
         for disk in domain.disks
     )
     return replace(domain, disks=disks)
 
 
-def format_of(book: Book, path: str, disk: Disk) -> Literal["qcow2", "raw", "iso"]:
+def format_of(index: Index, path: str, disk: Disk) -> Literal["qcow2", "raw", "iso"]:
     """The format of an image of a disk. It is not looked for in the image, which the guest has written.
 
     Args:
         disk: as the environment began with it, or with its top.
     """
-    if path in book.layers:
+    if path in index.layers:
         return "qcow2"
     # It is the image that the disk began with. Where there are layers, the disk's own format is that of its top.
-    recorded = {layer.format for layer in book.layers.values() if layer.backing == path}
+    recorded = {layer.format for layer in index.layers.values() if layer.backing == path}
     return "raw" if recorded == {"raw"} else "qcow2" if recorded else disk.format

@@ -11,11 +11,11 @@ from ...disks import qemu_img
 from ...host.parallel import in_parallel
 from ...paths import Paths
 from ...topology.model import Disk, Domain
-from .index import Book, Layer, domain_with_tops, format_of
+from .index import Index, Layer, domain_with_tops, format_of
 
 
 class NewTop(NamedTuple):
-    """An image that is to become the top of a disk; both paths as in the book."""
+    """An image that is to become the top of a disk; both paths as in the index."""
 
     vm: str
     disk: Disk
@@ -24,22 +24,22 @@ class NewTop(NamedTuple):
 
 
 def full(paths: Paths, path: str) -> str:
-    """Path on this host of what the book calls `path`."""
+    """Path on this host of what the index calls `path`."""
     return os.path.join(paths.prefix(), path)
 
 
-def in_book(paths: Paths, path: str) -> str:
-    """Path as the book has it of a path on this host."""
+def in_index(paths: Paths, path: str) -> str:
+    """Path as the index has it of a path on this host."""
     return os.path.relpath(path, paths.prefix()) if path.startswith(f"{paths.prefix()}/") else path
 
 
-def plan(book: Book, domains: Iterable[Domain], below: Mapping[tuple[str, str], str]) -> list[NewTop]:
+def plan(index: Index, domains: Iterable[Domain], below: Mapping[tuple[str, str], str]) -> list[NewTop]:
     """Plan new tops for all disks.
 
     Args:
         below: what each lies over, by machine and disk; those that are not there lie over the top that there is.
     """
-    number = book.number()
+    number = index.number()
     return [
         NewTop(
             vm=domain.name,
@@ -52,7 +52,7 @@ def plan(book: Book, domains: Iterable[Domain], below: Mapping[tuple[str, str], 
     ]
 
 
-def build(paths: Paths, book: Book, tops: Iterable[NewTop]) -> dict[str, Layer]:
+def build(paths: Paths, index: Index, tops: Iterable[NewTop]) -> dict[str, Layer]:
     """Make the images; what each lies over.
 
     Until somebody writes to it an image reads as what it lies over, so it does no harm if nothing else happens.
@@ -60,7 +60,7 @@ def build(paths: Paths, book: Book, tops: Iterable[NewTop]) -> dict[str, Layer]:
     tops = list(tops)
 
     def one(top: NewTop) -> Layer:
-        format = format_of(book, top.backing, top.disk)
+        format = format_of(index, top.backing, top.disk)
         size = qemu_img.size_of(full(paths, top.backing), format)
         qemu_img.create_layer(full(paths, top.path), _named(paths, top.backing), format, size)
         return Layer(top.backing, format)
@@ -68,7 +68,7 @@ def build(paths: Paths, book: Book, tops: Iterable[NewTop]) -> dict[str, Layer]:
     try:
         return dict(zip([top.path for top in tops], in_parallel(one, tops, what="create disk layers"), strict=True))
     except BaseException:
-        drop(paths, [top.path for top in tops])
+        unlink(paths, [top.path for top in tops])
         raise
 
 
@@ -77,42 +77,42 @@ def _named(paths: Paths, path: str) -> str:
     return path if os.path.isabs(path) else os.path.relpath(full(paths, path), paths.images())
 
 
-def enter(book: Book, tops: Iterable[NewTop], layers: Mapping[str, Layer]) -> None:
-    """Record images that were built as the tops in the book."""
+def record(index: Index, tops: Iterable[NewTop], layers: Mapping[str, Layer]) -> None:
+    """Record images that were built as the tops in the index."""
     for top in tops:
-        book.layers[top.path] = layers[top.path]
-        book.tops.setdefault(top.vm, {})[top.disk.name] = top.path
+        index.layers[top.path] = layers[top.path]
+        index.tops.setdefault(top.vm, {})[top.disk.name] = top.path
 
 
-def drop(paths: Paths, files: Iterable[str]) -> None:
+def unlink(paths: Paths, files: Iterable[str]) -> None:
     """Remove files that nobody uses."""
     for file in files:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(full(paths, file))
 
 
-def collect(paths: Paths, book: Book, domains: Iterable[Domain], in_use: Iterable[str] = ()) -> None:
+def prune(paths: Paths, index: Index, domains: Iterable[Domain], in_use: Iterable[str] = ()) -> None:
     """Remove the files that no machine and no snapshot needs, and forget them.
 
     Args:
         domains: all machines.
-        in_use: images that machines run on, whatever the book says.
+        in_use: images that machines run on, whatever the index says.
     """
     domains = list(domains)
-    needed = book.needed([*tops_of(book, domains), *in_use])
-    for path in [path for path in book.layers if path not in needed]:
-        del book.layers[path]
+    needed = index.needed([*tops_of(index, domains), *in_use])
+    for path in [path for path in index.layers if path not in needed]:
+        del index.layers[path]
     candidates = [f"images/{name}" for name in os.listdir(paths.images()) if _is_layer(name, domains)]
     if os.path.isdir(paths.snapshots()):
         candidates += [os.path.relpath(paths.snapshots(name), paths.prefix()) for name in os.listdir(paths.snapshots())]
-    # First, to have room for the book on a full disk; what it says is needed stays.
-    drop(paths, [path for path in candidates if path not in needed])
-    book.save(paths)
+    # First, to have room for the index on a full disk; what it says is needed stays.
+    unlink(paths, [path for path in candidates if path not in needed])
+    index.save(paths)
 
 
-def tops_of(book: Book, domains: Iterable[Domain]) -> set[str]:
+def tops_of(index: Index, domains: Iterable[Domain]) -> set[str]:
     """The images that disks are written to."""
-    return {disk.path for domain in domains for disk in domain_with_tops(domain, book).disks}
+    return {disk.path for domain in domains for disk in domain_with_tops(domain, index).disks}
 
 
 def _is_layer(name: str, domains: Iterable[Domain]) -> bool:
@@ -136,25 +136,25 @@ class Merge(NamedTuple):
     below: Layer
 
 
-def merges(paths: Paths, book: Book, tops: Iterable[str]) -> list[Merge]:
+def merges(paths: Paths, index: Index, tops: Iterable[str]) -> list[Merge]:
     """What can be merged so that chains of disks stay short.
 
     A file that another prefix shares, as forks do, is left as it is. To merge it into another would free nothing, and
     might copy much, so that is only done when there are many.
     """
-    frozen = {path for one in book.snapshots.values() for vm in one.vms.values() for path in vm.disks.values()}
+    frozen = {path for one in index.snapshots.values() for vm in one.vms.values() for path in vm.disks.values()}
     kept = frozen | set(tops)
-    backings = [layer.backing for layer in book.layers.values()]
+    backings = [layer.backing for layer in index.layers.values()]
     found = []
-    for path, layer in book.layers.items():
+    for path, layer in index.layers.items():
         lower: list[str] = []
-        while layer.backing in book.layers and layer.backing not in kept and backings.count(layer.backing) == 1:
+        while layer.backing in index.layers and layer.backing not in kept and backings.count(layer.backing) == 1:
             lower.append(layer.backing)
-            layer = book.layers[layer.backing]
+            layer = index.layers[layer.backing]
         shared = [at for at, one in enumerate(lower) if _shared(paths, one)]
         if shared and len(lower) < _LONG:
             lower = lower[: shared[0]]
-            layer = book.layers[[path, *lower][-1]]
+            layer = index.layers[[path, *lower][-1]]
         if lower and path in kept and not _shared(paths, path):
             found.append(Merge(path, tuple(lower), layer))
     return found
@@ -164,16 +164,16 @@ def _shared(paths: Paths, path: str) -> bool:
     return os.stat(full(paths, path)).st_nlink > 1
 
 
-def merge(paths: Paths, book: Book, one: Merge) -> None:
+def merge(paths: Paths, index: Index, one: Merge) -> None:
     """Merge layers of a disk that nobody uses now."""
     qemu_img.rebase(full(paths, one.path), _named(paths, one.below.backing), one.below.format)
-    merged(paths, book, one)
+    record_merge(paths, index, one)
 
 
-def merged(paths: Paths, book: Book, one: Merge) -> None:
-    """Enter in the book that layers were merged, and remove them."""
-    book.layers[one.path] = one.below
+def record_merge(paths: Paths, index: Index, one: Merge) -> None:
+    """Record in the index that layers were merged, and remove them."""
+    index.layers[one.path] = one.below
     for path in one.lower:
-        del book.layers[path]
-    book.save(paths)
-    drop(paths, one.lower)
+        del index.layers[path]
+    index.save(paths)
+    unlink(paths, one.lower)

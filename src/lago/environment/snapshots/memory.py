@@ -15,14 +15,14 @@ from .layers import full
 _PACKED: Final = ".zst"
 
 
-def packed(path: str) -> str:
-    """The name of a file in the book when it is packed."""
+def packed_name(path: str) -> str:
+    """The name of a file in the index when it is packed."""
     return f"{path}{_PACKED}"
 
 
 def pack(paths: Paths, path: str) -> None:
     """Pack a file. Raises CommandError, and leaves it as it is."""
-    source, dest = full(paths, path), full(paths, packed(path))
+    source, dest = full(paths, path), full(paths, packed_name(path))
     try:
         # Of 65 MiB level 1 makes 19 in 0.3 s, level 3 makes 17 in 0.4 s, level 9 16 in 2.3 s.
         run(["zstd", "-q", "-f", "-1", "-T0", source, "-o", dest], hint="is the disk full?")
@@ -35,7 +35,7 @@ def pack(paths: Paths, path: str) -> None:
 
 @contextlib.contextmanager
 def unpacked(paths: Paths, path: str) -> Iterator[str]:
-    """Context manager: a file on this host with the content of one of the book."""
+    """Context manager: a file on this host with the content of one of the index."""
     found = full(paths, path)
     if not path.endswith(_PACKED):
         yield found

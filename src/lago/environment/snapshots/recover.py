@@ -9,7 +9,7 @@ import libvirt
 from ...log import LOG
 from ...virt import checkpoint, memory, migration
 from . import layers
-from .index import Book
+from .index import Index
 from .remove import live_layers
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 def recover(env: VirtEnv) -> None:
     """Resume machines that stand still because Lago was killed meanwhile, and remove files that it left."""
-    book = Book.load(env.paths)
-    if not book.busy:
+    index = Index.load(env.paths)
+    if not index.busy:
         return
     vms = list(env.get_vms().values())
     for vm in vms:
@@ -31,5 +31,5 @@ def recover(env: VirtEnv) -> None:
         else:
             LOG.warning("%s stood still since Lago was killed, and goes on", vm.name())
             checkpoint.resume(vm)
-    book.busy = False
-    layers.collect(env.paths, book, [vm.spec for vm in vms], live_layers(env))
+    index.busy = False
+    layers.prune(env.paths, index, [vm.spec for vm in vms], live_layers(env))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ...host.parallel import in_parallel
 from ...virt import checkpoint
 from . import layers
-from .index import Book
+from .index import Index
 
 if TYPE_CHECKING:
     from ...virt import VM, VirtEnv
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 
 def remove(env: VirtEnv, name: str) -> None:
     """Remove a snapshot with the files that nothing else needs; all others stay valid. Raises LagoError."""
-    book = Book.load(env.paths)
-    book.remove(name)
-    book.save(env.paths)
-    tidy(env, book)
+    index = Index.load(env.paths)
+    index.remove(name)
+    index.save(env.paths)
+    tidy(env, index)
 
 
-def tidy(env: VirtEnv, book: Book) -> None:
+def tidy(env: VirtEnv, index: Index) -> None:
     """Remove files that nothing needs, and merge layers that only one other needs."""
     paths = env.paths
     domains = [vm.spec for vm in env.get_vms().values()]
     live = live_layers(env)
-    layers.collect(paths, book, domains, live)
-    used = {path for top in live for path in book.chain(top)}
-    found = layers.merges(paths, book, layers.tops_of(book, domains))
+    layers.prune(paths, index, domains, live)
+    used = {path for top in live for path in index.chain(top)}
+    found = layers.merges(paths, index, layers.tops_of(index, domains))
     for one in [one for one in found if one.path not in used]:
-        layers.merge(paths, book, one)
+        layers.merge(paths, index, one)
 
     def pull(one: layers.Merge) -> layers.Merge:
         vm, dev = live[one.path]
@@ -38,7 +38,7 @@ def tidy(env: VirtEnv, book: Book) -> None:
         return one
 
     for one in in_parallel(pull, [one for one in found if one.path in live], what="merge layers"):
-        layers.merged(paths, book, one)
+        layers.record_merge(paths, index, one)
 
 
 def live_layers(env: VirtEnv) -> dict[str, tuple[VM, str]]:
@@ -46,5 +46,5 @@ def live_layers(env: VirtEnv) -> dict[str, tuple[VM, str]]:
     ours = [vm for vm in env.get_vms().values() if vm.provider is None]
     running = [vm for vm in ours if env.live and vm.alive()]
     return {
-        layers.in_book(env.paths, path): (vm, dev) for vm in running for dev, path in checkpoint.live_tops(vm).items()
+        layers.in_index(env.paths, path): (vm, dev) for vm in running for dev, path in checkpoint.live_tops(vm).items()
     }

@@ -14,7 +14,7 @@ from ...log import task
 from ...virt import checkpoint
 from . import layers as disk_layers
 from . import memory as saved_memory
-from .index import Book, Snapshot, domain_with_tops
+from .index import Index, Snapshot, domain_with_tops
 from .remove import tidy
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ def revert(
         HypervisorError: libvirt refuses; the disks are those of the snapshot then, and its machines down.
         VMNotReady: a machine does not answer.
     """
-    paths, book = env.paths, Book.load(env.paths)
-    snapshot = book.get(name)
+    paths, index = env.paths, Index.load(env.paths)
+    snapshot = index.get(name)
     _check(env, snapshot)
     vms = [env.get_vm(vm) for vm in names if vm in snapshot.vms]
     ours = [vm for vm in vms if vm.provider is None]
@@ -46,8 +46,8 @@ def revert(
     running = [vm for vm in ours if snapshot.vms[vm.name()].memory]
     below = {(vm, disk): path for vm, saved in snapshot.vms.items() for disk, path in saved.disks.items()}
     with task("Prepare disks"):
-        tops = disk_layers.plan(book, [vm.spec for vm in ours], below)
-        layers = disk_layers.build(paths, book, tops)
+        tops = disk_layers.plan(index, [vm.spec for vm in ours], below)
+        layers = disk_layers.build(paths, index, tops)
     try:
         if running:
             env.ensure()
@@ -55,14 +55,14 @@ def revert(
             ending = [vm for vm in ours if env.live and vm.alive()]
             in_parallel(_end, ending, what="stop VMs")
     except BaseException:
-        disk_layers.drop(paths, [top.path for top in tops])
+        disk_layers.unlink(paths, [top.path for top in tops])
         raise
-    disk_layers.enter(book, tops, layers)
+    disk_layers.record(index, tops, layers)
     # Machines stand still when they are brought back; who finds us killed lets them go on.
-    book.current, book.busy = name, bool(running)
-    book.save(paths)
+    index.current, index.busy = name, bool(running)
+    index.save(paths)
     for vm in vms:
-        vm.spec = domain_with_tops(vm.spec, book)
+        vm.spec = domain_with_tops(vm.spec, index)
     for vm in vms:
         if nvram := snapshot.vms[vm.name()].nvram:
             shutil.copyfile(disk_layers.full(paths, nvram), paths.nvram(vm.name()))
@@ -73,12 +73,12 @@ def revert(
         # All are there before any goes on, so that none talks to one that is not.
         in_parallel(lambda vm: _revert_elsewhere(vm, name), provided, what="bring VMs back")
         in_parallel(checkpoint.resume, running, what="go on")
-    book.busy = False
-    book.save(paths)
+    index.busy = False
+    index.save(paths)
     with task("Wait for ssh"), meanwhile(beside):
         awaited = [*running, *(vm for vm in provided if vm.alive())]
         in_parallel(lambda vm: _ready(vm, on_phase), awaited, what="wait for ssh", cancel=env.cancelled.set)
-    tidy(env, book)
+    tidy(env, index)
     if env.live:
         env.end_if_idle()
 

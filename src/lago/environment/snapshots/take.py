@@ -18,7 +18,7 @@ from ...log import LOG, task
 from ...virt import checkpoint
 from . import guests, layers
 from . import memory as saved_memory
-from .index import Book, Saved, Snapshot
+from .index import Index, Saved, Snapshot
 from .layers import NewTop
 from .remove import tidy
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Saving:
-    """A machine that is being saved; paths are as in the book.
+    """A machine that is being saved; paths are as in the index.
 
     Attributes:
         running: whether it runs.
@@ -80,51 +80,51 @@ def take(
         VMError: the state of a machine can't be saved.
         HypervisorError: libvirt refuses.
     """
-    paths, book = env.paths, Book.load(env.paths)
-    book.check_new(name, replace=replace)
-    before = {vm: dict(tops) for vm, tops in book.tops.items()}
-    todo = _plan(env, book, [vm for vm in vms if vm.provider is None], memory=not disk_only)
+    paths, index = env.paths, Index.load(env.paths)
+    index.check_new(name, replace=replace)
+    before = {vm: dict(tops) for vm, tops in index.tops.items()}
+    todo = _plan(env, index, [vm for vm in vms if vm.provider is None], memory=not disk_only)
     elsewhere = [vm for vm in vms if vm.provider is not None]
     tops = [top for one in todo for top in one.tops]
-    book.busy = True
-    layers.enter(book, tops, layers.build(paths, book, tops))
-    book.save(paths)
+    index.busy = True
+    layers.record(index, tops, layers.build(paths, index, tops))
+    index.save(paths)
     instant = time.time()
     try:
         pause = _save(env, todo, [partial(_create_elsewhere, vm, name) for vm in elsewhere], disk_only=disk_only)
         if compress:
             _compress(paths, todo)
     except BaseException:
-        _undo(env, book, todo, before)
+        _undo(env, index, todo, before)
         raise
     taken = Snapshot(
         name=name,
         created=instant,
         vms={**{one.vm.name(): one.saved() for one in todo}, **{vm.name(): Saved(disks={}) for vm in elsewhere}},
-        parent=book.current if book.current != name else book.snapshots[name].parent,
+        parent=index.current if index.current != name else index.snapshots[name].parent,
         description=description,
         pause=round(pause, 3),
     )
     if settled:
         settle(paths, taken)
-    _record(env, book, taken)
+    _record(env, index, taken)
     return taken
 
 
-def _plan(env: VirtEnv, book: Book, vms: Sequence[VM], *, memory: bool) -> list[Saving]:
+def _plan(env: VirtEnv, index: Index, vms: Sequence[VM], *, memory: bool) -> list[Saving]:
     """Return what is to be written for each machine. Raises VMError if the state of one can't be saved."""
     running = [vm for vm in vms if vm.alive()]
     for vm in vms:
         checkpoint.check(vm, memory=memory and vm in running)
     live = {vm.name(): checkpoint.live_tops(vm) for vm in running}
     below = {
-        (vm.name(), disk.name): layers.in_book(env.paths, live[vm.name()][disk.dev])
+        (vm.name(), disk.name): layers.in_index(env.paths, live[vm.name()][disk.dev])
         for vm in running
         for disk in vm.spec.writable()
     }
-    tops = layers.plan(book, [vm.spec for vm in vms], below)
+    tops = layers.plan(index, [vm.spec for vm in vms], below)
     os.makedirs(env.paths.snapshots(), 0o755, exist_ok=True)
-    number = book.number()
+    number = index.number()
 
     def one(vm: VM) -> Saving:
         stem = f"snapshots/{number}.{vm.name()}"
@@ -177,7 +177,7 @@ def _write(paths: Paths, todo: Sequence[Saving], elsewhere: Sequence[Callable[[]
                 shutil.copyfile(paths.nvram(one.vm.name()), layers.full(paths, one.nvram))
     except BaseException:
         # While all stand still: QEMU pauses a guest that finds no room for what it writes.
-        layers.drop(paths, [path for one in todo for path in one.files()])
+        layers.unlink(paths, [path for one in todo for path in one.files()])
         raise
 
 
@@ -196,17 +196,17 @@ def _compress(paths: Paths, todo: Sequence[Saving]) -> None:
     with task("Compress memory"):
         in_parallel(lambda one: saved_memory.pack(paths, one[1]), with_memory, what="compress memory")
     for one, memory in with_memory:
-        one.memory = saved_memory.packed(memory)
+        one.memory = saved_memory.packed_name(memory)
 
 
-def _record(env: VirtEnv, book: Book, taken: Snapshot) -> None:
-    """Enter a snapshot in the book, in place of one of the same name; machines come from it now."""
-    replaced = book.snapshots.pop(taken.name, None)
-    book.snapshots[taken.name] = taken
-    book.current, book.busy = taken.name, False
-    book.save(env.paths)
+def _record(env: VirtEnv, index: Index, taken: Snapshot) -> None:
+    """Record a snapshot in the index, in place of one of the same name; machines come from it now."""
+    replaced = index.snapshots.pop(taken.name, None)
+    index.snapshots[taken.name] = taken
+    index.current, index.busy = taken.name, False
+    index.save(env.paths)
     if replaced is not None:
-        tidy(env, book)
+        tidy(env, index)
 
 
 def settle(paths: Paths, snapshot: Snapshot) -> None:
@@ -252,14 +252,14 @@ def _halting() -> Iterator[tuple[list[float], list[Callable[[], None]]]]:
     seconds.append(time.monotonic() - began if go_on else 0.0)
 
 
-def _undo(env: VirtEnv, book: Book, todo: Sequence[Saving], before: Mapping[str, Mapping[str, str]]) -> None:
+def _undo(env: VirtEnv, index: Index, todo: Sequence[Saving], before: Mapping[str, Mapping[str, str]]) -> None:
     """Restore the tops that there were, except where a machine writes to the new one, which lies over the old one.
 
     Args:
         before: the tops that there were, by machine and disk.
     """
-    # First, to have room for the book on a full disk.
-    layers.drop(env.paths, [path for one in todo for path in one.files()])
+    # First, to have room for the index on a full disk.
+    layers.unlink(env.paths, [path for one in todo for path in one.files()])
     try:
         live = [one.vm for one in todo if one.running and one.vm.alive()]
         written = {path for vm in live for path in checkpoint.live_tops(vm).values()}
@@ -271,10 +271,10 @@ def _undo(env: VirtEnv, book: Book, todo: Sequence[Saving], before: Mapping[str,
     for top in unused:
         old = before.get(top.vm, {}).get(top.disk.name)
         if old is None:
-            del book.tops[top.vm][top.disk.name]
+            del index.tops[top.vm][top.disk.name]
         else:
-            book.tops[top.vm][top.disk.name] = old
-        del book.layers[top.path]
-    book.busy = False
-    book.save(env.paths)
-    layers.drop(env.paths, [top.path for top in unused])
+            index.tops[top.vm][top.disk.name] = old
+        del index.layers[top.path]
+    index.busy = False
+    index.save(env.paths)
+    layers.unlink(env.paths, [top.path for top in unused])

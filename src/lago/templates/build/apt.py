@@ -17,7 +17,7 @@ from .mirrors import ETC, sources
 _CARRIED_OVER = re.compile(r"Acquire::(http|https|ftp|Retries|Check-Valid-Until|Check-Date|ForceIPv)", re.IGNORECASE)
 
 
-def carried_over() -> list[str]:
+def settings_of_host() -> list[str]:
     """What the host's apt configuration says about reaching mirrors, such as a proxy, as lines of apt.conf."""
     try:
         dump = run(["apt-config", "dump"]).text
@@ -39,7 +39,7 @@ class Apt:
         self._sources = sources(suite)
         _write(self.sources_file, self._sources)
         _write(os.path.join(work, "status"), "")
-        self.settings = [*carried_over(), 'Acquire::Languages "none";', 'Acquire::http::Timeout "30";']
+        self.settings = [*settings_of_host(), 'Acquire::Languages "none";', 'Acquire::http::Timeout "30";']
         # From where it is run: there is no spelling for a quote in a path.
         lines = [
             'Dir::State "./state";',

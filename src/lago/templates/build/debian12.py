@@ -178,7 +178,7 @@ def fill(tree: Tree, recipe: Recipe, apt: Apt, work: str) -> None:
             dies_with_us=SIGKILL,
         )
     except CommandError as error:
-        raise hooks.explained(recipe, error) or TemplateError(
+        raise hooks.explain(recipe, error) or TemplateError(
             "mmdebstrap cannot install the Debian system", details=error.details
         ) from None
     with open(archive, "rb") as file:

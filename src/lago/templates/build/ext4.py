@@ -82,21 +82,21 @@ def _commands(tree: Tree) -> list[str]:
         parent, name = os.path.split(path)
         if f"/{parent}" != directory:
             directory = f"/{parent}"
-            commands.append(f"cd {_quoted(directory)}")
+            commands.append(f"cd {_quote(directory)}")
         commands.extend(_make(name, entry))
     return commands
 
 
 def _make(name: str, entry: Entry) -> list[str]:
-    quoted = _quoted(name)
+    quoted = _quote(name)
     if stat.S_ISDIR(entry.mode):
         commands = [f"mkdir {quoted}"]
         usual = _DIRECTORY
     elif stat.S_ISLNK(entry.mode):
-        commands = [f"symlink {quoted} {_quoted(entry.target)}"]
+        commands = [f"symlink {quoted} {_quote(entry.target)}"]
         usual = entry.mode
     else:
-        commands = [f"write {_quoted(entry.content)} {quoted}"]
+        commands = [f"write {_quote(entry.content)} {quoted}"]
         usual = stat.S_IFREG | stat.S_IMODE(os.stat(entry.content).st_mode)
     if entry.mode != usual:
         commands.append(f"sif {quoted} mode 0{entry.mode:o}")
@@ -107,7 +107,7 @@ def _make(name: str, entry: Entry) -> list[str]:
     return commands
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     if "\n" in text:
         raise TemplateError(f"cannot pack a file with the name {text!r}")
     # So that debugfs takes a quote for itself, and not for the end.

@@ -33,7 +33,7 @@ def write(recipe: Recipe, work: str, *, without: Container[str]) -> list[str]:
     return hooks
 
 
-def explained(recipe: Recipe, error: CommandError) -> TemplateError | None:
+def explain(recipe: Recipe, error: CommandError) -> TemplateError | None:
     """The failure of one of the commands, if it was one that made mmdebstrap fail."""
     found = re.search(rf"^{_FAILED} (\d+) (\d+)$", error.details, re.MULTILINE)
     if found is None:

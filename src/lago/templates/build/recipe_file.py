@@ -113,10 +113,10 @@ def read(path: str, name: str, recipes: Mapping[str, Recipe]) -> Recipe:
         Command(text, f"{path}:{document.position(('commands', index)).line}")
         for index, text in enumerate(found.commands)
     ]
-    return extended(base, name, found.packages, found.size, own, commands, found.metadata)
+    return extend(base, name, found.packages, found.size, own, commands, found.metadata)
 
 
-def extended(
+def extend(
     base: Recipe,
     name: str,
     packages: Iterable[str] = (),

@@ -1,0 +1,65 @@
+"""What an environment has to tell about a failed test: sections of a report, each a title and its text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+from ..errors import LagoError
+from ..host.programs import tail
+from ..paths import Paths
+from ..virt import VM
+
+Section = tuple[str, str]
+
+_TAIL: Final = 40
+"""Lines of a console log that are shown."""
+
+
+def file_name(text: str) -> str:
+    """`text` as the name of a file."""
+    return re.sub(r"[^\w.-]+", "-", text).strip("-.")[:100]
+
+
+def states(vms: Mapping[str, VM]) -> str:
+    """The states of machines in a line."""
+    return ", ".join(f"{name}={_state(vm)}" for name, vm in vms.items())
+
+
+def _state(vm: VM) -> str:
+    try:
+        return vm.state()
+    except LagoError as error:
+        return f"unknown ({error})"
+
+
+def of_error(error: BaseException | None) -> Iterator[Section]:
+    """All that an error of Lago says; pytest shows the first line of it."""
+    if isinstance(error, LagoError) and (error.details or error.hint):
+        yield "lago error", error.render()
+
+
+def of_environment(
+    paths: Paths, vms: Mapping[str, VM], dest: str, collect: Callable[[str], object]
+) -> Iterator[Section]:
+    """Where it is, the states of its machines, and the ends of their console logs.
+
+    Args:
+        dest: directory for artifacts and whole logs, if they are wanted.
+        collect: fills it.
+    """
+    yield "lago environment", f"{paths.prefix()}\n{states(vms)}"
+    for name, vm in vms.items():
+        yield f"lago console of {name}", tail(vm.console_text(), _TAIL) or "(nothing)"
+    if dest:
+        yield "lago collect", _collect(dest, collect)
+
+
+def _collect(dest: str, collect: Callable[[str], object]) -> str:
+    """Where artifacts are, or why not all of them."""
+    try:
+        collect(dest)
+    except (LagoError, OSError) as error:
+        return f"not all is in {dest}: {error.render() if isinstance(error, LagoError) else error}"
+    return dest
