@@ -79,7 +79,7 @@ def test_an_initrd_that_metadata_names_is_never_given_to_qemu(box: Box, mini: Pa
     box.write(json.dumps(dom), "repo.json")
     box.write("domains: {vm0: {memory: 128, vcpu: 1, disks: [{template_name: t}]}}\n")
     box.env["LAGO_TEMPLATE_STORE"] = str(box.place / "store")
-    box.lago("init", "--template-repo-path", str(box.place / "repo.json"))
+    box.lago("init", "--skip-bootstrap", "--template-repo-path", str(box.place / "repo.json"))
     box.lago("start")
     words = _command_line(box.place)
     assert words[words.index("-kernel") + 1].endswith("/store/theirs:t:1.kernel")

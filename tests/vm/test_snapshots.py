@@ -269,7 +269,8 @@ def test_a_machine_that_ends_while_it_is_saved_is_what_is_told(box: Box, monkeyp
             prefix.create_snapshots("ended", vms=["vm1"])
         assert "full" not in raised.value.hint
     assert "ended" not in box.status()["VMs"]["vm0"]["snapshots"]
-    box.lago("revert", "alive")
+    # It was not stopped, and its connection is one of before.
+    assert "was lost" not in box.lago("--loglevel", "debug", "revert", "alive").err
     box.lago("snapshot", "--delete", "alive")
 
 

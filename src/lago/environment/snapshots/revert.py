@@ -106,6 +106,8 @@ def _revert_elsewhere(vm: VM, name: str) -> None:
 
 def _restore(vm: VM, snapshot: Snapshot, on_phase: Phase) -> None:
     on_phase(vm.name(), "coming back")
+    # The guest knows the connection of before, if there is one, as it was then, and never ends it.
+    vm.guest.close()
     tops = {disk.dev: disk_layers.full(vm.env.paths, disk.path) for disk in vm.spec.writable()}
     paths, saved = vm.env.paths, snapshot.vms[vm.name()]
     with saved_memory.unpacked(paths, str(saved.memory)) as memory:
