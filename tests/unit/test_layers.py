@@ -39,7 +39,8 @@ LAYERS = {
         artifacts cli graph machine shell snapshots ssh_config up
         completion config_commands environment template
         doctor main progress status store
-        initfile output plugin_commands settings template_repo
+        initfile
+        output plugin_commands settings template_repo
         parser pictures refused result
     """,
     "lago.disks": """
@@ -52,6 +53,7 @@ LAYERS = {
         prefix
         staging
         claims collect create export status
+        prerequisites
         appliances deploy environment facts snapshots
     """,
     "lago.environment.export": """
@@ -89,9 +91,10 @@ LAYERS = {
         checks keys
         dns_checks specs values
         net_checks prototypes sections
-        disk_checks machine_checks mistakes
+        disk_checks machine_checks mistakes renamed
         document
-        initfile nodes
+        nodes
+        initfile placeholders
     """,
     "lago.plugins": """
         machines

@@ -64,10 +64,10 @@ def _template(disk: DiskSpec) -> Iterator[Mistake]:
     if disk.template_type == "qcow2":
         if disk.path is None:
             yield Mistake(at, "path is missing, write path: IMAGE.qcow2")
-        for key, value in {"template_name": disk.template_name, "template_version": disk.template_version}.items():
-            if value is not None:
-                message = "template_type: qcow2 takes an image by its path, remove one of them"
-                yield Mistake(at / key, message, of_key=True)
+        for key in ("template_name", "template_version"):
+            if key in at.keys and disk.path is not None:
+                message = "template_type: qcow2 takes the image at path, remove this"
+                yield Mistake(at / key, message, of_key=True, kind="warning")
     elif disk.path is not None:
         message = "a template has a name; for an image by its path write template_type: qcow2"
         yield Mistake(at / "path", message, of_key=True)

@@ -28,6 +28,8 @@ def guest_file(spec: type[GuestFile], _at: At, values: dict[str, Any]) -> GuestF
 def disk(spec: type[DiskSpec], at: At, values: dict[str, Any]) -> DiskSpec:
     """Make a disk; its device is empty if the file names none. What is on one that is wrong is not guessed."""
     index = at.path[-1]
+    if values.get("template_type") == "qcow2" and "path" in values:
+        values = {key: value for key, value in values.items() if key not in ("template_name", "template_version")}
     kind = (values.get("type") or _guess(values)) if at.sound() else None
     named = {"name": f"disk{index}" if index else "root", "dev": "", **values}
     return spec(**{**named, "type": kind or "empty", "format": _format(kind, values)}, at=at.place())

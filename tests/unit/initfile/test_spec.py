@@ -110,13 +110,14 @@ def test_templates_are_listed_once_each() -> None:
 
 
 def test_keys_that_begin_with_x_are_ignored(caplog: pytest.LogCaptureFixture) -> None:
-    assert parsed("{x-note: [1, 2], domains: {}}").domains == {}
+    text = "{x-note: [1, 2], domains: {vm0: {x-note: 1, nics: [{net: lab, x-y: }]}}, nets: {lab: {x-z: {}}}}"
+    assert list(parsed(text).domains) == ["vm0"]
     assert not caplog.records
 
 
 def test_a_key_that_only_holds_anchors_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, logger="lago"):
-        env = parsed("base: &base {memory: 64}\ndomains: {vm0: *base}\n")
+        env = parsed("base: &base {memory: 64, nics: [{net: lab}]}\ndomains: {vm0: *base}\nnets: {lab: {}}\n")
     assert env.domains["vm0"].memory == 64
     assert caplog.messages == ["LagoInitFile:1:1: base: only its anchors are used; call it x-base to say so"]
 
