@@ -168,7 +168,8 @@ def _status(args: argparse.Namespace) -> Outcome:
     from . import status
 
     found = the_prefix(args).status()
-    return Outcome(status.labelled(found), show=lambda stream: status.show(found, stream))
+    data = status.labelled(found, for_people=args.out_format.for_people)
+    return Outcome(data, show=lambda stream: status.show(found, stream))
 
 
 def _list(args: argparse.Namespace) -> list[str]:

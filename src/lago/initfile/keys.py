@@ -16,6 +16,7 @@ from .values import (
     Flag,
     Free,
     HostName,
+    ImageFacts,
     IPv4,
     MachineName,
     Markup,
@@ -79,7 +80,7 @@ DISK: Final = Section(
         ),
         "make_a_copy": Field(Truthy(), "copy the file into the environment instead of using it in place"),
         "size": Field(Size("", "1M", "1024P", "10G"), "its size, as qemu-img writes it; makes a template's disk grow"),
-        "metadata": Field(Free(), "what a template would say about it, such as distro or bootstrap"),
+        "metadata": Field(ImageFacts(), "what a template would say about it, such as distro or bootstrap"),
         "build": Field(
             Builds(), "what is done to the image when it is made, in order: virt-customize with its options"
         ),

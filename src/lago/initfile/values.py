@@ -192,6 +192,24 @@ class Free:
         return {"type": ["object", "null"]}
 
 
+_FACTS: Final = ("arch", "cmdline", "distro", "root-partition", "root-password", "ssh-password", "ssh-user")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """A mapping with what is known of an image; of that, Lago takes some for text, exactly as the file spells it."""
+
+    def read(self, at: At) -> Any:
+        given = Free().read(at)
+        if not given:
+            return given
+        texts = {key: at[key].source() for key in _FACTS if isinstance(given.get(key), int | float)}
+        return {**given, **texts}
+
+    def schema(self) -> Schema:
+        return Free().schema()
+
+
 @dataclass(frozen=True, slots=True)
 class Path:
     """A path on the host; variables such as `$LAGO_INITFILE_PATH`, and `~`, stand in it as they are."""

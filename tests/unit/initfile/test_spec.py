@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from lago import config
 from lago.errors import InitFileError
 from lago.initfile import document, parse
 from lago.topology import spec
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "bad"
 BAD = sorted(path for path in GOLDEN.iterdir() if path.suffix in (".yaml", ".json"))
+ODD = sorted(GOLDEN.with_name("odd").glob("*.yaml"))
 
 
 def parsed(text: str) -> spec.EnvSpec:
@@ -39,6 +41,29 @@ def test_a_bad_file_is_refused_with_this_message(path: Path, tmp_path: Path, mon
         expected.write_text(message)
         pytest.fail(f"{expected} was missing; it is written now: read it")
     assert message == expected.read_text()
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("path", ODD, ids=lambda path: path.name)
+def test_an_odd_file_is_read_with_these_warnings_which_strict_makes_mistakes(
+    path: Path, strict: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    odd = document.loads(path.read_text(), "LagoInitFile")
+    config.set_command_line({"strict": strict})
+    if strict:
+        with pytest.raises(InitFileError) as caught:
+            parse.parse(odd)
+        found = "".join(f"{line}\n" for line in caught.value.mistakes)
+        assert not caplog.messages
+    else:
+        with caplog.at_level(logging.WARNING, logger="lago"):
+            parse.parse(odd)
+        found = "".join(f"{line}\n" for line in caplog.messages)
+    expected = path.with_suffix(".txt")
+    if not expected.exists():
+        expected.write_text(found)
+        pytest.fail(f"{expected} was missing; it is written now: read it")
+    assert found == expected.read_text()
 
 
 def test_mistakes_stand_in_the_order_of_the_file() -> None:
