@@ -89,9 +89,10 @@ LAYERS = {
     "lago.initfile": """
         parse schema
         checks keys
-        dns_checks specs values
-        net_checks prototypes sections
-        disk_checks machine_checks mistakes renamed
+        disk_checks dns_checks values
+        net_checks prototypes specs
+        sections
+        machine_checks mistakes renamed
         document
         nodes
         initfile placeholders
