@@ -104,8 +104,9 @@ class Prerequisites:
 
     def scripts(self, env: EnvSpec) -> Iterator[Mistake]:
         """Deploy scripts are there."""
-        missing = "the deploy script {} is not there, correct the path; what is relative begins where the init file is"
+        remedy = "correct the path; what is relative begins where the init file is"
         for domain in env.domains.values():
+            missing = f"the deploy script {{}} of {domain.name} is not there, {remedy}"
             for key in (DEPLOY_SCRIPTS, OVIRT_SCRIPTS):
                 listed = domain.metadata.get(key)
                 for index, script in enumerate(listed if isinstance(listed, list) else ()):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Sequence
 from typing import Final
 
 _VARIABLE: Final = "envsubst"
 
 _OF: Final = {
-    "Jinja": r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}",
+    "Jinja": r"\{\{.{0,400}?\}\}|\{%.{0,400}?%\}|\{#.{0,400}?#\}",
     "Autoconf": r"@[A-Za-z_]\w*@",
     "sed": r"(?<![A-Za-z0-9_])__[A-Z0-9]+(?:_[A-Z0-9]+)*__(?![A-Za-z0-9_])",
     _VARIABLE: r"\$\{\w+\}",
@@ -38,20 +39,21 @@ def told(text: str, *, variables: bool = False) -> str:
     return ""
 
 
-def first(text: str, last_line: int, opaque: Iterable[Range]) -> tuple[int, int, str] | None:
+def first(text: str, last_line: int, opaque: Sequence[Range]) -> tuple[int, int, str] | None:
     """Return line, column and message of the first placeholder of a file in YAML; None if there is none.
 
     Args:
         last_line: the last line to look at, counted from 1.
-        opaque: what may hold anything: text in quotes, or of several lines.
+        opaque: what may hold anything, in the order of the file: text in quotes, or of several lines.
     """
-    hidden = list(opaque)
+    begins, ends = [begin for begin, _ in opaque], [end for _, end in opaque]
     for number, line in enumerate(text.splitlines()[:last_line], 1):
         comment = re.search(r"(^|\s)#", line)
         for found in _ANY.finditer(line):
             at = (number, found.start() + 1)
-            said = comment is None or found.start() < comment.end()
-            if said and not any(begin <= at < end for begin, end in hidden):
+            before = bisect_right(begins, at)
+            hidden = before > 0 and at < ends[before - 1]
+            if not hidden and (comment is None or found.start() < comment.end()):
                 return (*at, _message(found))
     return None
 
