@@ -93,7 +93,7 @@ class Prerequisites:
         for disk in _disks(env):
             if disk.url:
                 yield from self._address(disk.at / "url", disk.url)
-            elif disk.path and disk.type != "empty":
+            elif disk.path and (disk.type == "file" or disk.template_type == "qcow2"):
                 yield from self._there(disk.at / "path", disk.path, "the image {} is not there, correct its path")
 
     def appliances(self, env: EnvSpec) -> Iterator[Mistake]:

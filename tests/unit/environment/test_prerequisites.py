@@ -157,3 +157,14 @@ def test_a_repository_that_a_program_brings_is_the_one_that_is_asked(room: Path)
     with pytest.raises(InitFileError, match="the repository other has no template mini"):
         Prefix.create(str(room / "p"), spec, other)
     assert not (room / "p").exists()
+
+
+@pytest.mark.programs
+@pytest.mark.usefixtures("room")
+def test_init_makes_what_has_warnings_only_and_prints_them(lago: Lago) -> None:
+    Path("LagoInitFile").write_text(
+        "domains: {vm0: {cpu: 3, nics: [{net: lab}], disks: [{type: empty, size: 1M}]}}\nnets: {lab: {}}\n"
+    )
+    _, err = lago.both("init")
+    assert err.startswith("WARNING: LagoInitFile:1:17: domains.vm0.cpu: this is the old name of vcpu, write that\n")
+    assert Prefix(".lago/default").topology.domains["vm0"].vcpu == 3
