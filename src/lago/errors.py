@@ -29,7 +29,7 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, Literal, NamedTuple
 
 REMEDIES: Final = {
     errno.ENOSPC: "free some space",
@@ -100,14 +100,45 @@ class ConfigError(LagoError):
     """A configuration value is wrong; the message names its source."""
 
 
-class InitFileError(LagoError):
-    """An init file has mistakes; `mistakes` are complete lines `file:line:column: message`."""
+class Finding(NamedTuple):
+    """Something that is told of an init file.
 
-    def __init__(self, mistakes: Sequence[str], *, hint: str = "") -> None:
+    Attributes:
+        file: as the user named it.
+        line: where it begins, counted from 1; None if it is about the file as a whole.
+        column: the same.
+        path: the keys that lead there, such as `domains.vm0.nics[1].ip`; empty for the file as a whole.
+        kind: a mistake must be corrected. A warning tells of what is odd, a note of what was not checked.
+    """
+
+    file: str
+    line: int | None
+    column: int | None
+    path: str
+    message: str
+    kind: Literal["mistake", "warning", "note"] = "mistake"
+
+    def __str__(self) -> str:
+        """Return `file:line:column: path: message`."""
+        where = self.file if self.line is None else f"{self.file}:{self.line}:{self.column}"
+        return f"{where}: {self.path}: {self.message}" if self.path else f"{where}: {self.message}"
+
+
+class InitFileError(LagoError):
+    """An init file has mistakes.
+
+    Attributes:
+        mistakes: complete lines `file:line:column: message`.
+        findings: the same as values, and what else was found.
+    """
+
+    def __init__(self, findings: Sequence[Finding], *, hint: str = "") -> None:
+        mistakes = tuple(str(finding) for finding in findings if finding.kind == "mistake")
         number = len(mistakes)
         what = mistakes[0] if number == 1 else f"{number} mistakes in the init file"
         super().__init__(what, details="\n".join(mistakes) if number > 1 else "", hint=hint)
-        self.mistakes = tuple(mistakes)
+        self.mistakes = mistakes
+        self.findings = tuple(findings)
 
 
 class PrefixError(LagoError):

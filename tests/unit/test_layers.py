@@ -37,8 +37,8 @@ LAYERS = {
         console copying forward
         artifacts cli graph machine shell snapshots ssh_config up
         completion config_commands environment template
-        doctor main progress status store
-        initfile output plugin_commands settings template_repo
+        doctor initfile main progress status store
+        output plugin_commands settings template_repo
         parser pictures refused result
     """,
     "lago.disks": """
@@ -51,7 +51,7 @@ LAYERS = {
         prefix
         staging
         claims collect create export status
-        appliances deploy environment facts report snapshots
+        appliances deploy environment facts prerequisites report snapshots
     """,
     "lago.environment.export": """
         export
@@ -84,13 +84,15 @@ LAYERS = {
         checks dial firewall probe_guest protocol
     """,
     "lago.initfile": """
-        parse schema
-        checks keys
+        parse
+        checks schema
+        disk_checks keys
         dns_checks specs values
         net_checks prototypes sections
-        disk_checks machine_checks mistakes
+        machine_checks mistakes renamed
         document
-        initfile nodes
+        nodes
+        initfile placeholders
     """,
     "lago.plugins": """
         machines

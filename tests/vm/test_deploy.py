@@ -69,5 +69,11 @@ def test_a_script_that_is_not_there_fails_init_which_leaves_nothing(tmp_path: Pa
     other = Box(tmp_path)
     other.write(INIT_FILE)
     done = other.lago("init", code=2, env={"SCRIPTS": "/nowhere"})
-    assert f"lago: the deploy script {tmp_path}/one.sh of vm0 is not there\n" in done.err
+    lines = [line for line in done.err.splitlines() if "is not there, correct the path" in line]
+    assert [line.split(": the deploy script ")[1].partition(" is not")[0] for line in lines] == [
+        f"{tmp_path}/one.sh of vm0",
+        "/nowhere/two.sh of vm0",
+        f"{tmp_path}/one.sh of vm1",
+    ]
+    assert lines[0].startswith("    LagoInitFile:4:49: domains.vm0.metadata.deploy-scripts[0]: ")
     assert not (tmp_path / ".lago").exists()

@@ -191,9 +191,13 @@ def test_what_a_tpm_keeps_ends_with_the_environment(prepared: Box, system: Syste
 
 
 def test_a_failed_init_keeps_no_lease(prepared: Box, system: System) -> None:
-    prepared.write(TWO.replace("template_name: mini", "template_name: minni"), "Bad")
-    prepared.lago("--libvirt_url", system.uri, "--prefix-name", "bad", "init", "Bad", code=2)
-    assert _leases(prepared) == set()
+    before = _leases(prepared)
+    # That the image is none of its format is found when nets have their leases.
+    prepared.write("no qcow2", "bad.qcow2")
+    prepared.write(TWO.replace("template_name: mini", "path: bad.qcow2"), "Bad")
+    done = prepared.lago("--libvirt_url", system.uri, "--prefix-name", "bad", "init", "Bad", code=2)
+    assert "bad.qcow2 of the disk root is raw, not qcow2" in done.err
+    assert _leases(prepared) == before
 
 
 def test_a_libvirt_that_is_not_there_is_an_error_with_a_hint(box: Box) -> None:

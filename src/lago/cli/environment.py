@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from .. import log
 from ..constants import DEFAULT_INIT_FILE, DEFAULT_PREFIX, DEFAULT_WORKDIR
 from ..errors import PrefixError
+from .initfile import add_repository_options, add_strict, use_repository
 from .parser import Commands, Parser
 from .result import Outcome
 
@@ -73,14 +74,8 @@ def add_init_options(parser: argparse.ArgumentParser) -> None:
         metavar="[WORKDIR] [VIRT_CONFIG]",
         help=f"where to make it ({DEFAULT_WORKDIR}), and the init file ({DEFAULT_INIT_FILE})",
     )
-    parser.add_argument("--template-store", metavar="PATH", help="directory of template images")
-    parser.add_argument("--template-repo-path", metavar="PATH", help="repository of templates, a file or an address")
-    parser.add_argument(
-        "--template-repo-name",
-        metavar="NAME",
-        help="repository of templates, by its name; with a path, that of the one there",
-    )
-    parser.add_argument("--template-repos", metavar="PATH", help="directory in which repositories are found by name")
+    add_repository_options(parser)
+    add_strict(parser)
     parser.add_argument("--frozen", action="store_true", help="use the images of the lock file and no others")
     parser.add_argument(
         "--set-current", action="store_true", help="make it the workdir's current prefix, as new ones are"
@@ -124,19 +119,13 @@ class Wanted(NamedTuple):
 
 def wanted_prefix(args: argparse.Namespace) -> Wanted:
     """What the arguments of `add_init_options` mean. Raises PrefixError."""
-    from .. import config
     from ..environment.workdir import Workdir
 
     if len(args.paths) > 2:
         raise PrefixError(f"init takes a workdir and an init file, not {len(args.paths)} paths", hint="lago init -h")
     workdir_path = args.paths[0] if len(args.paths) == 2 else args.workdir_path or DEFAULT_WORKDIR
     init_file = args.paths[-1] if args.paths else DEFAULT_INIT_FILE
-    names = ("template_store", "template_repo_path", "template_repo_name", "template_repos")
-    config.add_command_line({name: getattr(args, name) for name in names})
-    repository = ("template_repo_path", "template_repo_name")
-    if any(getattr(args, name) for name in repository):
-        # What is asked for here is not to be mixed with what the configuration says.
-        config.add_command_line({name: getattr(args, name) or "" for name in repository})
+    use_repository(args)
     name = DEFAULT_PREFIX if args.prefix_name == "current" else args.prefix_name
     return Wanted(Workdir(workdir_path), name, init_file, args.frozen, args.keep_current and not args.set_current)
 
@@ -179,7 +168,8 @@ def _status(args: argparse.Namespace) -> Outcome:
     from . import status
 
     found = the_prefix(args).status()
-    return Outcome(status.label(found), show=lambda stream: status.show(found, stream))
+    data = status.label(found, for_people=args.out_format.for_people)
+    return Outcome(data, show=lambda stream: status.show(found, stream))
 
 
 def _list(args: argparse.Namespace) -> list[str]:

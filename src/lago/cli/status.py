@@ -12,8 +12,12 @@ if TYPE_CHECKING:
 _NO_ADDRESS = "N/A"
 
 
-def label(status: Status) -> dict[str, Any]:
-    """Return the data that is printed in the output formats."""
+def label(status: Status, *, for_people: bool = False) -> dict[str, Any]:
+    """Return the data that is printed in the output formats.
+
+    Args:
+        for_people: it is for the default format, which has exactly what earlier releases printed.
+    """
     data: dict[str, Any] = {
         "Base directory": status.path,
         "Networks": {
@@ -21,15 +25,16 @@ def label(status: Status) -> dict[str, Any]:
             for name, net in status.networks.items()
         },
         "UUID": status.uuid,
-        "VMs": {name: _machine(vm) for name, vm in status.machines.items()},
+        "VMs": {name: _machine(vm, for_people=for_people) for name, vm in status.machines.items()},
     }
     if status.snapshots:
         data["Snapshots"] = {name: {"bytes on disk": size} for name, size in status.snapshots.items()}
     return {"Prefix": data}
 
 
-def _machine(vm: Machine) -> dict[str, Any]:
+def _machine(vm: Machine, *, for_people: bool) -> dict[str, Any]:
     return {
+        **({} if for_people else {"host name": vm.host_name}),
         "NICs": {name: {"ip": nic.ip or _NO_ADDRESS, "network": nic.net} for name, nic in vm.nics.items()},
         "distro": vm.distro,
         "metadata": vm.metadata,

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import config
 from ..bootstrap import method, prepare
@@ -17,7 +17,7 @@ from ..constants import (
     WORKDIR_PATH_VARIABLE,
 )
 from ..disks import qemu_img
-from ..errors import InitFileError
+from ..errors import Finding, InitFileError
 from ..guestfs import customize
 from ..host.parallel import in_parallel
 from ..initfile import parse
@@ -32,6 +32,13 @@ from ..topology.model import Disk, Domain, TemplateImage, Topology
 from ..topology.spec import EnvSpec
 from ..topology.variables import expand
 from . import appliances, deploy
+from .prerequisites import Prerequisites
+
+if TYPE_CHECKING:
+    from ..initfile.parse import Examined
+    from ..templates.lockfile import LockFile
+    from ..templates.repository import TemplateRepository
+    from ..templates.store import TemplateStore
 
 
 def populate(
@@ -142,16 +149,63 @@ def path_variables(path: str, init_file: str) -> dict[str, str]:
     }
 
 
-def read_spec(init_file: str | Mapping[str, Any]) -> tuple[EnvSpec, str]:
-    """What an init file wants, and the path that relative ones in it are relative to. Raises InitFileError."""
+def examine(
+    init_file: str | Mapping[str, Any],
+    path: str,
+    repository: TemplateRepository | None = None,
+    store: TemplateStore | None = None,
+    lock: LockFile | None = None,
+) -> tuple[Examined, dict[str, str]]:
+    """Find what is to be said of an init file before anything is made of it.
+
+    Args:
+        init_file: its path, or what it would say.
+        path: where the prefix will be.
+        repository: where templates come from, in place of the one of the configuration.
+        store: where their images are kept, in place of the one of the configuration.
+        lock: which images were used before.
+
+    Returns:
+        That, and what may stand in its paths as `$NAME`; relative ones begin where it is.
+
+    Raises:
+        InitFileError: it is no init file at all.
+    """
     from ..initfile import document
 
     if isinstance(init_file, str):
-        return parse.parse(document.read(init_file)), init_file
+        read, place = document.read(init_file), init_file
+    else:
+        read, place = document.loads(_as_json(init_file), "the configuration"), DEFAULT_INIT_FILE
+    variables = path_variables(path, place)
+    needs = Prerequisites(variables, repository, store, lock)
+    return parse.examine(read, needs.rules()), variables
+
+
+def read_spec(
+    init_file: str | Mapping[str, Any],
+    path: str,
+    repository: TemplateRepository | None = None,
+    store: TemplateStore | None = None,
+    lock: LockFile | None = None,
+) -> tuple[EnvSpec, dict[str, str]]:
+    """Return what an init file wants, and the variables of its paths, with the arguments of `examine`.
+
+    Raises:
+        InitFileError: all its mistakes.
+        LagoError: there are not enough addresses for what it wants, say.
+    """
+    found, variables = examine(init_file, path, repository, store, lock)
+    wanted = found.sound()
+    resolve.check(wanted, variables)
+    return wanted, variables
+
+
+def _as_json(configuration: Mapping[str, Any]) -> str:
     try:
-        text = json.dumps(init_file)
+        return json.dumps(configuration)
     except (TypeError, ValueError) as error:
         raise InitFileError(
-            [f"the configuration: {error}"], hint="it is made of mappings, lists, text, numbers and truth values"
+            [Finding("the configuration", None, None, "", str(error))],
+            hint="it is made of mappings, lists, text, numbers and truth values",
         ) from None
-    return parse.parse(document.loads(text, "the configuration")), DEFAULT_INIT_FILE

@@ -97,18 +97,17 @@ class Prefix:
             LagoError: an image can't be had, a disk not be made.
         """
         from ..templates.lockfile import LockFile
-        from .create import path_variables, read_spec
+        from .create import read_spec
 
         path = os.path.abspath(path)
         check_free(path)
-        wanted, place = read_spec(init_file)
         lock = LockFile(init_file, frozen=frozen) if isinstance(init_file, str) else None
+        wanted, variables = read_spec(init_file, path, template_repo, template_store, lock)
         os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
         with staged(path) as staging, synced_together(staging):
             prefix = cls(staging)
             prefix.initialize()
             with log.to_file(prefix.paths.logs("lago.log")), task("Initialize and populate prefix"):
-                variables = path_variables(path, place)
                 prefix._populate(
                     wanted, variables, template_repo, template_store, lock, bootstrap=bootstrap, build=build
                 )
@@ -161,11 +160,11 @@ class Prefix:
             InitFileError: all mistakes of `conf`.
             LagoError: an image can't be had, a disk not be made.
         """
-        from .create import path_variables, read_spec
+        from .create import read_spec
 
-        wanted, place = read_spec(conf)
+        wanted, variables = read_spec(conf, self._prefix, template_repo, template_store)
         with log.to_file(self.paths.logs("lago.log")), task("Populate prefix"):
-            self._populate(wanted, path_variables(self._prefix, place), template_repo, template_store)
+            self._populate(wanted, variables, template_repo, template_store)
 
     def _populate(
         self,

@@ -23,11 +23,13 @@ class Machine(NamedTuple):
     """A machine.
 
     Attributes:
+        host_name: what its guest is to call itself.
         state: in a word, `down` if libvirt does not know it.
         nics: its interfaces by name.
         snapshots: names of those that it is in, oldest first.
     """
 
+    host_name: str
     state: str
     nics: Mapping[str, Nic]
     distro: str | None
@@ -93,6 +95,7 @@ def _network(net: Net, state: str) -> Network:
 
 def _machine(vm: Domain, state: str, snapshots: Mapping[str, Snapshot]) -> Machine:
     return Machine(
+        host_name=vm.host_name,
         state=state,
         nics={nic.name: Nic(nic.net, str(nic.ip) if nic.ip else None) for nic in vm.nics},
         distro=vm.distro or vm.image.get("distro"),

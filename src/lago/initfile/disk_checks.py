@@ -7,18 +7,8 @@ from dataclasses import replace
 from typing import Final
 
 from ..topology.spec import OVA_DISK, DiskSpec, EnvSpec
+from . import specs
 from .document import Mistake, quote
-
-_FOR: Final = {
-    "template_name": ("template",),
-    "template_version": ("template",),
-    "template_type": ("template",),
-    "path": ("template", "file"),
-    "url": ("file",),
-    "make_a_copy": ("file",),
-    "size": ("template", "empty"),
-}
-"""The types of disk that have each key."""
 
 _IN_WORDS: Final = {"template": "a template disk", "empty": "an empty disk", "file": "a file"}
 
@@ -42,11 +32,12 @@ def _content(disk: DiskSpec) -> Iterator[Mistake]:
     if kind == "empty" and disk.size is None and "type" not in at.keys:
         yield Mistake(at, "say what is on it: template_name: mini, path: IMAGE, or size: 10G for an empty disk")
         return
-    for key, kinds in _FOR.items():
+    for key, kinds in specs.TYPES_WITH.items():
         if kind not in kinds and key in at.keys:
             has = "template" if key.startswith("template_") else key
             message = f"{_IN_WORDS[kind]} has no {has}, remove it or write type: {' or '.join(kinds)}"
-            yield Mistake(at / key, message, of_key=True)
+            # Earlier releases, whose files have a type always, passed over what others need.
+            yield Mistake(at / key, message, of_key=True, kind="warning" if "type" in at.keys else "mistake")
     if kind == "empty" and disk.format == "iso":
         yield Mistake(at / "format", "an empty disk can't be a CD, write qcow2 or raw")
     if kind == "empty" and disk.size is None:
@@ -54,7 +45,8 @@ def _content(disk: DiskSpec) -> Iterator[Mistake]:
     elif kind == "file" and disk.path is None and disk.url is None:
         yield Mistake(at, "path is missing, write path: IMAGE")
     elif kind == "file" and disk.path is not None and disk.url is not None:
-        yield Mistake(at / "path", "what url names is fetched into the environment, remove path", of_key=True)
+        message = "what url names is fetched into the environment, remove path"
+        yield Mistake(at / "path", message, of_key=True, kind="warning")
     elif kind == "template":
         yield from _template(disk)
 
@@ -64,13 +56,14 @@ def _template(disk: DiskSpec) -> Iterator[Mistake]:
     if disk.template_type == "qcow2":
         if disk.path is None:
             yield Mistake(at, "path is missing, write path: IMAGE.qcow2")
-        for key, value in {"template_name": disk.template_name, "template_version": disk.template_version}.items():
-            if value is not None:
-                message = "template_type: qcow2 takes an image by its path, remove one of them"
-                yield Mistake(at / key, message, of_key=True)
-    elif disk.path is not None:
+        for key in ("template_name", "template_version"):
+            if key in at.keys and disk.path is not None:
+                message = "template_type: qcow2 takes the image at path, remove this"
+                yield Mistake(at / key, message, of_key=True, kind="warning")
+    elif "path" in at.keys:
         message = "a template has a name; for an image by its path write template_type: qcow2"
-        yield Mistake(at / "path", message, of_key=True)
+        unused = disk.path is None and disk.template_name is not None
+        yield Mistake(at / "path", message, of_key=True, kind="warning" if unused else "mistake")
     elif disk.template_name is None:
         yield Mistake(at, "template_name is missing, write template_name: mini or type: empty")
 

@@ -10,9 +10,9 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from ..errors import InitFileError
+from ..errors import Finding, InitFileError
 from ..topology.place import KeyPath, Place
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """One mistake in an init file.
+    """One mistake in an init file, or something odd that is only told.
 
     Attributes:
         message: what is wrong.
@@ -41,6 +41,9 @@ class Mistake:
         of_key: it is the key that is wrong, not its value.
         unless: a place; if something is wrong there already, this may come of that and is not told.
         position: where it begins, if that is not where its place does.
+        other: another place whose key it is about as well; the message ends with its line.
+        kind: whether it must be corrected; see `Finding`.
+        alone: the file is no init file yet, so that nothing else is told of it.
     """
 
     at: Place
@@ -49,6 +52,9 @@ class Mistake:
     of_key: bool = field(default=False, kw_only=True)
     unless: Place | None = field(default=None, kw_only=True)
     position: Position | None = field(default=None, kw_only=True)
+    other: Place | None = field(default=None, kw_only=True)
+    kind: Literal["mistake", "warning", "note"] = field(default="mistake", kw_only=True)
+    alone: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +93,9 @@ class Document:
 
     def message(self, mistake: Mistake) -> str:
         """What a mistake says."""
+        if mistake.other is not None:
+            line = self.position(mistake.other.path, of_key=True).line
+            return f"{mistake.message} ({mistake.other.path[-1]} is on line {line})"
         if mistake.message:
             return mistake.message
         value: Any = self.data
@@ -94,11 +103,13 @@ class Document:
             value = value[step]
         return f"expected {mistake.expected}, found {self.in_words(mistake.at.path, value)}"
 
+    def finding(self, mistake: Mistake) -> Finding:
+        """A mistake with the place where it is in the file."""
+        return Finding(self.name, *self.begin(mistake), path_text(mistake.at.path), self.message(mistake), mistake.kind)
+
     def line(self, mistake: Mistake) -> str:
         """`file:line:column: path: message`."""
-        line, column = self.begin(mistake)
-        path = f"{path_text(mistake.at.path)}: " if mistake.at.path else ""
-        return f"{self.name}:{line}:{column}: {path}{self.message(mistake)}"
+        return str(self.finding(mistake))
 
     def in_words(self, path: KeyPath, value: Any) -> str:
         """The value at `path`, for messages."""
@@ -142,23 +153,20 @@ def read(path: str, example: str = _EXAMPLE) -> Document:
             raw = file.read()
     except FileNotFoundError:
         new = ", or let lago new write one to start from" if example == _EXAMPLE else f"; {example}"
-        raise InitFileError([f"{path}: there is no such file"], hint=f"name one that is{new}") from None
+        raise _refused(path, "there is no such file", hint=f"name one that is{new}") from None
     except IsADirectoryError:
-        raise InitFileError(
-            [f"{path}: this is a directory, not an init file"], hint="name the file inside it, often LagoInitFile"
-        ) from None
+        message, hint = "this is a directory, not an init file", "name the file inside it, often LagoInitFile"
+        raise _refused(path, message, hint=hint) from None
     except OSError as error:
-        raise InitFileError([f"{path}: it can't be read: {error.strerror}"]) from None
+        raise _refused(path, f"it can't be read: {error.strerror}") from None
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:
         before = raw[: error.start]
         line = before.count(b"\n") + 1
         column = len(before[before.rfind(b"\n") + 1 :].decode()) + 1
-        raise InitFileError(
-            [f"{path}:{line}:{column}: the file is not UTF-8 text (byte 0x{raw[error.start]:02x})"],
-            hint="save it as UTF-8",
-        ) from None
+        message = f"the file is not UTF-8 text (byte 0x{raw[error.start]:02x})"
+        raise _refused(path, message, line, column, hint="save it as UTF-8") from None
     return loads(text, path, example)
 
 
@@ -180,8 +188,14 @@ def loads(text: str, name: str, example: str = _EXAMPLE) -> Document:
             raise SyntaxFault(root.line, root.column, f"expected a mapping, found {found}", example)
         return _Reader().document(root, name)
     except SyntaxFault as mistake:
-        where = f"{name}:{mistake.line}:{mistake.column}"
-        raise InitFileError([f"{where}: {mistake.message}"], hint=mistake.hint) from None
+        raise _refused(name, mistake.message, mistake.line, mistake.column, hint=mistake.hint) from None
+
+
+def _refused(
+    name: str, message: str, line: int | None = None, column: int | None = None, *, hint: str = ""
+) -> InitFileError:
+    """The error of a file that is none at all."""
+    return InitFileError([Finding(name, line, column, "", message)], hint=hint)
 
 
 class _Reader:

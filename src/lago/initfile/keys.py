@@ -16,6 +16,7 @@ from .values import (
     Flag,
     Free,
     HostName,
+    ImageFacts,
     IPv4,
     MachineName,
     Markup,
@@ -34,7 +35,7 @@ _NAME_RULE: Final = "a name is up to 63 letters, digits and . _ -, but first a l
 _NAME_PATTERN: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 _NET_NAME = Text("lab", _NAME_PATTERN, _NAME_RULE)
 _NO_PATH = Text("1.10", r"[^/\s\x00-\x1f\x7f]+", "it is a name, not a path")
-_PASSWORD: Final = Text("secret", bare=True)
+_PASSWORD: Final = Text("secret", free=True)
 _STORED: Final = "Lago finds this out by itself, remove it"
 
 NIC: Final = Section(
@@ -79,17 +80,15 @@ DISK: Final = Section(
         ),
         "make_a_copy": Field(Truthy(), "copy the file into the environment instead of using it in place"),
         "size": Field(Size("", "1M", "1024P", "10G"), "its size, as qemu-img writes it; makes a template's disk grow"),
-        "metadata": Field(Free(), "what a template would say about it, such as distro or bootstrap"),
+        "metadata": Field(ImageFacts(), "what a template would say about it, such as distro or bootstrap"),
         "build": Field(
             Builds(), "what is done to the image when it is made, in order: virt-customize with its options"
         ),
         "skip-export": Field(Flag(), "leave it out of exports"),
     },
     make=specs.disk,
-    gone={
-        "root-partition": "write it into metadata: {root-partition: ...}",
-        "template": "write template_name",
-    },
+    gone={"template": "write template_name"},
+    idle={"root-partition": "write it into metadata: {root-partition: ...}"},
     what="a disk",
 )
 
@@ -117,7 +116,7 @@ _IN_GUEST: Final = r'(/(?!\.{1,2}(/|$))[^/\x00-\x20\x7f"%\\:]+)+'
 GUEST_FILE: Final = Section(
     GuestFile,
     {
-        "content": Field(Text("hello", r"[^\x00]+"), "what is in it", required="content: hello"),
+        "content": Field(Text("hello", r"[^\x00]+", free=True), "what is in it", required="content: hello"),
         "mode": Field(Text("0755", "0?[0-7]{3}", "permissions are three octal digits such as 0755"), "its permissions"),
     },
     make=specs.guest_file,
@@ -198,13 +197,13 @@ DOMAIN: Final = Section(
         ),
     },
     make=specs.domain,
-    gone={
-        "cpu": "write vcpu: N for N processors",
+    idle={
         "guest-agent": _STORED,
         "snapshots": _STORED,
         "name": _STORED,
         "mgmt_net": _STORED,
     },
+    renamed={"cpu": "vcpu"},
     what="a machine",
 )
 
@@ -239,7 +238,7 @@ NET: Final = Section(
         ),
     },
     make=specs.net,
-    gone={
+    idle={
         "main_dns": "it does nothing, remove it; a net with management: true answers for all names",
         "name": _STORED,
         "mapping": "names and addresses follow from nics; write others as dns_records",

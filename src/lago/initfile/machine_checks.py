@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 from ..constants import DEPLOY_SCRIPTS, OVIRT_SCRIPTS
 from ..topology.names import nic_names, same, usable
+from ..topology.place import Place
 from ..topology.spec import EnvSpec
+from . import placeholders
 from .document import Mistake, quote
 
 
@@ -51,10 +53,20 @@ def scripts(env: EnvSpec) -> Iterator[Mistake]:
             at, listed = domain.at / "metadata" / key, domain.metadata.get(key)
             if isinstance(listed, list):
                 for index, script in enumerate(listed):
-                    if not isinstance(script, str) or not script:
+                    if isinstance(script, str) and (message := placeholders.told(script, variables=True)):
+                        yield Mistake(at / index, message, alone=True)
+                    elif not isinstance(script, str) or not script:
                         yield Mistake(at / index, expected="the path of a script")
             elif listed is not None:
                 yield Mistake(at, expected="a list of scripts such as [setup.sh]")
+
+
+def some(env: EnvSpec) -> Iterator[Mistake]:
+    """There are machines."""
+    if not env.domains:
+        at = Place(("domains",))
+        message = "there are no machines, so there is nothing to start"
+        yield Mistake(at, message, of_key=True, unless=at, kind="warning")
 
 
 def tags(env: EnvSpec) -> Iterator[Mistake]:
@@ -78,7 +90,7 @@ def own_names(env: EnvSpec) -> Iterator[Mistake]:
                 "they differ in case only" if other.lower() == name.lower() else "their guests' host names are the same"
             )
             message = f"{name} and {other} can't be told apart, {case}: choose another name"
-            yield Mistake(env.domains[name].at, message, of_key=True)
+            yield Mistake(env.domains[name].at, message, of_key=True, other=env.domains[other].at)
     for name, domain in env.domains.items():
         nets = [nic.net for nic in domain.nics if nic.net]
         for net, aliases in zip(nets, nic_names(name, nets), strict=True):

@@ -3,33 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, Final
 
+from ..errors import Finding
 from ..host.suggest import near
 from ..topology.place import KeyPath, Place
+from . import placeholders
 from .document import Document, Mistake
 
 
 class Mistakes:
-    """The mistakes found in one document."""
+    """The mistakes found in one document, and what else is told of it.
 
-    def __init__(self, document: Document) -> None:
+    Args:
+        strict: warnings are mistakes.
+    """
+
+    def __init__(self, document: Document, *, strict: bool = False) -> None:
         self._document = document
+        self._strict = strict
         self._found: dict[tuple[int, int, str], Mistake] = {}
         for mistake in document.mistakes:
             self.add(mistake)
 
     def add(self, mistake: Mistake) -> None:
         """Note a mistake; what is wrong once, behind an anchor that is used often, is told once."""
+        if self._strict and mistake.kind == "warning":
+            mistake = replace(mistake, kind="mistake")
         self._found.setdefault((*self._document.begin(mistake), self._document.message(mistake)), mistake)
 
     def below(self, path: KeyPath) -> bool:
         """Whether anything at `path` or inside it is wrong."""
-        return any(mistake.at.path[: len(path)] == path for mistake in self._found.values())
+        return any(one.kind == "mistake" and one.at.path[: len(path)] == path for one in self._found.values())
+
+    def findings(self) -> list[Finding]:
+        """All that was found, in the order of the file."""
+        found = [one for _, one in sorted(self._found.items(), key=lambda item: item[0])]
+        return [self._document.finding(one) for one in [one for one in found if one.alone][:1] or found]
 
     def lines(self) -> list[str]:
         """Every mistake as text, in the order of the file."""
-        return [self._document.line(mistake) for _, mistake in sorted(self._found.items(), key=lambda item: item[0])]
+        return [str(finding) for finding in self.findings() if finding.kind == "mistake"]
 
 
 class At:
@@ -62,8 +77,24 @@ class At:
 
     def mistake(self, message: str, *, of_key: bool = False) -> Any:
         """Report a mistake here, in the value or in its key. Returns None, which is what readers return then."""
-        self._mistakes.add(Mistake(Place(self.path), message, of_key=of_key))
+        if not self.placeholder(self.path[-1] if of_key and self.path else self.value, of_key=of_key):
+            self._mistakes.add(Mistake(Place(self.path), message, of_key=of_key))
         return None
+
+    def warning(self, message: str, *, of_key: bool = False) -> None:
+        """Report something odd here, in the value or in its key."""
+        self._mistakes.add(Mistake(Place(self.path), message, of_key=of_key, kind="warning"))
+
+    def placeholder(self, text: Any, *, variables: bool = False, of_key: bool = False) -> bool:
+        """Report that a text here is still to be rendered, and return whether it is.
+
+        Args:
+            variables: such as `${NAME}` may stand there.
+        """
+        message = placeholders.told(text, variables=variables) if isinstance(text, str) else ""
+        if message:
+            self._mistakes.add(Mistake(Place(self.path), message, of_key=of_key, alone=True))
+        return bool(message)
 
     def wrong(self, expected: str) -> Any:
         """Report that something else was expected here. Returns None."""
@@ -87,6 +118,9 @@ class _KeyAt(At):
 
     def mistake(self, message: str, *, of_key: bool = True) -> Any:
         return super().mistake(message, of_key=of_key)
+
+    def placeholder(self, text: Any, *, variables: bool = False, of_key: bool = True) -> bool:
+        return super().placeholder(text, variables=variables, of_key=of_key)
 
 
 _FEW: Final = 12

@@ -13,6 +13,8 @@ from typing import Any
 
 import yaml
 
+from . import placeholders
+
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 
@@ -88,14 +90,16 @@ def compose(text: str, max_nodes: int, max_depth: int) -> Node | None:
     if text.lstrip().startswith("{"):
         text = _from_json(text)
     loader = _LOADER(text)
+    composer = _Composer(loader, text, max_nodes, max_depth)
     try:
-        return _Composer(loader, max_nodes, max_depth).document()
+        return composer.document()
     except yaml.MarkedYAMLError as error:
         if "nesting depth" in str(error.problem) and error.problem_mark:
             # PyYAML 6.0.4 has a limit too, and may look far ahead of us.
             mark = error.problem_mark
             raise SyntaxFault(mark.line + 1, mark.column + 1, _TOO_DEEP.format(max_depth)) from None
-        raise _explain(error, text) from None
+        told = _explain(error, text)
+        raise composer.placeholder(error.problem_mark.line + 1 if error.problem_mark else told.line) or told from None
     finally:
         loader.dispose()
 
@@ -120,11 +124,13 @@ def _from_json(text: str) -> str:
 
 
 class _Composer:
-    def __init__(self, loader: Any, max_nodes: int, max_depth: int) -> None:
+    def __init__(self, loader: Any, text: str, max_nodes: int, max_depth: int) -> None:
         self.loader = loader
+        self.text = text
         self.max_nodes = max_nodes
         self.max_depth = max_depth
         self.anchors: dict[str, Node] = {}
+        self.opaque: list[placeholders.Range] = []
         self.count = 0
 
     def document(self) -> Node | None:
@@ -168,6 +174,8 @@ class _Composer:
         if isinstance(event, yaml.ScalarEvent):
             node.text = event.value
             node.plain = event.implicit[0] or tag not in ("", "!", "str")
+            if event.style and (end := event.end_mark):
+                self.opaque.append(((line, column), (end.line + 1, end.column + 1)))
         elif isinstance(event, yaml.SequenceStartEvent):
             node.kind = list
             node.items = list(self._until(yaml.SequenceEndEvent, depth + 1))
@@ -175,9 +183,18 @@ class _Composer:
             node.kind = dict
             nodes = self._until(yaml.MappingEndEvent, depth + 1)
             node.pairs = list(zip(nodes, nodes, strict=True))
+            # In YAML `{{ name }}` is a mapping with a mapping as its key.
+            doubled = any(key.kind is dict and (key.line, key.column) == (line, column + 1) for key, _ in node.pairs)
+            if doubled and (fault := self.placeholder(line)):
+                raise fault
         if node.anchor:
             self.anchors[node.anchor] = node
         return node
+
+    def placeholder(self, last_line: int) -> SyntaxFault | None:
+        """What is wrong with a file that has placeholders, as far as that line; None if it has none."""
+        found = placeholders.first(self.text, last_line, self.opaque)
+        return SyntaxFault(*found) if found else None
 
     def _until(self, end: type[Any], depth: int) -> Iterator[Node]:
         while type(event := self.loader.get_event()) is not end:

@@ -39,6 +39,7 @@ def expand(document: Document) -> Document:
 
 class _Expansion:
     def __init__(self, document: Document, prototypes: Mapping[str, Any]) -> None:
+        self._document = document
         self._prototypes = prototypes
         self._ready: dict[str, dict[str, Any]] = {}
         self._chain: list[str] = []
@@ -56,13 +57,21 @@ class _Expansion:
         return self._ready[name]
 
     def expand(self, path: KeyPath, body: Any) -> Any:
-        if not isinstance(body, dict) or not isinstance(base := body.get(KEY), str):
+        base = self._base(path, body)
+        if base is None:
             return body
         if message := self._refusal(base):
             self.mistakes.append(Mistake(Place((*path, KEY)), message))
             return body
         below = self.prototype(base)
         return self._merge(path, body, ("prototypes", base), below) if isinstance(below, dict) else body
+
+    def _base(self, path: KeyPath, body: Any) -> str | None:
+        """The prototype that a machine names, which may look like a number."""
+        base = body.get(KEY) if isinstance(body, dict) else None
+        if isinstance(base, int | float):
+            return self._document.source((*path, KEY), base)
+        return base if isinstance(base, str) else None
 
     def _refusal(self, base: str) -> str:
         """Why nothing can be based on a prototype; empty if it can."""

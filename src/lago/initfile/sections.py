@@ -64,7 +64,9 @@ class Section:
     Attributes:
         spec: the dataclass of the spec, which says what keys are when absent.
         make: makes the spec of its class, its place and the attributes that were read.
-        gone: keys of earlier Lago that it doesn't take any more, with what to do instead.
+        gone: keys that it doesn't take, with what to do instead.
+        idle: keys of earlier Lago that have no effect, with what to do instead.
+        renamed: old names of keys, with those of today.
         also: a word on what else may be there.
     """
 
@@ -72,6 +74,8 @@ class Section:
     fields: Mapping[str, Field]
     make: Callable[[type[Any], At, dict[str, Any]], Any] = _plain
     gone: Mapping[str, str] = field(default_factory=dict)
+    idle: Mapping[str, str] = field(default_factory=dict)
+    renamed: Mapping[str, str] = field(default_factory=dict)
     what: str = "a mapping"
     also: str = ""
     _attributes: Mapping[str, str] = field(init=False, repr=False, compare=False)
@@ -99,11 +103,16 @@ class Section:
         return self.make(self.spec, at, values)
 
     def _tell_unknown(self, at: At, key: str) -> None:
+        nearest = expected(key, self.fields)
         if key in self.gone:
             at.mistake(self.gone[key], of_key=True)
-        else:
-            nearest = expected(key, self.fields)
-            at.mistake(f"unknown key{nearest}{'' if nearest.endswith('?') else self.also}", of_key=True)
+        elif key in self.idle:
+            at.warning(self.idle[key], of_key=True)
+        elif nearest.endswith("?"):
+            at.mistake(f"unknown key{nearest}", of_key=True)
+        elif not at.placeholder(key, of_key=True):
+            # Earlier releases passed over what they did not know, and files rely on that.
+            at.warning(f"unknown key{nearest}{self.also}", of_key=True)
 
     def schema(self) -> Schema:
         required = [key for key, entry in self.fields.items() if entry.required]

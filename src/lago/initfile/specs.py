@@ -17,6 +17,17 @@ from .sections import remark
 _BUSES: Final = ("vd", "sd")
 """How devices of disks begin that are given one."""
 
+TYPES_WITH: Final = {
+    "template_name": ("template",),
+    "template_version": ("template",),
+    "template_type": ("template",),
+    "path": ("template", "file"),
+    "url": ("file",),
+    "make_a_copy": ("file",),
+    "size": ("template", "empty"),
+}
+"""The types of disk that have each key."""
+
 _SUFFIXES: Final = {"iso": "iso", "raw": "raw"}
 
 
@@ -28,9 +39,20 @@ def guest_file(spec: type[GuestFile], _at: At, values: dict[str, Any]) -> GuestF
 def disk(spec: type[DiskSpec], at: At, values: dict[str, Any]) -> DiskSpec:
     """Make a disk; its device is empty if the file names none. What is on one that is wrong is not guessed."""
     index = at.path[-1]
+    values = {key: value for key, value in values.items() if not _unused(key, values)}
     kind = (values.get("type") or _guess(values)) if at.sound() else None
     named = {"name": f"disk{index}" if index else "root", "dev": "", **values}
     return spec(**{**named, "type": kind or "empty", "format": _format(kind, values)}, at=at.place())
+
+
+def _unused(key: str, values: Mapping[str, Any]) -> bool:
+    """Whether a key has no effect beside others, as earlier releases passed over it; none if the type is not said."""
+    kind, layered = values.get("type"), values.get("template_type") == "qcow2" and "path" in values
+    if kind is not None and kind not in TYPES_WITH.get(key, (kind,)):
+        return True
+    if layered:
+        return key in ("template_name", "template_version")
+    return key == "path" and kind == "template" and "template_name" in values
 
 
 def _guess(values: Mapping[str, Any]) -> str | None:

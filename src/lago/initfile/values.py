@@ -19,32 +19,29 @@ from .sections import Schema, remark
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Text on one line.
+    """Text on one line, exactly as the file spells it, also where YAML takes it for a number or a truth value.
 
-    `bare`: also what YAML takes for a number or a truth value, exactly as the file spells it.
+    `free`: it is what it looks like, also if it looks like a placeholder.
     """
 
     example: str
     pattern: str = r"[^\x00-\x1f\x7f]+"
     rule: str = ""
-    bare: bool = False
+    free: bool = False
 
     def read(self, at: At) -> Any:
-        value = at.value
-        if isinstance(value, int | float):
-            if not self.bare:
-                # YAML may have changed it already: 1.10 is the number 1.1.
-                return at.mistake(f'{at.source()} without quotes is not text, write "{at.source()}"')
-            value = at.source()
+        # YAML has changed a number already: 1.10 is 1.1.
+        value = at.source() if isinstance(at.value, int | float) else at.value
         if not isinstance(value, str) or not value:
             return at.wrong(f"text such as {quote(self.example)}")
+        if not self.free and at.placeholder(value):
+            return None
         if not re.fullmatch(self.pattern, value):
             return at.mistake(f"{quote(value)} can't be used: {self.rule or 'text on one line is expected'}")
         return value
 
     def schema(self) -> Schema:
-        types = ["string", "number", "boolean"] if self.bare else "string"
-        return {"type": types, "pattern": f"^(?:{self.pattern})$"}
+        return {"type": ["string", "number", "boolean"], "pattern": f"^(?:{self.pattern})$"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +64,19 @@ class Whole:
     what: str = "a whole number"
 
     def read(self, at: At) -> Any:
-        if isinstance(at.value, int) and not isinstance(at.value, bool) and self.low <= at.value <= self.high:
-            return at.value
+        value = at.value
+        if isinstance(value, str) and re.fullmatch(_QUOTED_NUMBER, value):
+            value = int(value)
+        if isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high:
+            return value
         return at.wrong(f"{self.what} from {self.low} to {self.high}")
 
     def schema(self) -> Schema:
-        return {"type": "integer", "minimum": self.low, "maximum": self.high}
+        pattern = f"^{_QUOTED_NUMBER}$"
+        return {"type": ["integer", "string"], "minimum": self.low, "maximum": self.high, "pattern": pattern}
+
+
+_QUOTED_NUMBER: Final = "[0-9]{1,9}"
 
 
 _UNITS: Final = {unit: 1024**power for power, unit in enumerate(["", "K", "M", "G", "T", "P", "E"])}
@@ -188,6 +192,24 @@ class Free:
         return {"type": ["object", "null"]}
 
 
+_FACTS: Final = ("arch", "cmdline", "distro", "root-partition", "root-password", "ssh-password", "ssh-user")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """A mapping with what is known of an image; of that, Lago takes some for text, exactly as the file spells it."""
+
+    def read(self, at: At) -> Any:
+        given = Free().read(at)
+        if not given:
+            return given
+        texts = {key: at[key].source() for key in _FACTS if isinstance(given.get(key), int | float)}
+        return {**given, **texts}
+
+    def schema(self) -> Schema:
+        return Free().schema()
+
+
 @dataclass(frozen=True, slots=True)
 class Path:
     """A path on the host; variables such as `$LAGO_INITFILE_PATH`, and `~`, stand in it as they are."""
@@ -197,7 +219,7 @@ class Path:
     def read(self, at: At) -> Any:
         if not isinstance(at.value, str) or not at.value:
             return at.wrong(f"a path such as {quote(self.example)}")
-        return at.value
+        return None if at.placeholder(at.value, variables=True) else at.value
 
     def schema(self) -> Schema:
         return {"type": "string", "minLength": 1}
@@ -212,7 +234,7 @@ class Url:
     def read(self, at: At) -> Any:
         if not isinstance(at.value, str) or not at.value.startswith(("$", *(f"{scheme}://" for scheme in URL_SCHEMES))):
             return at.wrong(f"an address such as {self.example}; {', '.join(URL_SCHEMES)} are known")
-        return at.value
+        return None if at.placeholder(at.value, variables=True) else at.value
 
     def schema(self) -> Schema:
         return {"type": "string", "minLength": 1}
@@ -335,6 +357,8 @@ class MachineName:
 
     def read(self, at: At) -> Any:
         name = str(at.value)
+        if at.placeholder(name):
+            return None
         if host_name(name).lower() in self.reserved:
             return at.mistake("this name is reserved, choose another")
         if Address.read(name):
@@ -364,6 +388,8 @@ class HostName:
         name = at.value
         if not isinstance(name, str) or not name:
             return at.wrong(f"a name such as {quote(self.example)}")
+        if at.placeholder(name):
+            return None
         if len(name) > 253 or Address.read(name) or not re.fullmatch(rf"{PART}(\.{PART})*", name):
             return at.mistake(f"{quote(name)} is no DNS name, letters, digits and - with single dots between are")
         return name.lower()

@@ -28,7 +28,12 @@ def test_new_writes_a_file_that_is_valid_and_never_over_another(here: Path, caps
     assert main(["new"]) == 0
     assert list(parse.parse(document.read("LagoInitFile")).domains) == ["vm0", "vm1"]
     assert main(["-f", "json", "validate"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"file": "LagoInitFile", "domains": 2, "nets": 1}
+    assert json.loads(capsys.readouterr().out) == {
+        "file": "LagoInitFile",
+        "domains": 2,
+        "nets": 1,
+        "mistakes": [],
+    }
     assert main(["new"]) == 2
     assert "LagoInitFile exists already" in capsys.readouterr().err
     assert os.listdir(here) == ["LagoInitFile"]

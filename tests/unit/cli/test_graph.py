@@ -23,6 +23,7 @@ STATUS = Status(
     uuid="fe68",
     machines={
         "vm0": Machine(
+            host_name="vm0",
             state="down",
             nics={"eth0": Nic("n0", "192.168.201.2"), "eth1": Nic("br", None)},
             distro="cirros",
@@ -81,7 +82,7 @@ def _with_vm(name: str, **more: Any) -> Status:
 
 
 def test_what_is_drawn_is_what_lago_status_prints() -> None:
-    assert label(STATUS) == test_output.STATUS
+    assert label(STATUS, for_people=True) == test_output.STATUS
 
 
 def test_mermaid_has_machines_nets_addresses_and_states() -> None:

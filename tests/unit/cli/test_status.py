@@ -66,6 +66,12 @@ def test_status_is_printed_as_in_the_golden_file(lago: Lago, environment: Path, 
     compare(f"{format_}.txt", lago("-p", str(environment), "-f", format_, "status"), environment)
 
 
+def test_the_host_name_of_a_guest_stands_beside_the_name_of_its_machine(lago: Lago, tmp_path: Path) -> None:
+    path = make_prefix(tmp_path / "p", "domains: {Web_1.lab: {nics: [{net: lan}]}}\nnets: {lan: {}}\n")
+    found = json.loads(lago("-p", str(path), "-f", "json", "status"))
+    assert {name: vm["host name"] for name, vm in found["Prefix"]["VMs"].items()} == {"Web_1.lab": "Web-1.lab"}
+
+
 def test_a_person_gets_tables(lago: Lago, environment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setenv("TERM", "xterm")

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from lago import config
 from lago.errors import InitFileError
 from lago.initfile import document, parse
 from lago.topology import spec
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "bad"
 BAD = sorted(path for path in GOLDEN.iterdir() if path.suffix in (".yaml", ".json"))
+ODD = sorted(GOLDEN.with_name("odd").glob("*.yaml"))
 
 
 def parsed(text: str) -> spec.EnvSpec:
@@ -39,6 +41,29 @@ def test_a_bad_file_is_refused_with_this_message(path: Path, tmp_path: Path, mon
         expected.write_text(message)
         pytest.fail(f"{expected} was missing; it is written now: read it")
     assert message == expected.read_text()
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("path", ODD, ids=lambda path: path.name)
+def test_an_odd_file_is_read_with_these_warnings_which_strict_makes_mistakes(
+    path: Path, strict: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    odd = document.loads(path.read_text(), "LagoInitFile")
+    config.set_command_line({"strict": strict})
+    if strict:
+        with pytest.raises(InitFileError) as caught:
+            parse.parse(odd)
+        found = "".join(f"{line}\n" for line in caught.value.mistakes)
+        assert not caplog.messages
+    else:
+        with caplog.at_level(logging.WARNING, logger="lago"):
+            parse.parse(odd)
+        found = "".join(f"{line}\n" for line in caplog.messages)
+    expected = path.with_suffix(".txt")
+    if not expected.exists():
+        expected.write_text(found)
+        pytest.fail(f"{expected} was missing; it is written now: read it")
+    assert found == expected.read_text()
 
 
 def test_mistakes_stand_in_the_order_of_the_file() -> None:
@@ -110,13 +135,14 @@ def test_templates_are_listed_once_each() -> None:
 
 
 def test_keys_that_begin_with_x_are_ignored(caplog: pytest.LogCaptureFixture) -> None:
-    assert parsed("{x-note: [1, 2], domains: {}}").domains == {}
+    text = "{x-note: [1, 2], domains: {vm0: {x-note: 1, nics: [{net: lab, x-y: }]}}, nets: {lab: {x-z: {}}}}"
+    assert list(parsed(text).domains) == ["vm0"]
     assert not caplog.records
 
 
 def test_a_key_that_only_holds_anchors_is_warned_about(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, logger="lago"):
-        env = parsed("base: &base {memory: 64}\ndomains: {vm0: *base}\n")
+        env = parsed("base: &base {memory: 64, nics: [{net: lab}]}\ndomains: {vm0: *base}\nnets: {lab: {}}\n")
     assert env.domains["vm0"].memory == 64
     assert caplog.messages == ["LagoInitFile:1:1: base: only its anchors are used; call it x-base to say so"]
 

@@ -171,7 +171,8 @@ class TestMachines:
     def test_init_refuses_a_type_that_is_not_there(self, lago: Lago, tmp_path: Path) -> None:
         (tmp_path / "LagoInitFile").write_text("domains: {vm0: {nics: [{net: lan}], disks: []}}\nnets: {lan: {}}\n")
         _, err = lago.both("--default_vm_type", "wob", "init", code=2)
-        assert "lago: vm0: the vm-type wob is not installed\nhint: there are: default\n" in err
+        told = "LagoInitFile:1:16: domains.vm0.vm-type: the vm-type wob is not installed, there are: default\n"
+        assert err.endswith(f"lago: {told}")
         assert not (tmp_path / ".lago").exists()
 
 

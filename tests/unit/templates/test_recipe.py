@@ -56,7 +56,7 @@ def test_a_digest_is_that_of_the_content(path: Path, tmp_path: Path) -> None:
 def test_all_mistakes_are_told_with_their_lines(tmp_path: Path) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text(
-        "base: debian13\npackages: [Nginx]\nfiles:\n  /etc/../a: {content: x}\n  /b: {}\ncommands: [1]\nsise: 10G\n"
+        "base: debian13\npackages: [Nginx]\nfiles:\n  /etc/../a: {content: x}\n  /b: {}\ncommands: [[1]]\nsise: 10G\n"
     )
     with pytest.raises(TemplateError) as caught:
         recipe_file.read(str(path), "web", RECIPES)

@@ -52,7 +52,7 @@ class _Wanted:
 _FILE: Final = Section(
     _Added,
     {
-        "content": Field(Text("hello", _SCRIPT), "what is in it"),
+        "content": Field(Text("hello", _SCRIPT, free=True), "what is in it"),
         "source": Field(Path("./site.conf"), "the file on the host that it is a copy of, relative to the recipe"),
         "mode": Field(Text("0755", "0?[0-7]{3}", "permissions are three octal digits such as 0755"), "its permissions"),
     },
@@ -72,7 +72,8 @@ def _section(recipes: Iterable[str]) -> Section:
                 "files to put into the image",
             ),
             "commands": Field(
-                ListOf(Text("systemctl enable nginx", _SCRIPT), "shell commands"), "commands to run in the image"
+                ListOf(Text("systemctl enable nginx", _SCRIPT, free=True), "shell commands"),
+                "commands to run in the image",
             ),
             "size": Field(_SIZE, "size of the disk"),
             "metadata": Field(Free(), "what is known of the image, such as bootstrap"),
@@ -95,7 +96,7 @@ def read(path: str, name: str, recipes: Mapping[str, Recipe]) -> Recipe:
         document = documents.read(path, _EXAMPLE)
     except InitFileError as error:
         raise TemplateError(error.what, hint=error.hint) from None
-    mistakes = Mistakes(document)
+    mistakes = Mistakes(document, strict=True)
     top = At(document, mistakes, (), document.data)
     found: _Wanted = _section(recipes).read(top)
     own = {} if not top.sound() else _files(found, mistakes, os.path.dirname(path))
