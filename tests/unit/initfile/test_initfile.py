@@ -103,6 +103,11 @@ def test_a_byte_order_mark_is_skipped() -> None:
     assert loads("\ufeffa: 1", "F").data == {"a": 1}
 
 
+@pytest.mark.parametrize("character", ["\x07", "\x7f", "\x80", "\x9b", "\x9f", "\ufffe", "\ud800"])
+def test_control_characters_are_refused_where_they_stand(character: str) -> None:
+    assert refusal(f"# one\na: b{character}") == f"F:2:5: the character U+{ord(character):04X} can't be in an init file"
+
+
 @pytest.mark.parametrize("opening", ["[", "{a: ", "- ", "? ", "{? "])
 def test_deep_nesting_is_refused_quickly(opening: str) -> None:
     began = time.monotonic()
