@@ -89,10 +89,16 @@ LAYERS = {
         disk_checks keys
         dns_checks specs values
         net_checks prototypes sections
+        convert
+        parse schema
+        checks keys
+        disk_checks dns_checks values
+        net_checks prototypes specs
+        sections
         machine_checks mistakes renamed
-        document
+        document edits
         nodes
-        initfile placeholders
+        initfile placeholders stand_ins
     """,
     "lago.plugins": """
         machines

@@ -20,7 +20,7 @@ from .result import Outcome
 _FAMILIES: Final = {
     "environment": "init start deploy stop shutdown status list set-current cleanup destroy",
     "up": "up warm",
-    "initfile": "validate schema new",
+    "initfile": "validate schema new convert",
     "shell": "shell nsexec",
     "console": "console logs",
     "copying": "copy-to-vm copy-from-vm",

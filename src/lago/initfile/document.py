@@ -6,9 +6,10 @@ a key that is there twice, are `Document.mistakes`: `parse` reports them togethe
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -18,6 +19,7 @@ from ..topology.place import KeyPath, Place
 if TYPE_CHECKING:
     from .nodes import Node
 
+BYTE_ORDER_MARK = "\ufeff"
 MAX_NODES = 200_000
 MAX_DEPTH = 64
 
@@ -148,6 +150,15 @@ def read(path: str, example: str = _EXAMPLE) -> Document:
     Raises:
         InitFileError: there is no such file, or it isn't an init file at all.
     """
+    return loads(read_text(path, example), path, example)
+
+
+def read_text(path: str, example: str = _EXAMPLE) -> str:
+    """The text of the init file at `path`, as it is there; `example` as for `read`.
+
+    Raises:
+        InitFileError: there is no such file, or it isn't text.
+    """
     try:
         with open(path, "rb") as file:
             raw = file.read()
@@ -160,14 +171,13 @@ def read(path: str, example: str = _EXAMPLE) -> Document:
     except OSError as error:
         raise _refused(path, f"it can't be read: {error.strerror}") from None
     try:
-        text = raw.decode()
+        return raw.decode()
     except UnicodeDecodeError as error:
         before = raw[: error.start]
         line = before.count(b"\n") + 1
         column = len(before[before.rfind(b"\n") + 1 :].decode()) + 1
         message = f"the file is not UTF-8 text (byte 0x{raw[error.start]:02x})"
         raise _refused(path, message, line, column, hint="save it as UTF-8") from None
-    return loads(text, path, example)
 
 
 def loads(text: str, name: str, example: str = _EXAMPLE) -> Document:
@@ -176,17 +186,36 @@ def loads(text: str, name: str, example: str = _EXAMPLE) -> Document:
     Raises:
         InitFileError: the text isn't an init file at all.
     """
+    with _of_file(name):
+        return _Reader().document(tree(text.removeprefix(BYTE_ORDER_MARK), name, example), name)
+
+
+def tree(text: str, name: str, example: str = _EXAMPLE) -> Node:
+    """The mapping that the text of an init file is, as nodes; parameters as for `loads`.
+
+    Raises:
+        InitFileError: the text isn't an init file at all.
+    """
     # Imported here: most commands never read an init file, and yaml is slow to import.
     from .nodes import SyntaxFault, compose
 
-    try:
-        root = compose(text.removeprefix("\ufeff"), MAX_NODES, MAX_DEPTH)
+    with _of_file(name):
+        root = compose(text, MAX_NODES, MAX_DEPTH)
         if root is None:
             raise SyntaxFault(1, 1, "the file is empty", example)
         if root.kind is not dict:
             found = "a list" if root.kind is list else f"only {json.dumps(root.text[:40], ensure_ascii=False)}"
             raise SyntaxFault(root.line, root.column, f"expected a mapping, found {found}", example)
-        return _Reader().document(root, name)
+        return root
+
+
+@contextlib.contextmanager
+def _of_file(name: str) -> Iterator[None]:
+    """Context manager: what is wrong with the text is told as a mistake of the file `name`."""
+    from .nodes import SyntaxFault
+
+    try:
+        yield
     except SyntaxFault as mistake:
         raise _refused(name, mistake.message, mistake.line, mistake.column, hint=mistake.hint) from None
 

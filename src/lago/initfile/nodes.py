@@ -48,7 +48,14 @@ class SyntaxFault(Exception):
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """A scalar (`text`), list (`items`) or mapping (`pairs`), beginning at `line` and `column`, both from 1."""
+    """A scalar (`text`), list (`items`) or mapping (`pairs`), beginning at `line` and `column`, both from 1.
+
+    Attributes:
+        start: offset in the text, that of its anchor or tag if it has one; `end` is behind its last character.
+        style: of a scalar: nothing, the quote, or `|` or `>`.
+        flow: a list or mapping in brackets or braces.
+        spans: where the items, or in turn keys and values, stand; an alias stands there for a node elsewhere.
+    """
 
     kind: type[str] | type[list[Any]] | type[dict[Any, Any]]
     line: int
@@ -58,6 +65,11 @@ class Node:
     plain: bool = False
     items: Sequence[Node] = ()
     pairs: Sequence[tuple[Node, Node]] = ()
+    start: int = 0
+    end: int = 0
+    style: str = ""
+    flow: bool = False
+    spans: Sequence[tuple[int, int]] = ()
 
     @property
     def scalar(self) -> str | int | float | bool | None:
@@ -170,18 +182,19 @@ class _Composer:
             if tag not in ("", "!", *_TAGS[type(event)]):
                 spelling = event.tag.replace(_TAG, "!!")
                 raise SyntaxFault(line, column, f"the YAML tag {spelling} has no meaning in an init file", "remove it")
-        node = Node(str, line, column, event.anchor)
+        node = Node(str, line, column, event.anchor, start=mark.index, end=event.end_mark.index)
         if isinstance(event, yaml.ScalarEvent):
             node.text = event.value
             node.plain = event.implicit[0] or tag not in ("", "!", "str")
+            node.style = event.style or ""
             if event.style and (end := event.end_mark):
                 self.opaque.append(((line, column), (end.line + 1, end.column + 1)))
         elif isinstance(event, yaml.SequenceStartEvent):
             node.kind = list
-            node.items = list(self._until(yaml.SequenceEndEvent, depth + 1))
+            node.items = list(self._until(yaml.SequenceEndEvent, event, node, depth + 1))
         else:
             node.kind = dict
-            nodes = self._until(yaml.MappingEndEvent, depth + 1)
+            nodes = self._until(yaml.MappingEndEvent, event, node, depth + 1)
             node.pairs = list(zip(nodes, nodes, strict=True))
             # In YAML `{{ name }}` is a mapping with a mapping as its key.
             doubled = any(key.kind is dict and (key.line, key.column) == (line, column + 1) for key, _ in node.pairs)
@@ -196,9 +209,18 @@ class _Composer:
         found = placeholders.first(self.text, last_line, self.opaque)
         return SyntaxFault(*found) if found else None
 
-    def _until(self, end: type[Any], depth: int) -> Iterator[Node]:
+    def _until(self, end: type[Any], begin: Any, above: Node, depth: int) -> Iterator[Node]:
+        """What is in a list or mapping; notes where it stands."""
+        spans: list[tuple[int, int]] = []
         while type(event := self.loader.get_event()) is not end:
-            yield self.node(event, depth)
+            node = self.node(event, depth)
+            alias = isinstance(event, yaml.AliasEvent)
+            spans.append((event.start_mark.index, event.end_mark.index if alias else node.end))
+            yield node
+        above.flow = bool(begin.flow_style)
+        # The end of one without brackets is only noticed where the next thing begins.
+        above.end = event.end_mark.index if above.flow or not spans else spans[-1][1]
+        above.spans = spans
 
 
 def _explain(error: yaml.MarkedYAMLError, text: str) -> SyntaxFault:
