@@ -44,7 +44,7 @@ def _content(disk: DiskSpec) -> Iterator[Mistake]:
         yield Mistake(at, "an empty disk needs a size, write size: 10G")
     elif kind == "file" and disk.path is None and disk.url is None:
         yield Mistake(at, "path is missing, write path: IMAGE")
-    elif kind == "file" and disk.path is not None and disk.url is not None:
+    elif kind == "file" and "path" in at.keys and disk.url is not None:
         message = "what url names is fetched into the environment, remove path"
         yield Mistake(at / "path", message, of_key=True, kind="warning")
     elif kind == "template":

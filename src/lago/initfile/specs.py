@@ -52,7 +52,9 @@ def _unused(key: str, values: Mapping[str, Any]) -> bool:
         return True
     if layered:
         return key in ("template_name", "template_version")
-    return key == "path" and kind == "template" and "template_name" in values
+    return key == "path" and (
+        (kind == "template" and "template_name" in values) or (kind == "file" and "url" in values)
+    )
 
 
 def _guess(values: Mapping[str, Any]) -> str | None:
