@@ -273,7 +273,7 @@ class _Conversion:
             return None
         if top and key in self._only_anchors:
             return _Step(f"x-{key}", "only its anchors are used")
-        return None if self._nearly(key, section) else _Step(f"x-{key}", "it is no key of Lago's, which ignores it so")
+        return None if self._nearly(key, section) else _Step(f"x-{key}", "Lago knows no such key and ignores it")
 
     def _nearly(self, key: str, section: Section) -> bool:
         """Whether a key is probably one of ours, misspelt."""

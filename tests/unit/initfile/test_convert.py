@@ -14,7 +14,8 @@ import pytest
 from lago.errors import InitFileError
 from lago.initfile import convert as conversion
 from lago.initfile.convert import Change, Converted
-from lago.initfile.document import loads
+from lago.initfile.document import loads, tree
+from lago.initfile.edits import Source
 from lago.initfile.parse import parse
 from lago.topology.spec import EnvSpec
 
@@ -134,6 +135,22 @@ def test_what_is_passed_over_or_the_users_own_is_not_looked_into() -> None:
 
 def test_a_new_name_that_is_taken_is_not_given_twice() -> None:
     assert converted("domains: {a: {quux: 1, x-quux: 2}}").changes == ()
+    assert converted("domains: {a: {snapshots: &used {}, x-snapshots: 2}}").changes == ()
+
+
+def test_a_value_that_is_right_elsewhere_stays() -> None:
+    assert converted('domains: {a: {distro: &word "yes"}, b: {tpm: *word}}').changes == ()
+
+
+def test_what_a_question_mark_begins_is_not_removed() -> None:
+    text = "domains: {a: {? snapshots : {}, memory: 512}}"
+    assert converted(text).text == text.replace("snapshots", "x-snapshots")
+
+
+def test_an_item_without_braces_of_its_own_can_not_lose_all_that_it_has() -> None:
+    text = "a: [1, b: {c: d}]"
+    root = tree(text, "F")
+    assert Source(text, root).cuts(root.pairs[0][1].items[1], {0}) == {}
 
 
 def test_between_alternatives_of_a_template_nothing_is_removed() -> None:
