@@ -29,9 +29,10 @@ LAYERS = {
         constants printable version
     """,
     "lago.bootstrap": """
+        logins
         bootstrap
         cloud_init credentials none sysprep
-        additions iso logins passwords
+        additions iso passwords
     """,
     "lago.cli": """
         screen
@@ -147,7 +148,7 @@ LAYERS = {
         network
         network_xml preflight
         domain_xml session
-        connection cpu keys lifecycle migration picture tester
+        connection cpu keys lifecycle migration picture stuck tester
     """,
     "ovirtlago": """
         pytest_plugin
