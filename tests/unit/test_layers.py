@@ -40,7 +40,7 @@ LAYERS = {
         artifacts cli graph machine shell snapshots ssh_config up
         completion config_commands environment template
         doctor main progress status store
-        initfile output plugin_commands settings template_repo
+        external initfile output plugin_commands settings template_repo
         parser pictures refused result
     """,
     "lago.disks": """

@@ -53,7 +53,7 @@ def test_a_kernel_that_finds_no_root_is_told_early_and_what_is_repeated_once(box
         "vm0 did not answer ssh: its kernel runs, but finds no root file system: "
         "ALERT!  /dev/vdz1 does not exist.  Dropping to a shell!\n"
     ) in said
-    assert "        Waiting for the root file system (37 times)\n" in said
+    assert "    Waiting for the root file system (37 times)\n" in said
     assert said.count("Waiting for the root file system") == 1
     assert "hint: root= of its kernel must name a file system that is there" in said
 

@@ -9,7 +9,8 @@ from lago.virt import readiness
 from lago.virt.stuck import kernel_spoke, lines, stuck
 
 SEABIOS = (
-    "\x1bc\x1b[?7l\x1b[2J\x1b[0mSeaBIOS (version 1.16.2-debian-1.16.2-1)\r\nMachine UUID c5203269-d19e-0ef5-7a17-aaa008723338\r\n\n"
+    "\x1bc\x1b[?7l\x1b[2J\x1b[0mSeaBIOS (version 1.16.2-debian-1.16.2-1)\r\n"
+    "Machine UUID c5203269-d19e-0ef5-7a17-aaa008723338\r\n\n"
     "iPXE (http://ipxe.org) 00:03.0 CA00 PCI2.10 PnP PMM+02FCEE00+02F0EE00 CA00\r\n"
     "Press Ctrl-B to configure iPXE (PCI 00:03.0)...\r          \r\n\n\nBooting from Hard Disk...\r\n"
 )
@@ -179,7 +180,7 @@ def test_a_guest_from_which_more_may_come_is_not_given_up(console: str) -> None:
 
 def test_last_words_are_those_after_which_nothing_came(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr(readiness.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("lago.virt.readiness.time.monotonic", lambda: now[0])
     last = readiness._LastSaid(10)
     assert not last.stays("a")
     now[0] += 9
