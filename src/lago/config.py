@@ -116,7 +116,7 @@ OPTIONS: Final[dict[str, Option]] = {
     "egress_host_loopback": Option(boolean, False, f"let guests reach the host's loopback at {HOST_LOOPBACK}"),
     "boot_timeout": Option(_positive, 120, "seconds a guest may take to answer ssh (times 5 when emulated)"),
     "lock_timeout": Option(_positive, 600, "seconds to wait for another Lago that uses the same prefix"),
-    "default_root_password": Option(str, "123456", "root password of guests whose template allows one"),
+    "default_root_password": Option(str, "123456", "root password that guests get whose init file has none"),
     "template_store": Option(str, "", "directory of template images (default: in the XDG data directory)"),
     "debian_mirror": Option(
         str, "", "mirror of Debian to build templates from, but for security updates (default: those of the host's apt)"
