@@ -265,7 +265,14 @@ def test_a_root_password_is_set_by_ssh_where_credentials_do_not_reach() -> None:
     with_user = replace(_domain("credentials"), root_password="a", ssh_user="admin", ssh_password="b")
     rest = bootstrap.after_boot(with_user)
     assert rest is not None
-    assert [line.split(b":")[0] for line in rest[1].splitlines()] == [b"root", b"admin"]
+    assert {line.split(b":")[0] for line in rest[1].splitlines()} == {b"root", b"admin"}
+
+
+def test_a_user_with_all_rights_gets_no_password_that_nobody_gave_him() -> None:
+    domain = replace(_domain("credentials"), root_password="123456", ssh_user="admin")
+    rest = bootstrap.after_boot(domain)
+    assert rest is not None
+    assert [line.split(b":")[0] for line in rest[1].splitlines()] == [b"root"]
 
 
 def _credentials(domain: Domain, paths: Paths) -> dict[str, str]:
