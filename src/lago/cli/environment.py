@@ -51,8 +51,10 @@ def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
     shutdown.add_argument("-r", "--reboot", action="store_true", help="boot them again, and wait until they answer")
     shutdown.set_defaults(run=_shutdown)
     commands.add_parser("status", help="tell what there is and what runs").set_defaults(run=_status)
-    list_ = commands.add_parser("list", help="list the prefixes of a workdir")
-    list_.add_argument("list_path", nargs="*", metavar="WORKDIR_PATH", help="the workdir")
+    list_ = commands.add_parser(
+        "list", help="list the prefixes of a workdir", usage="lago list [envs | prefixes] [WORKDIR_PATH]"
+    )
+    list_.add_argument("list_path", nargs="*", metavar="WORKDIR_PATH", help="the workdir; the word before is left out")
     list_.set_defaults(run=_list)
     current = commands.add_parser("set-current", help="choose the prefix of a workdir that commands are for")
     current.add_argument("current_name", metavar="PREFIX_NAME", help="the prefix, by its name in the workdir")
