@@ -1,5 +1,7 @@
 """Settings: defaults, `/etc/lago/lago.conf`, XDG `lago/lago.conf`, environment, command line; the last one wins.
 
+Files of the earliest releases, `/etc/lago.d/*.conf` and `~/.lago`, are read first, and so count least.
+
 The section `[lago]` has the global options, any other the options of the command it is named after. The environment is
 `LAGO_<NAME>` for the section `[lago]` and `LAGO__<SECTION>__<NAME>` for any other. Values are typed by `OPTIONS`; a
 value of the wrong type is a `ConfigError` that names where it stands. Names that nothing here knows are kept, as text.
@@ -114,7 +116,7 @@ OPTIONS: Final[dict[str, Option]] = {
     "egress_host_loopback": Option(boolean, False, f"let guests reach the host's loopback at {HOST_LOOPBACK}"),
     "boot_timeout": Option(_positive, 120, "seconds a guest may take to answer ssh (times 5 when emulated)"),
     "lock_timeout": Option(_positive, 600, "seconds to wait for another Lago that uses the same prefix"),
-    "default_root_password": Option(str, "123456", "root password of guests whose template allows one"),
+    "default_root_password": Option(str, "123456", "root password that guests get whose init file has none"),
     "strict": Option(boolean, False, "refuse init files of which there are warnings"),
     "template_store": Option(str, "", "directory of template images (default: in the XDG data directory)"),
     "debian_mirror": Option(
@@ -132,8 +134,10 @@ OPTIONS: Final[dict[str, Option]] = {
         "environment says is done with your rights",
     ),
     "lease_dir": Option(str, "/var/lib/lago/subnets", "directory of subnet leases on shared host networks"),
+    "reposync_dir": Option(str, None, "directory of copies of package repositories, of the oVirt plugin"),
 }
 
+_EARLIEST: Final = "/etc/lago.d"
 _EARLIER: Final = {
     "loglevel": "log_level",
     "default_root_password": "root_password",
@@ -238,7 +242,18 @@ def files() -> list[str]:
     """The configuration files in the order in which they are read, whether they exist or not."""
     system = (os.environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":")
     user = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    return ["/etc/lago/lago.conf"] + [os.path.join(d, "lago", "lago.conf") for d in [*reversed(system), user]]
+    here = ["/etc/lago/lago.conf"] + [os.path.join(d, "lago", "lago.conf") for d in [*reversed(system), user]]
+    return [*_files_of_earliest_releases(), *here]
+
+
+def _files_of_earliest_releases() -> list[str]:
+    """`*.conf` in `/etc/lago.d`, and `.lago` of the home directory, where that is no workdir."""
+    try:
+        names = sorted(name for name in os.listdir(_EARLIEST) if name.endswith(".conf"))
+    except OSError:
+        names = []
+    own = os.path.expanduser("~/.lago")
+    return [os.path.join(_EARLIEST, name) for name in names] + ([own] if os.path.isfile(own) else [])
 
 
 def _from_files(section: str, key: str) -> Value | None:

@@ -16,7 +16,8 @@ from lago.paths import Paths
 from lago.topology import state
 from lago.topology.address import Address
 from lago.topology.model import Disk, Domain, Net, TemplateImage, Topology
-from lago.virt import BridgeNetwork, IsolatedNetwork, NATNetwork, VirtEnv, preflight, readiness
+from lago.virt import BridgeNetwork, IsolatedNetwork, NATNetwork, VirtEnv, preflight
+from lago.virt.stuck import firmware_gave_up
 
 UUID = "fedcba9876543210" * 2
 
@@ -166,11 +167,11 @@ def test_uefi_firmware_needs_a_kernel_that_is_its_program(tmp_path: Path, monkey
 
 
 def test_firmware_that_starts_nothing_is_understood() -> None:
-    assert readiness.firmware_gave_up("BdsDxe: starting Boot0001\n") is None
+    assert firmware_gave_up("BdsDxe: starting Boot0001\n") is None
     end = "BdsDxe: No bootable option or device was found.\n"
-    assert readiness.firmware_gave_up(end) == "its UEFI firmware finds nothing to start"
+    assert firmware_gave_up(end) == "its UEFI firmware finds nothing to start"
     refused = "BdsDxe: failed to load Boot0001 from PciRoot(0x0): Access Denied\n"
-    assert "secure_boot" in str(readiness.firmware_gave_up(refused + end))
+    assert "secure_boot" in str(firmware_gave_up(refused + end))
 
 
 def test_shares_need_a_directory_and_virtiofsd_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,9 +28,10 @@ LAYERS = {
         constants errors version
     """,
     "lago.bootstrap": """
+        logins
         bootstrap
         cloud_init credentials none sysprep
-        additions iso logins passwords
+        additions iso passwords
     """,
     "lago.cli": """
         screen
@@ -39,7 +40,7 @@ LAYERS = {
         completion config_commands environment template
         doctor initfile main progress status store
         output plugin_commands settings template_repo
-        parser pictures refused result
+        external parser pictures refused result
     """,
     "lago.disks": """
         ova
@@ -84,17 +85,12 @@ LAYERS = {
         checks dial firewall probe_guest protocol
     """,
     "lago.initfile": """
+        convert
         parse
         checks schema
         disk_checks keys
         dns_checks specs values
         net_checks prototypes sections
-        convert
-        parse schema
-        checks keys
-        disk_checks dns_checks values
-        net_checks prototypes specs
-        sections
         machine_checks mistakes renamed
         document edits
         nodes
@@ -154,7 +150,7 @@ LAYERS = {
         network
         network_xml preflight
         domain_xml session
-        connection cpu keys lifecycle migration picture tester
+        connection cpu keys lifecycle migration picture stuck tester
     """,
     "ovirtlago": """
         pytest_plugin

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import http.server
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,9 @@ class Web:
         ranges: whether parts can be had.
         requests: what was asked for: path, and range or empty.
         pages: every path that is not there has a page, with status 200.
+        moved: what is elsewhere: path, and address.
+        absent: the status of what is not there.
+        pieces: bytes of a body that are sent at once; after each the server rests for `rest` seconds.
     """
 
     root: Path
@@ -30,6 +34,10 @@ class Web:
     ranges: bool = True
     requests: list[tuple[str, str]] = field(default_factory=list)
     pages: bool = False
+    moved: dict[str, str] = field(default_factory=dict)
+    absent: int = 404
+    pieces: int | None = None
+    rest: float = 0.0
     url: str = ""
 
     def asked(self, path: str) -> list[str]:
@@ -48,9 +56,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if web.failing:
             self.send_error(web.failing.pop(0))
             return
-        if self.path == "/loop":
+        if (moved := {"/loop": "/loop", **web.moved}.get(self.path)) is not None:
             self.send_response(302)
-            self.send_header("Location", "/loop")
+            self.send_header("Location", moved)
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
@@ -60,7 +68,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         elif web.pages:
             self._answer(200, b"<!DOCTYPE html><title>Not here</title>" + b" " * 1000, {})
         else:
-            self.send_error(404)
+            self.send_error(web.absent)
 
     def _send(self, data: bytes) -> None:
         tag = f'"{hashlib.md5(data).hexdigest()}"'
@@ -81,7 +89,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.flush()
             return
         with contextlib.suppress(ConnectionError):
-            self.wfile.write(body)
+            size = self.web.pieces or len(body) or 1
+            for begin in range(0, len(body), size):
+                self.wfile.write(body[begin : begin + size])
+                if self.web.rest:
+                    self.wfile.flush()
+                    time.sleep(self.web.rest)
 
     def log_message(self, format: str, *args: object) -> None:
         pass

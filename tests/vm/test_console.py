@@ -119,7 +119,8 @@ def _line(process: subprocess.Popen[str], wanted: str) -> None:
 def test_logs_follow_machines_over_a_restart(two: Box) -> None:
     with two.until_interrupted("logs", "-f") as process:
         _line(process, "vm1: lago-init: this is vm1")
-        two.shell("vm1", "echo one >/dev/console")
+        # There is the prompt of a login in the line before.
+        two.shell("vm1", "(echo; echo one) >/dev/console")
         _line(process, "vm1: one")
         two.lago("stop", "vm1")
         two.lago("start", "vm1")

@@ -77,8 +77,11 @@ def test_a_refused_key_is_told(made: Box) -> None:
     argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(made.prefix / "other")]
     subprocess.run(argv, check=True, stdin=subprocess.DEVNULL)
     (made.prefix / "other").rename(made.prefix / "id_rsa")
+    path = made.prefix / "virt" / "vm-vm0"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "root-password": "another"}))
+    made.env["LAGO_SSH_PASSWORD"] = "another"
     told = "vm0 did not answer ssh within 20 s: ssh: vm0: root@192.168.200.2: can't be logged in to"
-    assert "Permission denied (publickey)" in _start_in_vain(made, told)
+    assert "Permission denied (publickey,password)" in _start_in_vain(made, told)
 
 
 def test_a_closed_port_is_told(made: Box) -> None:

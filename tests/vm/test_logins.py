@@ -116,7 +116,7 @@ def test_the_usual_password_and_that_of_the_template_let_us_in_where_no_program_
 def test_a_guest_that_refuses_is_told_early_and_others_are_waited_for(
     site: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    machines = {"other": MACHINE % ("bootstrap: none,", "other"), "own": MACHINE % ("ssh-password: wrong,", "told")}
+    machines = {"other": MACHINE % ("bootstrap: none,", "other"), "own": MACHINE % ("ssh-password: wrong,", "other")}
     machines["own"] = machines["own"].replace("ssh-password", "bootstrap: none, ssh-password")
     machines["fine"] = MACHINE % ("bootstrap: none,", "told")
     body = ", ".join(f"{name}: {text}" for name, text in machines.items())
@@ -129,12 +129,13 @@ def test_a_guest_that_refuses_is_told_early_and_others_are_waited_for(
         prefix.start()
     refused = {str(error).partition(" ")[0]: error for error in caught.value.errors}
     assert set(refused) == {"other", "own"}
-    for name, source in (("other", "the root-password of the template"), ("own", "the ssh-password of the init file")):
+    of_all = "the root-password of the template and the ssh_password of the configuration"
+    for name, tried in (("other", of_all), ("own", f"the ssh-password of the init file, {of_all}")):
         error = refused[name]
         assert isinstance(error, VMNotReady)
         assert error.what == (
             f"{name} did not answer ssh: ssh: {name}: root@{prefix.domain(name).ip}: can't be logged in to: "
-            f"it refuses the key of this environment and {source}; it was not prepared (bootstrap: none)"
+            f"it refuses the key of this environment, {tried}; it was not prepared (bootstrap: none)"
         )
         assert "bootstrap: virt-sysprep" in error.hint
         assert "write ssh-user and ssh-password as they are there into the init file" in error.hint

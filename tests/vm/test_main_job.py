@@ -54,7 +54,7 @@ def test_status_tells_all_that_runs(three: Box) -> None:
         },
         "distro": "mini",
         "metadata": {},
-        "root password": None,
+        "root password": "123456",
         "snapshots": "",
         "status": "running",
     }

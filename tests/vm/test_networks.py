@@ -100,7 +100,7 @@ def test_a_guest_is_logged_in_to_by_password_where_it_knows_no_key(env: VirtEnv)
     said(env, "vm0", "mv /root/.ssh/authorized_keys /root/keys")
     try:
         for password, works in (("wrong", False), ("s3cret", True)):
-            other = guest._replace(control=f"{guest.control}-pw", password=password)
+            other = guest._replace(control=f"{guest.control}-pw", passwords=(password,))
             try:
                 with contextlib.nullcontext() if works else pytest.raises(SSHError):
                     other.open(30)

@@ -47,7 +47,9 @@ def test_a_picture_replaces_a_file_only_as_a_whole(vm: VM, module_box: Box) -> N
 def test_a_text_is_typed_on_the_keyboard(vm: VM) -> None:
     text = "Gr {a|b} \"x\" 'y' ~`^<>?\\/_+=-0123456789 The End"
     heard: list[bytes] = []
-    reader = threading.Thread(target=lambda: heard.append(vm.ssh("echo ready >/dev/console; head -n1 </dev/tty1").out))
+    reader = threading.Thread(
+        target=lambda: heard.append(vm.ssh("(echo; echo ready) >/dev/console; head -n1 </dev/tty1").out)
+    )
     reader.start()
     vm.wait_for_console_text("^ready", 30)
     vm.send_keys(text)

@@ -153,7 +153,7 @@ def test_a_key_that_is_not_taken_is_told(vm: VM, tmp_path: Path, module_box: Box
     key = tmp_path / "key"
     key.write_bytes(Path(vm.guest.key).read_bytes().replace(b"A", b"B", 3))
     key.chmod(0o600)
-    other = vm.guest._replace(key=str(key), control=f"{vm.guest.control}x")
+    other = vm.guest._replace(key=str(key), passwords=(), control=f"{vm.guest.control}x")
     with pytest.raises(SSHError, match=r"vm0: root@.*: can't be logged in to"):
         other.open(60)
 

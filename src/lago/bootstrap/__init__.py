@@ -42,7 +42,10 @@ def additions(domain: Domain, paths: Paths, public_key: str) -> Additions:
 
 def after_boot(domain: Domain) -> tuple[list[str], bytes] | None:
     """Command, and its input, that the user who logs in must run once the machine answers; None if there is none."""
-    passwords = {"root": domain.root_password, domain.ssh_user or "root": domain.ssh_password or domain.root_password}
+    # A user who can do all by sudo gets no password that nobody gave him. Root's is the one that is told.
+    passwords = {domain.ssh_user or "root": domain.ssh_password}
+    if domain.root_password is not None:
+        passwords["root"] = domain.root_password
     given = {user: password for user, password in passwords.items() if password is not None}
     if not given or method(domain) != "credentials":
         return None

@@ -13,6 +13,7 @@ from ..hypervisor import Hypervisor, rundir
 from ..paths import Paths
 from ..plugins.contracts import Login
 from ..topology.model import Domain
+from . import method
 
 _ROOT: Final = "root"
 
@@ -32,11 +33,10 @@ def guest_of(domain: Domain, number: int, paths: Paths, hypervisor: Hypervisor) 
         paths: of the environment.
         hypervisor: where its nets are.
     """
-    known = password(domain)
     return Guest(
         name=domain.name,
         user=user(domain),
-        password=known.text if known else None,
+        passwords=tuple(one.text for one in passwords(domain)),
         address=domain.ip or "",
         key=paths.ssh_id_rsa(),
         control=os.path.join(hypervisor.socket_dir(), f"ssh-{number}"),
@@ -62,7 +62,7 @@ def guest_outside(domain: Domain, number: int, paths: Paths, login: Login) -> Gu
     return Guest(
         name=domain.name,
         user=login.user or user(domain),
-        password=login.password,
+        passwords=() if login.password is None else (login.password,),
         address=login.address,
         key=login.key or paths.ssh_id_rsa(),
         control=os.path.join(sockets, f"ssh-{number}"),
@@ -82,18 +82,37 @@ def user(domain: Domain) -> str:
     return domain.ssh_user or config.get("ssh_user", None) or domain.image.get("ssh-user") or _ROOT
 
 
-def password(domain: Domain) -> Password | None:
-    """The password to try: that of the init file, else of the template, else config `ssh_password`."""
-    image = domain.image
+def passwords(domain: Domain) -> tuple[Password, ...]:
+    """The passwords to try, in this order: those of the init file, of the template, and config `ssh_password`.
+
+    What a template says of root holds only until the machine is prepared, by which root gets another password.
+    """
+    as_root = user(domain) == _ROOT
     known = [(domain.ssh_password, "the ssh-password of the init file")]
-    if user(domain) == _ROOT:
+    if as_root:
         known.append((domain.root_password, _whose(domain)))
-    known.append((image.get("ssh-password"), "the ssh-password of the template"))
-    if user(domain) == _ROOT:
-        known.append((image.get("root-password"), "the root-password of the template"))
+    if not as_root or method(domain) == "none":
+        known.append((domain.image.get("ssh-password"), "the ssh-password of the template"))
+    if as_root and method(domain) == "none":
+        known.append((domain.image.get("root-password"), "the root-password of the template"))
     known.append((config.get("ssh_password"), "the ssh_password of the configuration"))
-    # Metadata of templates may have numbers.
-    return next((Password(str(text), source) for text, source in known if text not in (None, "")), None)
+    found: dict[str, str] = {}
+    for text, source in known:
+        if text not in (None, ""):
+            # Metadata of templates may have numbers.
+            found.setdefault(str(text), source)
+    return tuple(Password(text, source) for text, source in found.items())
+
+
+def root_password(domain: Domain) -> str | None:
+    """The password that root gets when a machine is prepared; None if nothing prepares it and no init file says it.
+
+    It is that of the init file, also as the one to log in by as root, else config `default_root_password`.
+    """
+    if domain.root_password is not None or method(domain) == "none":
+        return domain.root_password
+    own = domain.ssh_password if user(domain) == _ROOT else None
+    return own or str(config.get("default_root_password"))
 
 
 def _whose(domain: Domain) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shlex
 import sys
@@ -18,6 +19,14 @@ from .result import Outcome
 if TYPE_CHECKING:
     from ..environment.prefix import Prefix
     from ..environment.workdir import Workdir
+
+
+_LISTED = ("envs", "prefixes")
+"""What release 0.12 wanted to be told to list."""
+
+_YES = ("y", "yes")
+_PIPED_WITHIN = 2.0
+"""Seconds in which an answer comes from a pipe, if one does."""
 
 
 def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -43,8 +52,10 @@ def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
     shutdown.add_argument("-r", "--reboot", action="store_true", help="boot them again, and wait until they answer")
     shutdown.set_defaults(run=_shutdown)
     commands.add_parser("status", help="tell what there is and what runs").set_defaults(run=_status)
-    list_ = commands.add_parser("list", help="list the prefixes of a workdir")
-    list_.add_argument("list_path", nargs="?", metavar="WORKDIR_PATH", help="the workdir")
+    list_ = commands.add_parser(
+        "list", help="list the prefixes of a workdir", usage="lago list [envs | prefixes] [WORKDIR_PATH]"
+    )
+    list_.add_argument("list_path", nargs="*", metavar="WORKDIR_PATH", help="the workdir; the word before is left out")
     list_.set_defaults(run=_list)
     current = commands.add_parser("set-current", help="choose the prefix of a workdir that commands are for")
     current.add_argument("current_name", metavar="PREFIX_NAME", help="the prefix, by its name in the workdir")
@@ -175,7 +186,12 @@ def _status(args: argparse.Namespace) -> Outcome:
 def _list(args: argparse.Namespace) -> list[str]:
     from ..environment.workdir import find_workdir
 
-    return find_workdir(args.list_path or args.workdir_path or os.getcwd()).prefixes()
+    paths = args.list_path
+    if paths and paths[0] in _LISTED and not os.path.isdir(paths[0]):
+        paths = paths[1:]
+    if len(paths) > 1:
+        raise PrefixError(f"list takes one workdir, not {len(paths)}", hint="lago list --help")
+    return find_workdir(*paths or (args.workdir_path or os.getcwd(),)).prefixes()
 
 
 def _set_current(args: argparse.Namespace) -> None:
@@ -232,10 +248,22 @@ def _was_link(path: str) -> bool:
     return True
 
 
+def _piped() -> str:
+    """Words that a script answers before it is asked, as in `yes | lago destroy`; empty if nothing comes."""
+    from select import select
+
+    with contextlib.suppress(OSError, ValueError):
+        if select([sys.stdin], [], [], _PIPED_WITHIN)[0]:
+            return sys.stdin.readline()
+    return ""
+
+
 def _confirm(what: str, args: argparse.Namespace) -> bool:
     if args.yes:
         return True
     if not sys.stdin.isatty():
+        if _piped().strip().lower() in _YES:
+            return True
         # The same again and not another one: what is not said here would be the current environment.
         given = (("-p", args.prefix_path), ("-w", args.workdir_path), ("-P", args.prefix_name))
         words = [word for option, value in given if value and value != "current" for word in (option, value)]
@@ -249,4 +277,4 @@ def _confirm(what: str, args: argparse.Namespace) -> bool:
     if not answer.endswith("\n"):
         # The end of input leaves the cursor behind the question.
         print(file=sys.stderr)
-    return answer.strip().lower() in ("y", "yes")
+    return answer.strip().lower() in _YES

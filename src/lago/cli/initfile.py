@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .. import config, log
 from ..constants import DEFAULT_INIT_FILE, DEFAULT_PREFIX, DEFAULT_WORKDIR
-from ..errors import Finding, InitFileError, LagoError
-from ..printable import printable
+from ..errors import Finding, InitFileError, LagoError, printable
 from . import output
 from .parser import Commands
 from .result import Outcome

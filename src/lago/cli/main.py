@@ -98,6 +98,7 @@ def _add_globals(parser: argparse.ArgumentParser) -> None:
     add("--egress")
     add("--default_root_password", metavar="PASSWORD")
     add("--lease_dir", metavar="PATH")
+    add("--reposync-dir", metavar="PATH")
     add("--ignore-warnings", action="store_const", const=True)
 
 
@@ -146,7 +147,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(words: Sequence[str]) -> int:
     log.setup_console("warning")
     # What plugins add is shown in the help; else only those are loaded that could be meant.
-    parser, _ = build_parser(None if {"-h", "--help"} & {*words} or not words else words)
+    parser, commands = build_parser(None if {"-h", "--help"} & {*words} or not words else words)
+    if words and not words[0].startswith("-") and words[0] not in commands.choices:
+        from . import external
+
+        external.become(words)
     args = parser.parse_args(words)
     if args.command is None:
         parser.print_help()

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import argparse
 import functools
+import re
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 from .. import config
+from ..log import LOG
 from . import parser as parsing
+
+_LIST: Final = re.compile(r"[\[\]'\",]")
+
+_GONE: Final = {("start", "wait_suspend"): "machines are never suspended at their start"}
+"""What earlier releases read and nothing does now, by section and name, and why."""
 
 
 class ConfiguredCommands(parsing.CommandsAction):
@@ -37,6 +44,9 @@ def options_of(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
 
 def apply(parser: argparse.ArgumentParser, section: str) -> None:
     """Take the defaults of options from a section of the configuration. Raises ConfigError."""
+    for (where, name), why in _GONE.items():
+        if where == section and (gone := config.find(name, section)) is not None:
+            LOG.warning("%s: %s has no meaning any more: %s", gone.source, name, why)
     for action in options_of(parser):
         found = config.find(action.dest, section)
         if found is not None:
@@ -49,7 +59,8 @@ def _read(action: argparse.Action, text: str) -> Any:
     if action.nargs == 0:
         return config.boolean(text)
     if action.nargs in ("*", "+") or isinstance(action.nargs, int):
-        return [_one(action, word) for word in text.replace(",", " ").split()]
+        # `generate-config` of earlier releases wrote lists as Python does: ['a', 'b'].
+        return [_one(action, word) for word in _LIST.sub(" ", text).split()]
     return _one(action, text)
 
 

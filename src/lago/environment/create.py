@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .. import config
-from ..bootstrap import method, prepare
+from ..bootstrap import logins, prepare
 from ..constants import (
     DEFAULT_INIT_FILE,
     INITFILE_PATH_VARIABLE,
@@ -28,7 +28,7 @@ from ..templates import backing
 from ..templates.choose import Chooser
 from ..topology import resolve, state
 from ..topology.address import Address
-from ..topology.model import Disk, Domain, TemplateImage, Topology
+from ..topology.model import Disk, TemplateImage, Topology
 from ..topology.spec import EnvSpec
 from ..topology.variables import expand
 from . import appliances, deploy
@@ -107,7 +107,6 @@ def _resolve(
         layered=plain,
         variables=variables,
         defaults={
-            "root_password": config.get("default_root_password", None),
             "vm_type": config.get("default_vm_type"),
             "vm_provider": config.get("default_vm_provider"),
         },
@@ -121,15 +120,9 @@ def _resolve(
 
 
 def _with_root_passwords(resolved: Topology) -> Topology:
-    """Give machines that virt-sysprep prepares the usual root password, if they and their templates have none."""
-
-    def one(domain: Domain) -> Domain:
-        known = domain.root_password or domain.ssh_password or domain.image.get("root-password")
-        if known or method(domain) != "virt-sysprep":
-            return domain
-        return replace(domain, root_password=config.get("default_root_password"))
-
-    return replace(resolved, domains={name: one(domain) for name, domain in resolved.domains.items()})
+    """Let machines know the root password that they are given."""
+    domains = {name: replace(one, root_password=logins.root_password(one)) for name, one in resolved.domains.items()}
+    return replace(resolved, domains=domains)
 
 
 def _build(todo: Iterable[Disk], paths: Paths, variables: Mapping[str, str]) -> None:

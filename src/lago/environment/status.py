@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .. import config
 from .snapshots.index import Snapshot, size
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class Machine(NamedTuple):
         host_name: what its guest is to call itself.
         state: in a word, `down` if libvirt does not know it.
         nics: its interfaces by name.
+        root_password: of the init file, else of the configuration, as earlier releases told it.
         snapshots: names of those that it is in, oldest first.
     """
 
@@ -34,7 +36,7 @@ class Machine(NamedTuple):
     nics: Mapping[str, Nic]
     distro: str | None
     metadata: Mapping[str, Any]
-    root_password: str | None
+    root_password: str
     snapshots: tuple[str, ...]
 
 
@@ -100,6 +102,6 @@ def _machine(vm: Domain, state: str, snapshots: Mapping[str, Snapshot]) -> Machi
         nics={nic.name: Nic(nic.net, str(nic.ip) if nic.ip else None) for nic in vm.nics},
         distro=vm.distro or vm.image.get("distro"),
         metadata=dict(vm.metadata),
-        root_password=vm.root_password or vm.image.get("root-password"),
+        root_password=vm.root_password or config.get("default_root_password"),
         snapshots=tuple(one.name for one in snapshots.values() if vm.name in one.vms),
     )

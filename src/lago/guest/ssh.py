@@ -49,6 +49,8 @@ _NSENTER_FAILED = 1
 _MISTOLD = re.compile(r"unknown key %|env var \$\{")
 """What ssh says of values that it understands only after it has begun its log."""
 
+_REFUSED = "Permission denied"
+
 _PASSWORD = "LAGO_GUEST_PASSWORD"  # noqa: S105 - the name of a variable
 _ASKPASS: Final = os.path.join(os.path.dirname(os.path.abspath(__file__)), "askpass")
 """The program that tells it. It is installed with us: no program runs from where our sockets are, on many hosts."""
@@ -65,7 +67,7 @@ class Guest(NamedTuple):
         name: for messages.
         key: path of the private key.
         control: path of the master's socket; short.
-        password: what to log in with where the key is not taken.
+        passwords: what to log in with where the key is not taken, one after the other.
         wrap: turns a command into one that runs where the guest's network is.
         settings: of ssh, for how the guest is known and reached.
         outside: whether its network is this host's, and none of the environment.
@@ -77,7 +79,7 @@ class Guest(NamedTuple):
     key: str
     control: str
     wrap: Callable[[Sequence[str]], list[str]]
-    password: str | None = None
+    passwords: tuple[str, ...] = ()
     settings: Mapping[str, str] = UNKNOWN_HOST
     outside: bool = False
 
@@ -110,9 +112,20 @@ class Guest(NamedTuple):
         what = f"{self.name}: the connection that is being made"
         with lock_file(f"{self.control}.lock", what=what, timeout=timeout + 2 * _GRACE):
             if not self.connected():
-                self._open(timeout, given_up)
+                self._open_by_any(timeout, given_up)
 
-    def _open(self, timeout: float, given_up: Callable[[], bool]) -> None:
+    def _open_by_any(self, timeout: float, given_up: Callable[[], bool]) -> None:
+        """Start a master by the key, or the first password that is taken."""
+        end = time.monotonic() + timeout
+        for password in self.passwords[:-1]:
+            try:
+                return self._open(password, end - time.monotonic(), given_up)
+            except SSHError as error:
+                if not refuses(error) or given_up() or time.monotonic() >= end:
+                    raise
+        return self._open(self.passwords[-1] if self.passwords else None, end - time.monotonic(), given_up)
+
+    def _open(self, password: str | None, timeout: float, given_up: Callable[[], bool]) -> None:
         log = f"{self.control}.log"
         for old in (self.control, log):
             with contextlib.suppress(FileNotFoundError):
@@ -124,7 +137,7 @@ class Guest(NamedTuple):
             "ConnectTimeout": str(max(1, int(timeout))),
             "IdentityFile": quote(self.key),
             "IdentitiesOnly": "yes",
-            **self._authentication(),
+            **_authentication(password),
             # Nobody is between us and a guest; what sshd prefers takes an emulated one a quarter of a second more.
             "KexAlgorithms": "^curve25519-sha256,curve25519-sha256@libssh.org",
             "ServerAliveInterval": "15",
@@ -136,7 +149,7 @@ class Guest(NamedTuple):
         argv = self.wrap(["ssh", *options, "-E", log, "-N", "-f", "--", f"{self.user}@{self.address}"])
         # No pipe: the master keeps what it inherits open for as long as it lives.
         with open(os.memfd_create("stderr"), "w+b", buffering=0) as stderr:
-            env = self._environment()
+            env = _environment(password)
             with (
                 spawn(argv, stdout=DEVNULL, stderr=stderr, env=env, ask=signal.SIGKILL) as master,
                 waiting.pidfd(master.pid) as process,
@@ -160,20 +173,6 @@ class Guest(NamedTuple):
                     hint="lago -l debug shows it; what is unusual in the path of the environment?",
                 )
             raise self._error("can't be logged in to", said)
-
-    def _authentication(self) -> dict[str, str]:
-        if self.password is None:
-            return {"BatchMode": "yes", "PreferredAuthentications": "publickey"}
-        return {
-            "PreferredAuthentications": "publickey,password,keyboard-interactive",
-            "NumberOfPasswordPrompts": "1",
-        }
-
-    def _environment(self) -> dict[str, str] | None:
-        """The environment of the master: with a password, a program that tells it."""
-        if self.password is None:
-            return None
-        return {**os.environ, "SSH_ASKPASS": _ASKPASS, "SSH_ASKPASS_REQUIRE": "force", _PASSWORD: self.password}
 
     def _error(self, what: str, said: str) -> SSHError:
         return SSHError(f"{self.name}: {self.user}@{self.address}: {what}", details=said)
@@ -326,6 +325,32 @@ class Guest(NamedTuple):
                 run(["ssh", *one._options(), "-O", "exit", "--", f"{self.user}@{self.address}"], check=False)
             elif not os.path.exists(f"{one.control}.lock"):
                 return
+
+
+def _authentication(password: str | None) -> dict[str, str]:
+    if password is None:
+        return {"BatchMode": "yes", "PreferredAuthentications": "publickey"}
+    return {
+        "PreferredAuthentications": "publickey,password,keyboard-interactive",
+        "NumberOfPasswordPrompts": "1",
+    }
+
+
+def _environment(password: str | None) -> dict[str, str] | None:
+    """The environment of a master: with a password, a program that tells it."""
+    if password is None:
+        return None
+    return {**os.environ, "SSH_ASKPASS": _ASKPASS, "SSH_ASKPASS_REQUIRE": "force", _PASSWORD: password}
+
+
+def last_words(error: SSHError) -> str:
+    """What ssh said of the last try; its log has all of them."""
+    return error.details.rstrip().rpartition("\n")[2]
+
+
+def refuses(error: Exception | None) -> bool:
+    """Whether a guest answered, and took neither key nor password."""
+    return isinstance(error, SSHError) and _REFUSED in last_words(error)
 
 
 def _code(argv: Sequence[str], stdin: IO[bytes] | int | None) -> int:

@@ -91,7 +91,7 @@ class Stream:
         """Read the next bytes; none at the end."""
         while True:
             try:
-                block: bytes = self._answer.read(BLOCK)
+                block = self._block()
                 why = f"after {self._position} of {self.length} bytes"
             except (http.client.HTTPException, OSError) as error:
                 block, why = b"", f"after {self._position} bytes: {error}"
@@ -102,6 +102,18 @@ class Stream:
                     return block
             self._answer.close()
             self._go_on(FetchError(f"{self.url}: the connection was lost {why}", hint="try again"))
+
+    def _block(self) -> bytes:
+        """The next bytes: a block, or what comes before the answer ends or breaks. Raises OSError if it broke."""
+        found = b""
+        try:
+            while len(found) < BLOCK and (more := self._answer.read1(BLOCK - len(found))):
+                found += more
+        except (http.client.HTTPException, OSError):
+            # What did come is kept, or a server that rests too often would never come to its end.
+            if not found:
+                raise
+        return found
 
     def _go_on(self, lost: FetchError) -> None:
         """Connect again and be where we were."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
+import re
 import shlex
 import shutil
 import signal
 import subprocess
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any, Final, NamedTuple
 
@@ -22,6 +25,8 @@ Stream = IO[Any] | int | None
 
 _GRACE: Final = 5.0
 _LAST: Final = 20
+_STAMP: Final = re.compile(r"^\[\s*\d+\.\d+\] ?")
+"""The time at which a kernel said a line."""
 
 
 class CommandStatus(NamedTuple):
@@ -55,8 +60,22 @@ class CommandStatus(NamedTuple):
 
 
 def tail(text: str, lines: int = _LAST) -> str:
-    """Return the last lines of a text, without empty ones at its end."""
-    return "\n".join(text.rstrip().splitlines()[-lines:])
+    """Return the last lines of a text, without empty ones at its end; one that is repeated is one, with its number."""
+    found = [[*same] for _, same in itertools.groupby(text.rstrip().splitlines(), key=_without_stamp)]
+    return "\n".join(_numbered(same[0], len(same)) for same in found[-lines:])
+
+
+def repeated(text: str) -> str:
+    """Return each line of a text once, where it first was, with the number of times that it was there."""
+    return "\n".join(_numbered(line, number) for line, number in Counter(text.splitlines()).items())
+
+
+def _without_stamp(line: str) -> str:
+    return _STAMP.sub("", line)
+
+
+def _numbered(line: str, number: int) -> str:
+    return f"{line} ({number} times)" if number > 1 and line.strip() else line
 
 
 @contextlib.contextmanager

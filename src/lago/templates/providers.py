@@ -124,12 +124,17 @@ class HttpTemplateProvider:
         return Stream(f"{self._base}{handle}", have, validator)
 
     def _read(self, handle: str, suffix: str) -> str | None:
-        for name in (f"{handle}.xz{suffix}", f"{handle}{suffix}"):
-            try:
-                return read_text(self._base + name)
-            except FetchError as error:
-                if error.code not in (404, 410):
-                    raise
+        try:
+            return read_text(f"{self._base}{handle}.xz{suffix}")
+        except FetchError as error:
+            # Stores of objects say 403 of what is not there.
+            if error.code is None:
+                raise
+        try:
+            return read_text(f"{self._base}{handle}{suffix}")
+        except FetchError as error:
+            if error.code not in (404, 410):
+                raise
         return None
 
 

@@ -43,8 +43,7 @@ def resolve(
         subnets: gateways by net, for nets that lease their subnet.
         layered: the image for every path in `spec.layered()`; None if it is not known.
         variables: what may stand in paths as `$NAME`.
-        defaults: attributes of machines (`root_password`, `vm_type`, ...) that neither the init file nor, for the root
-            password, the template has.
+        defaults: attributes of machines (`vm_type`, ...) that the init file does not have.
 
     Raises:
         LagoError: there are not enough subnets or addresses, two nets get the same name, a variable is not there, or
@@ -89,8 +88,6 @@ def check(spec: EnvSpec, variables: Mapping[str, str]) -> None:
 
 def _with_defaults(domain: Domain, defaults: Mapping[str, Any]) -> Domain:
     missing = {key: value for key, value in defaults.items() if getattr(domain, key) is None}
-    if domain.image.get("root-password"):
-        missing.pop("root_password", None)
     return replace(domain, **missing)
 
 

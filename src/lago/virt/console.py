@@ -16,10 +16,12 @@ import libvirt
 
 from ..errors import HypervisorError, VMError, VMNotReady, VMNotRunning
 from ..guest import console_log
+from ..host.programs import tail
 from ..host.pump import write_all
 from ..host.waiting import within
 from .connection import refusals
 from .machine import Machine
+from .stuck import lines
 
 LEAVE: Final = b"\x1d"
 """Control-]."""
@@ -192,5 +194,5 @@ def _alive(machine: Machine) -> bool:
 
 
 def _said(machine: Machine) -> dict[str, str]:
-    tail = "\n".join(console_log.tail(machine.console_log(), _TAIL))
-    return {"details": tail and f"console:\n{tail}", "hint": f"its whole console log: {machine.console_log()}"}
+    said = tail("\n".join(lines(machine.console_text())), _TAIL)
+    return {"details": said and f"console:\n{said}", "hint": f"its whole console log: {machine.console_log()}"}

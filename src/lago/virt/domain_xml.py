@@ -140,6 +140,9 @@ def _os(root: ET.Element, domain: Domain, files: DomainFiles) -> None:
         cd_first = bool(domain.disks) and domain.disks[0].format == "iso"
         for dev in ("cdrom", "hd") if cd_first else ("hd", "cdrom") if _has_cd(domain) else ("hd",):
             _add(os_, "boot", dev=dev)
+        if not uefi:
+            # Otherwise it tells nobody but the screen that it finds nothing to start.
+            _add(os_, "bios", useserial="yes")
     if files.oem_strings:
         _add(os_, "smbios", mode="sysinfo")
 

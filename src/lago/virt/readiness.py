@@ -15,10 +15,12 @@ import libvirt
 from .. import bootstrap, config
 from ..bootstrap import logins
 from ..errors import SSHError, VMNotReady
-from ..host.programs import tail
+from ..guest.ssh import last_words, refuses
+from ..host.programs import repeated, tail
 from ..host.waiting import within
 from ..log import LOG
 from .machine import Machine
+from .stuck import Stuck, firmware_gave_up, kernel_spoke, lines, stuck
 
 Phase = Callable[[str, str], None]
 """Called with a machine's name and what it does now."""
@@ -29,11 +31,12 @@ _HALTED_BY_IO = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR)
 _PANIC = "Kernel panic"
 _HALTED = "end Kernel panic"
 """What a kernel says after a panic unless it is about to reboot."""
-_REFUSED = "Permission denied"
 _REFUSED_FOR = 30.0
 """Seconds after which a guest that lets nobody in is believed, times 5 when emulated."""
 _BUSY = re.compile("kex_exchange_identification|Connection (closed|reset)")
 """What ssh says where a server has enough of us for a while."""
+_SILENT_FOR = 10.0
+"""Seconds after which the last words of a guest that is stuck by them are believed, times 5 when emulated."""
 _PREPARED = re.compile(r"Cloud-init v\. .* finished at|lago-init: ssh started")
 """What is said on the console when all has been done by which somebody might be let in."""
 
@@ -68,13 +71,15 @@ def wait_for_ssh(
     patience = _REFUSED_FOR * machine.env.accel.time_factor
     refused_since: float | None = None
     failed = 0
+    last_said = _LastSaid(_SILENT_FOR * machine.env.accel.time_factor)
     for left in within(timeout):
         if not left or ended.is_set() or cancelled.is_set():
             break
         console = machine.console_text()
-        if _HALTED in console:
+        if _HALTED in console or (last_said.stays(console) and _stuck(console, last)):
             break
-        now = "logging in" if listens or isinstance(last, SSHError) else "booting" if console else "starting"
+        answered = listens or isinstance(last, SSHError)
+        now = "logging in" if answered else "booting" if kernel_spoke(console) else "starting"
         if now != phase:
             on_phase(machine.name(), now)
             phase = now
@@ -92,9 +97,9 @@ def wait_for_ssh(
             failed += 1
             if tries is not None and failed >= tries:
                 break
-            if _refuses(error) and not _prepares_itself(machine, console):
+            if refuses(error) and not _prepares_itself(machine, console):
                 refused_since = refused_since or time.monotonic()
-            elif not _BUSY.search(_last_words(error)):
+            elif not _BUSY.search(last_words(error)):
                 refused_since = None
             if refused_since is not None and time.monotonic() - refused_since >= patience:
                 break
@@ -107,13 +112,28 @@ def wait_for_ssh(
     raise explain(machine, None if left else timeout, last)
 
 
-def _refuses(error: Exception | None) -> bool:
-    return isinstance(error, SSHError) and _REFUSED in _last_words(error)
+class _LastSaid:
+    """What was said last, and since when.
+
+    Args:
+        patience: seconds.
+    """
+
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
+        self._text: str | None = None
+        self._since = 0.0
+
+    def stays(self, text: str) -> bool:
+        """Whether it was the same for as long as our patience."""
+        if text != self._text:
+            self._text, self._since = text, time.monotonic()
+        return time.monotonic() - self._since >= self._patience
 
 
-def _last_words(error: SSHError) -> str:
-    """What ssh said of the last try; its log has all of them."""
-    return error.details.rstrip().rpartition("\n")[2]
+def _stuck(console: str, last: Exception | None) -> Stuck | None:
+    """What keeps a machine from coming up by itself, by its console; None where ssh answered last."""
+    return None if isinstance(last, SSHError) else stuck(console)
 
 
 def _prepares_itself(machine: Machine, console: str) -> bool:
@@ -131,13 +151,16 @@ def explain(machine: Machine, timeout: float | None, last: Exception | None) -> 
         timeout: what was waited in vain, if it was not ended early.
     """
     console = machine.console_text()
-    what, details = _how_far(machine, console, last)
-    console_tail = tail(console, _TAIL)
+    found = _stuck(console, last) if machine.running() else None
+    what, details = (f"{found.what}: {found.words}", "") if found else _how_far(machine, console, last)
+    console_tail = tail("\n".join(lines(console)), _TAIL)
     waited = f" within {timeout:g} s" if timeout is not None else ""
     hint = f"its whole console log: {machine.console_log()}"
-    if _refuses(last) and details == getattr(last, "details", None):
+    if found is not None:
+        hint = f"{found.remedy}; {hint}"
+    if refuses(last) and details == getattr(last, "details", None):
         what, remedy = f"{what}: {_refusal(machine)}", _WAYS[bootstrap.method(machine.spec)].remedy
-        details = "\n".join(dict.fromkeys(details.splitlines()))
+        details = repeated(details)
         hint = f"{remedy}, or write ssh-user and ssh-password as they are there into the init file; {hint}"
     return VMNotReady(
         f"{machine.name()} did not answer ssh{waited}: {what}",
@@ -169,8 +192,8 @@ _WAYS = {
 
 def _refusal(machine: Machine) -> str:
     """What a guest refuses that answers and lets nobody in; never a password itself."""
-    password = logins.password(machine.spec)
-    tried = f"the key of this environment{f' and {password.source}' if password else ''}"
+    *most, last = "the key of this environment", *(one.source for one in logins.passwords(machine.spec))
+    tried = f"{', '.join(most)} and {last}" if most else last
     return f"it refuses {tried}; {_WAYS[bootstrap.method(machine.spec)].done}"
 
 
@@ -186,7 +209,7 @@ def _how_far(machine: Machine, console: str, last: Exception | None) -> tuple[st
     if state == libvirt.VIR_DOMAIN_PAUSED:
         on_io = reason == libvirt.VIR_DOMAIN_PAUSED_IOERROR
         return ("it is paused on an I/O error, is the disk full?" if on_io else "it is paused"), _qemu_said(machine)
-    if not console.strip():
+    if not kernel_spoke(console):
         return "there was no kernel output", _qemu_said(machine)
     if isinstance(last, SSHError):
         return f"ssh: {last.what}", last.details
@@ -197,15 +220,6 @@ def _how_far(machine: Machine, console: str, last: Exception | None) -> tuple[st
     return f"it has its address {machine.ip()}, but port {_SSH_PORT} is closed: {last}", ""
 
 
-def firmware_gave_up(console: str) -> str | None:
-    """Why UEFI firmware starts nothing, if it says on the console that it does not."""
-    if "BdsDxe: No bootable option" not in console:
-        return None
-    if "Access Denied" in console or "Security Violation" in console:
-        return "its UEFI firmware refuses what it could start, which has no signature that it trusts (secure_boot)"
-    return "its UEFI firmware finds nothing to start"
-
-
 def _qemu_said(machine: Machine) -> str:
     path = machine.qemu_log()
     if path is None:
@@ -214,5 +228,5 @@ def _qemu_said(machine: Machine) -> str:
     with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
         text = file.read()
     # The log repeats the whole command line, which starts with the environment and ends where stderr begins.
-    lines = [line for line in text.rpartition("-msg timestamp=on\n")[2].splitlines() if line.strip()]
-    return f"{os.path.basename(path)}:\n" + "\n".join(lines[-10:]) if lines else ""
+    said = [line for line in text.rpartition("-msg timestamp=on\n")[2].splitlines() if line.strip()]
+    return f"{os.path.basename(path)}:\n{tail(chr(10).join(said), 10)}" if said else ""

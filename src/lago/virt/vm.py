@@ -184,8 +184,8 @@ class VM(Machine, Tester):
         return self.spec.distro or self.spec.image.get("distro")
 
     def root_password(self) -> str | None:
-        """Password of its root, by its init file or its template."""
-        return self.spec.root_password or self.spec.image.get("root-password")
+        """Password of its root, by its init file or else by the configuration."""
+        return self.spec.root_password or str(config.get("default_root_password"))
 
     def virt_env(self) -> Environment:
         """Environment that it is in."""

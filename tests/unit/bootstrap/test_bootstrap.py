@@ -17,6 +17,7 @@ from lago import bootstrap
 from lago.bootstrap import cloud_init, iso, logins, passwords, sysprep
 from lago.bootstrap.additions import Additions
 from lago.errors import SSHError, TemplateError, VMError
+from lago.guest import ssh
 from lago.paths import Paths
 from lago.topology.address import Address
 from lago.topology.model import Disk, Domain, Nic, TemplateImage
@@ -101,30 +102,69 @@ def test_what_says_nothing_is_prepared_by_virt_sysprep() -> None:
         assert bootstrap.method(replace(silent, disks=nothing)) == "none"
 
 
-@pytest.mark.parametrize(
-    ("own", "metadata", "password", "source"),
-    [
-        ({"ssh_password": "a", "root_password": "b"}, {"root-password": "c"}, "a", "ssh-password of the init file"),
-        ({"root_password": "b"}, {"ssh-password": "c"}, "b", "root-password of the init file"),
-        ({"root_password": "123456"}, {}, "123456", "default_root_password of the configuration"),
-        ({}, {"ssh-password": "c", "root-password": "d"}, "c", "ssh-password of the template"),
-        ({}, {"root-password": 123}, "123", "root-password of the template"),
-        ({}, {}, "123456", "ssh_password of the configuration"),
-        ({"ssh_user": "admin", "root_password": "b"}, {"root-password": "c"}, "123456", "ssh_password of the config"),
-        ({}, {"ssh-user": "admin", "ssh-password": "c", "root-password": "d"}, "c", "ssh-password of the template"),
-    ],
-)
-def test_the_nearest_password_is_tried(
-    own: dict[str, Any], metadata: dict[str, object], password: str, source: str
-) -> None:
+OF_FILE, OF_ROOT = "the ssh-password of the init file", "the root-password of the init file"
+OF_TEMPLATE, OF_ITS_ROOT = "the ssh-password of the template", "the root-password of the template"
+OF_CONFIG = "the ssh_password of the configuration"
+USUAL = ("123456", OF_CONFIG)
+
+
+def _said(metadata: dict[str, object], **own: Any) -> Domain:
     domain = _domain(None)
     [disk] = domain.disks
     assert disk.template is not None
-    disk = replace(disk, template=replace(disk.template, metadata=metadata))
-    found = logins.password(replace(domain, disks=(disk,), **own))
-    assert found is not None
-    assert found.text == password
-    assert source in found.source
+    return replace(domain, disks=(replace(disk, template=replace(disk.template, metadata=metadata)),), **own)
+
+
+@pytest.mark.parametrize(
+    ("own", "metadata", "expected"),
+    [
+        (
+            {"ssh_password": "a", "root_password": "b"},
+            {"root-password": "c"},
+            [("a", OF_FILE), ("b", OF_ROOT), ("c", OF_ITS_ROOT), USUAL],
+        ),
+        ({"root_password": "b"}, {"ssh-password": "c"}, [("b", OF_ROOT), ("c", OF_TEMPLATE), USUAL]),
+        ({}, {"ssh-password": "c", "root-password": "d"}, [("c", OF_TEMPLATE), ("d", OF_ITS_ROOT), USUAL]),
+        ({}, {"root-password": 123}, [("123", OF_ITS_ROOT), USUAL]),
+        ({}, {}, [USUAL]),
+        ({}, {"root-password": 123456}, [("123456", OF_ITS_ROOT)]),
+        ({"ssh_user": "admin", "root_password": "b"}, {"root-password": "c"}, [USUAL]),
+        ({}, {"ssh-user": "admin", "ssh-password": "c", "root-password": "d"}, [("c", OF_TEMPLATE), USUAL]),
+    ],
+)
+def test_passwords_are_those_of_the_init_file_then_the_template_then_the_configuration(
+    own: dict[str, Any], metadata: dict[str, object], expected: list[tuple[str, str]]
+) -> None:
+    assert [*map(tuple, logins.passwords(_said(metadata, bootstrap="none", **own)))] == expected
+
+
+def test_what_a_template_says_of_root_is_not_tried_where_root_got_another_password() -> None:
+    metadata: dict[str, object] = {"ssh-password": "c", "root-password": "d"}
+    prepared = _said(metadata, root_password="123456")
+    said = "the root password (default_root_password of the configuration)"
+    assert [*map(tuple, logins.passwords(prepared))] == [("123456", said)]
+    admin = logins.passwords(replace(prepared, ssh_user="admin"))
+    assert [*map(tuple, admin)] == [("c", OF_TEMPLATE), USUAL]
+
+
+@pytest.mark.parametrize("method", ["cloud-init", "credentials", "virt-sysprep", True])
+def test_preparing_gives_root_the_password_of_the_init_file_or_the_usual_one(
+    method: str | bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    domain = _said({"bootstrap": method, "root-password": "of the template"})
+    assert logins.root_password(domain) == "123456"
+    assert logins.root_password(replace(domain, root_password="own")) == "own"
+    # Root has one password, and it must be the one to log in by.
+    assert logins.root_password(replace(domain, ssh_password="way in")) == "way in"
+    assert logins.root_password(replace(domain, ssh_password="his", ssh_user="admin")) == "123456"
+    monkeypatch.setenv("LAGO_DEFAULT_ROOT_PASSWORD", "of the site")
+    assert logins.root_password(domain) == "of the site"
+
+
+def test_a_guest_that_nothing_prepares_is_given_no_password() -> None:
+    domain = _said({"root-password": "d"}, bootstrap="none")
+    assert logins.root_password(domain) is None
+    assert logins.root_password(replace(domain, root_password="told")) == "told"
 
 
 def test_a_first_boot_is_known() -> None:
@@ -160,9 +200,9 @@ def test_a_guest_may_still_be_about_to_let_us_in(method: str | None, console: st
 
 def test_a_guest_refuses_us_if_that_is_the_last_it_said() -> None:
     denied = "root@192.0.2.7: Permission denied (publickey).\n"
-    assert readiness._refuses(SSHError("vm0: can't be logged in to", details=denied))
-    assert not readiness._refuses(SSHError("vm0: can't be logged in to", details=f"{denied}Connection refused\n"))
-    assert not readiness._refuses(OSError("connection refused"))
+    assert ssh.refuses(SSHError("vm0: can't be logged in to", details=denied))
+    assert not ssh.refuses(SSHError("vm0: can't be logged in to", details=f"{denied}Connection refused\n"))
+    assert not ssh.refuses(OSError("connection refused"))
 
 
 def test_a_guest_is_called_by_the_nearest_legal_host_name(paths: Paths) -> None:
@@ -225,7 +265,14 @@ def test_a_root_password_is_set_by_ssh_where_credentials_do_not_reach() -> None:
     with_user = replace(_domain("credentials"), root_password="a", ssh_user="admin", ssh_password="b")
     rest = bootstrap.after_boot(with_user)
     assert rest is not None
-    assert [line.split(b":")[0] for line in rest[1].splitlines()] == [b"root", b"admin"]
+    assert {line.split(b":")[0] for line in rest[1].splitlines()} == {b"root", b"admin"}
+
+
+def test_a_user_with_all_rights_gets_no_password_that_nobody_gave_him() -> None:
+    domain = replace(_domain("credentials"), root_password="123456", ssh_user="admin")
+    rest = bootstrap.after_boot(domain)
+    assert rest is not None
+    assert [line.split(b":")[0] for line in rest[1].splitlines()] == [b"root"]
 
 
 def _credentials(domain: Domain, paths: Paths) -> dict[str, str]:

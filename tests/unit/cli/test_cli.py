@@ -143,6 +143,7 @@ def test_status_prints_data_alone(prefix: Path, capsys: Captured) -> None:
         "                    network: lan",
         "            [metadata]:",
         "                a: 1",
+        "            root password: 123456",
         "            status: down",
     ]
 

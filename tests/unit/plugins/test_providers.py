@@ -271,7 +271,7 @@ class TestLogin:
         known = str(tmp_path / "known hosts")
         login = contracts.Login("far.example.com", "me", 2222, key="/k", password="p", known_hosts=known)
         guest = self.guest(prefix, login)
-        assert (guest.user, guest.address, guest.key, guest.password) == ("me", "far.example.com", "/k", "p")
+        assert (guest.user, guest.address, guest.key, guest.passwords) == ("me", "far.example.com", "/k", ("p",))
         assert guest.wrap(["ssh"]) == ["ssh"]
         text = ssh_config.config([guest], prefix.paths.prefix(), private=True)
         hosts = f"UserKnownHostsFile {ssh_option.quote(known)}"
@@ -281,7 +281,7 @@ class TestLogin:
 
     def test_what_logs_in_to_guests_is_not_shown_to_strangers(self, prefix: Prefix) -> None:
         guest = self.guest(prefix, contracts.Login("far.example.com"))
-        assert (guest.user, guest.key, guest.password) == ("root", prefix.paths.ssh_id_rsa(), None)
+        assert (guest.user, guest.key, guest.passwords) == ("root", prefix.paths.ssh_id_rsa(), ())
         assert "UserKnownHostsFile" not in guest.settings
 
     def test_its_connection_does_not_go_with_a_hypervisor(self, prefix: Prefix, tmp_path: Path) -> None:

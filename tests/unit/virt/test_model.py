@@ -249,7 +249,7 @@ def test_a_password_of_the_configuration_is_for_those_that_have_none() -> None:
     found = resolved(
         text, defaults={"root_password": "general", "vm_type": "other"}, metadata={"root-password": "template"}
     ).domains
-    assert [vm.root_password for vm in found.values()] == ["own", None, "general"]
+    assert [vm.root_password for vm in found.values()] == ["own", "general", "general"]
     assert {vm.vm_type for vm in found.values()} == {"other"}
 
 

@@ -1,0 +1,67 @@
+"""Guests that come up by no waiting are told of early, with what they said last and what to do."""
+
+from __future__ import annotations
+
+import json
+import time
+
+from .box import ONE, Box
+
+LONG = {"LAGO_BOOT_TIMEOUT": "600"}
+"""A time-out that is an hour where guests are emulated."""
+
+EMPTY = "{memory: 128, vcpu: 1, disks: [{type: empty, size: 16M, format: qcow2}], nics: [{net: lan}], %s}"
+
+
+def test_a_machine_whose_firmware_finds_nothing_to_start_is_told_early(box: Box) -> None:
+    machines = {"old": EMPTY % "firmware: bios", "new": (EMPTY % "firmware: uefi").replace("128", "256")}
+    body = ", ".join(f"{name}: {text}" for name, text in machines.items())
+    box.write(f"domains: {{{body}}}\nnets: {{lan: {{}}}}\n")
+    box.lago("init")
+    began = time.monotonic()
+    said = box.lago("start", code=2, env=LONG).err
+    assert time.monotonic() - began < 390
+    assert "old did not answer ssh: its firmware finds nothing to start: Boot failed: not a bootable disk\n" in said
+    assert "new did not answer ssh: its firmware finds nothing to start: BdsDxe: failed to load Boot" in said
+    assert "No bootable device." in said
+    assert said.count("put a system on its first disk") == 2
+    assert f"its whole console log: {box.prefix}/logs/old.console.log" in said
+    assert "\\x1b" not in said, "what moves a cursor is not shown"
+    assert box.states() == {"old": "running", "new": "running"}, "they stay for a look at them"
+
+
+def _run_first(box: Box, script: str) -> None:
+    """Let the kernel of the machine run a script before all else."""
+    path = box.prefix / "virt" / "vm-vm0"
+    described = json.loads(path.read_text())
+    metadata = described["disks"][0]["metadata"]
+    metadata["cmdline"] = f'{metadata["cmdline"]} rdinit=/busybox -- sh -c "{script}"'
+    path.write_text(json.dumps(described))
+
+
+def test_a_kernel_that_finds_no_root_is_told_early_and_what_is_repeated_once(box: Box) -> None:
+    box.write(ONE)
+    box.lago("init")
+    # What initramfs-tools says, said by another program in its place.
+    waits = "for i in $(/busybox seq 37); do echo Waiting for the root file system; done"
+    ends = "echo 'ALERT!  /dev/vdz1 does not exist.  Dropping to a shell!'; printf '(initramfs) '"
+    _run_first(box, f"{waits}; {ends}; exec /busybox sleep 1000")
+    began = time.monotonic()
+    said = box.lago("start", code=2, env=LONG).err
+    assert time.monotonic() - began < 390
+    assert (
+        "vm0 did not answer ssh: its kernel runs, but finds no root file system: "
+        "ALERT!  /dev/vdz1 does not exist.  Dropping to a shell!\n"
+    ) in said
+    assert "    Waiting for the root file system (37 times)\n" in said
+    assert said.count("Waiting for the root file system") == 1
+    assert "hint: root= of its kernel must name a file system that is there" in said
+
+
+def test_a_guest_that_goes_on_after_such_words_is_waited_for(box: Box) -> None:
+    box.write(ONE)
+    box.lago("init")
+    _run_first(box, "echo You are in emergency mode; /busybox sleep 4; exec /init")
+    box.lago("start", env=LONG)
+    assert "You are in emergency mode" in box.lago("logs").out
+    assert box.shell("vm0", "hostname") == "vm0\n"
