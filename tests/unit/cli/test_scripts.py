@@ -291,8 +291,11 @@ def test_status_is_as_release_1_0_printed_it(lago: Lago, tmp_path_factory: pytes
         return lago("-p", str(path), "-f", format_, "status").replace(str(path), "PREFIX")
 
     assert said("default") == STATUS
-    assert said("flat") == FLAT
-    assert said("yaml") == YAML
+    # Programs that read data take no harm from a line more: the name that the guest has.
+    assert "VMs/vm0/host name: vm0\n" in said("flat")
+    for format_, expected in (("flat", FLAT), ("yaml", YAML)):
+        lines = said(format_).splitlines(keepends=True)
+        assert "".join(line for line in lines if "host name: " not in line) == expected
     text = said("json")
     assert text == json.dumps(json.loads(text), sort_keys=True, indent=4) + "\n"
     vm_data = json.loads(text)["Prefix"]["VMs"]["vm0"]
