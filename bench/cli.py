@@ -10,7 +10,8 @@ from functools import partial
 from common import LAGO, PYTHON, compare, finish, options, report, say, timed
 from common.environment import Environment, environment, fetch_template
 
-BUDGET = 8.0
+HELP_BUDGET = 4.5
+STATUS_BUDGET = 6.0
 SHELL_BUDGET = 3.0
 _TIMEOUT = 120.0
 
@@ -36,9 +37,9 @@ def main() -> int:
         one.init()
         against = partial(compare, repeat=args.repeat)
         timed(LAGO, "--help")
-        results = [against("--help", lambda: timed(LAGO, "--help"), python, budget=BUDGET)]
+        results = [against("--help", lambda: timed(LAGO, "--help"), python, budget=HELP_BUDGET)]
         one.lago("status")
-        results.append(against("status, stopped", lambda: one.lago("status"), python, budget=BUDGET))
+        results.append(against("status, stopped", lambda: one.lago("status"), python, budget=STATUS_BUDGET))
         say("lago start, and the first lago shell, which are not counted")
         one.lago("start")
         one.lago("shell", "vm0", "true")

@@ -53,6 +53,7 @@ def test_status_tells_all_that_runs(three: Box) -> None:
             "eth1": {"ip": "192.168.201.2", "network": "back"},
         },
         "distro": "mini",
+        "host name": "app",
         "metadata": {},
         "root password": "123456",
         "snapshots": "",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import time
 
+import pytest
+
 from .box import ONE, Box
 
 LONG = {"LAGO_BOOT_TIMEOUT": "600"}
@@ -39,6 +41,7 @@ def _run_first(box: Box, script: str) -> None:
     path.write_text(json.dumps(described))
 
 
+@pytest.mark.slow
 def test_a_kernel_that_finds_no_root_is_told_early_and_what_is_repeated_once(box: Box) -> None:
     box.write(ONE)
     box.lago("init")
