@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -48,16 +46,6 @@ class TestRunCommand:
     def test_a_program_that_is_not_there_is_named(self) -> None:
         with pytest.raises(HostError, match="the program no-such-program is not installed"):
             utils.run_command(["no-such-program"])
-
-    def test_an_interrupt_ends_the_program(self) -> None:
-        # It speaks late, so that it is being waited for by then and not still being started.
-        code = "import lago.utils as u; u.run_command(['sh', '-c', 'sleep 1; echo $$; exec sleep 60'], out_pipe=None)"
-        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as ours:
-            assert ours.stdout
-            pid = int(ours.stdout.readline())
-            ours.send_signal(signal.SIGINT)
-            ours.wait(50)
-        assert not os.path.exists(f"/proc/{pid}")
 
     @pytest.mark.parametrize(("status", "enabled"), [(0, True), (1, False)])
     def test_a_service_is_enabled_if_systemd_says_so(

@@ -60,9 +60,11 @@ class TestRun:
         assert "did not end within 0.1 s" in raised.value.details
         assert time.monotonic() - began < 50
 
-    def test_an_interrupt_ends_the_program(self) -> None:
+    @pytest.mark.parametrize("call", ["run({}, capture=False)", "run_command({}, out_pipe=None)"])
+    def test_an_interrupt_ends_the_program(self, call: str) -> None:
         # It speaks late, so that it is being waited for by then and not still being started.
-        code = "import lago.utils as u; u.run(['sh', '-c', 'sleep 1; echo $$; exec sleep 60'], capture=False)"
+        program = ["sh", "-c", "sleep 1; echo $$; exec sleep 60"]
+        code = f"import lago.utils as u; u.{call.format(program)}"
         with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as ours:
             assert ours.stdout
             pid = int(ours.stdout.readline())

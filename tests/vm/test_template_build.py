@@ -84,12 +84,12 @@ def _using(directory: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     ("name", "sign"),
-    [("mini", "*/work/spool/*"), pytest.param("debian12", "*/work/system.tar", marks=pytest.mark.slow)],
+    [("mini", "spool/*"), pytest.param("debian12", "system.tar", marks=pytest.mark.slow)],
 )
 def test_a_killed_build_leaves_nothing_running(tmp_path: Path, name: str, sign: str) -> None:
     process = _build(tmp_path, name)
     deadline = time.monotonic() + 120
-    while not list(tmp_path.glob(f".*.part/image.work/{sign.removeprefix('*/work/')}")):
+    while not list(tmp_path.glob(f".*.part/image.work/{sign}")):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.02)

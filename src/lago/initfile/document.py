@@ -197,26 +197,26 @@ def tree(text: str, name: str, example: str = _EXAMPLE) -> Node:
         InitFileError: the text isn't an init file at all.
     """
     # Imported here: most commands never read an init file, and yaml is slow to import.
-    from .nodes import SyntaxFault, compose
+    from .nodes import SyntaxMistake, compose
 
     with _of_file(name):
         root = compose(text, MAX_NODES, MAX_DEPTH)
         if root is None:
-            raise SyntaxFault(1, 1, "the file is empty", example)
+            raise SyntaxMistake(1, 1, "the file is empty", example)
         if root.kind is not dict:
             found = "a list" if root.kind is list else f"only {json.dumps(root.text[:40], ensure_ascii=False)}"
-            raise SyntaxFault(root.line, root.column, f"expected a mapping, found {found}", example)
+            raise SyntaxMistake(root.line, root.column, f"expected a mapping, found {found}", example)
         return root
 
 
 @contextlib.contextmanager
 def _of_file(name: str) -> Iterator[None]:
     """Context manager: what is wrong with the text is told as a mistake of the file `name`."""
-    from .nodes import SyntaxFault
+    from .nodes import SyntaxMistake
 
     try:
         yield
-    except SyntaxFault as mistake:
+    except SyntaxMistake as mistake:
         raise _refused(name, mistake.message, mistake.line, mistake.column, hint=mistake.hint) from None
 
 
@@ -269,12 +269,12 @@ class _Reader:
     def _visit(self, node: Node, path: KeyPath) -> None:
         self._count += 1
         if self._count > MAX_NODES or len(path) > MAX_DEPTH:
-            from .nodes import SyntaxFault
+            from .nodes import SyntaxMistake
 
             size = (
                 f"holds more than {MAX_NODES} values" if self._count > MAX_NODES else f"is over {MAX_DEPTH} levels deep"
             )
-            raise SyntaxFault(node.line, node.column, f"the file {size} once its anchors are expanded")
+            raise SyntaxMistake(node.line, node.column, f"the file {size} once its anchors are expanded")
         if node.anchor and path:
             top = str(path[0])
             first = self._first_use.setdefault(id(node), top)

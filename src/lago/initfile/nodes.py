@@ -35,7 +35,7 @@ _TAGS = {
 }
 
 
-class SyntaxFault(Exception):
+class SyntaxMistake(Exception):
     """The text is not YAML that we take; `line` and `column` count from 1."""
 
     def __init__(self, line: int, column: int, message: str, hint: str = "") -> None:
@@ -94,11 +94,11 @@ def compose(text: str, max_nodes: int, max_depth: int) -> Node | None:
     """Make the tree of `text`, None when it holds nothing.
 
     Raises:
-        SyntaxFault: it isn't YAML, or it holds more than `max_nodes` values or `max_depth` levels.
+        SyntaxMistake: it isn't YAML, or it holds more than `max_nodes` values or `max_depth` levels.
     """
     if found := _UNPRINTABLE.search(text):
         line, column = _position(text, found.start())
-        raise SyntaxFault(line, column, f"the character U+{ord(found[0]):04X} can't be in an init file", "remove it")
+        raise SyntaxMistake(line, column, f"the character U+{ord(found[0]):04X} can't be in an init file", "remove it")
     if text.lstrip().startswith("{"):
         text = _from_json(text)
     loader = _LOADER(text)
@@ -109,7 +109,7 @@ def compose(text: str, max_nodes: int, max_depth: int) -> Node | None:
         if "nesting depth" in str(error.problem) and error.problem_mark:
             # PyYAML 6.0.4 has a limit too, and may look far ahead of us.
             mark = error.problem_mark
-            raise SyntaxFault(mark.line + 1, mark.column + 1, _TOO_DEEP.format(max_depth)) from None
+            raise SyntaxMistake(mark.line + 1, mark.column + 1, _TOO_DEEP.format(max_depth)) from None
         told = _explain(error, text)
         raise composer.placeholder(error.problem_mark.line + 1 if error.problem_mark else told.line) or told from None
     finally:
@@ -154,7 +154,7 @@ class _Composer:
         self.loader.get_event()
         if not self.loader.check_event(yaml.StreamEndEvent):
             mark = self.loader.peek_event().start_mark
-            raise SyntaxFault(
+            raise SyntaxMistake(
                 mark.line + 1, mark.column + 1, "a second document begins here", "an init file is one; remove the ---"
             )
         return None if root.kind is str and root.plain and not root.text else root
@@ -164,12 +164,12 @@ class _Composer:
         line, column = mark.line + 1, mark.column + 1
         self.count += 1
         if self.count > self.max_nodes:
-            raise SyntaxFault(line, column, f"the file holds more than {self.max_nodes} values")
+            raise SyntaxMistake(line, column, f"the file holds more than {self.max_nodes} values")
         if depth > self.max_depth:
-            raise SyntaxFault(line, column, _TOO_DEEP.format(self.max_depth))
+            raise SyntaxMistake(line, column, _TOO_DEEP.format(self.max_depth))
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in self.anchors:
-                raise SyntaxFault(
+                raise SyntaxMistake(
                     line,
                     column,
                     f"*{event.anchor} stands for nothing",
@@ -181,7 +181,9 @@ class _Composer:
             tag = event.tag.removeprefix(_TAG)
             if tag not in ("", "!", *_TAGS[type(event)]):
                 spelling = event.tag.replace(_TAG, "!!")
-                raise SyntaxFault(line, column, f"the YAML tag {spelling} has no meaning in an init file", "remove it")
+                raise SyntaxMistake(
+                    line, column, f"the YAML tag {spelling} has no meaning in an init file", "remove it"
+                )
         node = Node(str, line, column, event.anchor, start=mark.index, end=event.end_mark.index)
         if isinstance(event, yaml.ScalarEvent):
             node.text = event.value
@@ -204,10 +206,10 @@ class _Composer:
             self.anchors[node.anchor] = node
         return node
 
-    def placeholder(self, last_line: int) -> SyntaxFault | None:
+    def placeholder(self, last_line: int) -> SyntaxMistake | None:
         """What is wrong with a file that has placeholders, as far as that line; None if it has none."""
         found = placeholders.first(self.text, last_line, self.opaque)
-        return SyntaxFault(*found) if found else None
+        return SyntaxMistake(*found) if found else None
 
     def _until(self, end: type[Any], begin: Any, above: Node, depth: int) -> Iterator[Node]:
         """What is in a list or mapping; notes where it stands."""
@@ -223,7 +225,7 @@ class _Composer:
         above.spans = spans
 
 
-def _explain(error: yaml.MarkedYAMLError, text: str) -> SyntaxFault:
+def _explain(error: yaml.MarkedYAMLError, text: str) -> SyntaxMistake:
     mark, begin = error.problem_mark or error.context_mark, error.context_mark
     line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
     since = f"that begins at {begin.line + 1}:{begin.column + 1}" if begin else "above"
@@ -238,8 +240,8 @@ def _explain(error: yaml.MarkedYAMLError, text: str) -> SyntaxFault:
                 line, column = begin.line + 1, begin.column + 1
             if here == "\t" and "can't begin" in message:
                 message, hint = "a tab can't indent YAML", "write spaces"
-            return SyntaxFault(line, column, message.format(**where), hint.format(**where))
-    return SyntaxFault(line, column, f"this is not YAML: {problem}")
+            return SyntaxMistake(line, column, message.format(**where), hint.format(**where))
+    return SyntaxMistake(line, column, f"this is not YAML: {problem}")
 
 
 _WORDS = (

@@ -71,7 +71,8 @@ def revert(
         in_parallel(lambda net: env.get_net(net).start(), nets, what="start nets")
         in_parallel(lambda vm: _restore(vm, snapshot, on_phase), running, what="bring VMs back")
         # All are there before any goes on, so that none talks to one that is not.
-        in_parallel(lambda vm: _revert_elsewhere(vm, name), provided, what="bring VMs back")
+        elsewhere = [vm.provider for vm in provided if vm.provider is not None]
+        in_parallel(lambda one: one.revert_snapshot(name), elsewhere, what="bring VMs back")
         in_parallel(checkpoint.resume, running, what="go on")
     index.busy = False
     index.save(paths)
@@ -97,11 +98,6 @@ def _end(vm: VM) -> None:
     # What it holds of its disks is not wanted any more, and libvirt looks for its end only every 0.2 s.
     vm.env.hypervisor.kill(vm.libvirt_name())
     vm.stop()
-
-
-def _revert_elsewhere(vm: VM, name: str) -> None:
-    assert vm.provider is not None
-    vm.provider.revert_snapshot(name)
 
 
 def _restore(vm: VM, snapshot: Snapshot, on_phase: Phase) -> None:

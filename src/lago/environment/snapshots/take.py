@@ -84,14 +84,16 @@ def take(
     index.check_new(name, replace=replace)
     before = {vm: dict(tops) for vm, tops in index.tops.items()}
     todo = _plan(env, index, [vm for vm in vms if vm.provider is None], memory=not disk_only)
-    elsewhere = [vm for vm in vms if vm.provider is not None]
+    elsewhere = {vm.name(): vm.provider for vm in vms if vm.provider is not None}
     tops = [top for one in todo for top in one.tops]
     index.busy = True
     layers.record(index, tops, layers.build(paths, index, tops))
     index.save(paths)
     instant = time.time()
     try:
-        pause = _save(env, todo, [partial(_create_elsewhere, vm, name) for vm in elsewhere], disk_only=disk_only)
+        pause = _save(
+            env, todo, [partial(one.create_snapshot, name) for one in elsewhere.values()], disk_only=disk_only
+        )
         if compress:
             _compress(paths, todo)
     except BaseException:
@@ -100,7 +102,7 @@ def take(
     taken = Snapshot(
         name=name,
         created=instant,
-        vms={**{one.vm.name(): one.saved() for one in todo}, **{vm.name(): Saved(disks={}) for vm in elsewhere}},
+        vms={**{one.vm.name(): one.saved() for one in todo}, **{vm: Saved(disks={}) for vm in elsewhere}},
         parent=index.current if index.current != name else index.snapshots[name].parent,
         description=description,
         pause=round(pause, 3),
@@ -139,12 +141,6 @@ def _plan(env: VirtEnv, index: Index, vms: Sequence[VM], *, memory: bool) -> lis
         )
 
     return [one(vm) for vm in vms]
-
-
-def _create_elsewhere(vm: VM, name: str) -> None:
-    """Have the provider of a machine save it."""
-    if vm.provider is not None:
-        vm.provider.create_snapshot(name)
 
 
 def _save(env: VirtEnv, todo: Sequence[Saving], elsewhere: Sequence[Callable[[], None]], *, disk_only: bool) -> float:
