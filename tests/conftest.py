@@ -9,8 +9,10 @@ directory, `LAGO_TEST_SHARED` says that others use this machine meanwhile (see `
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -127,12 +129,22 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     left = leftovers.difference(before, after, base=str(base), shared=shared)
     leftovers.end_ours(before, str(base))
     if not os.environ.get("LAGO_TEST_KEEP"):
+        _open_directories(base)
         shutil.rmtree(base, ignore_errors=True)
         if base.exists():
             left.append(f"file {base} can't be removed")
     config.stash[_LEFT] = left
     if left and session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _open_directories(base: Path) -> None:
+    """Let directories be emptied that a test closed to its own user; root needs none of it."""
+    for place, _, _ in os.walk(base):
+        for entry in os.scandir(place):
+            if entry.is_dir(follow_symlinks=False):
+                with contextlib.suppress(OSError):
+                    os.chmod(entry.path, stat.S_IRWXU)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
