@@ -127,6 +127,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     after = leftovers.take(_REAL_HOME, str(REPOSITORY))
     shared = bool(os.environ.get("LAGO_TEST_SHARED"))
     left = leftovers.difference(before, after, base=str(base), shared=shared)
+    left += leftovers.sockets(base)
     leftovers.end_ours(before, str(base))
     if not os.environ.get("LAGO_TEST_KEEP"):
         _open_directories(base)
@@ -159,6 +160,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def base(pytestconfig: pytest.Config) -> Path:
     """The session's directory, with a short name."""
     return pytestconfig.stash[_BASE]
+
+
+@pytest.fixture
+def runtime_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory for sockets of the test's own: those of what is no whole environment are removed by nobody."""
+    path = tmp_path / "run"
+    path.mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(path))
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -85,6 +85,12 @@ def difference(before: Snapshot, after: Snapshot, *, base: str, shared: bool) ->
     return left
 
 
+def sockets(base: Path) -> list[str]:
+    """What is left in a session's directories for sockets, which go with their environments; a line for each thing."""
+    places = [place for pattern in ("run/lago", "*/run/lago") for place in base.glob(pattern)]
+    return [f"file {path}" for place in places for path in sorted(place.iterdir()) or [place]]
+
+
 def ours(processes: frozenset[Process], base: str) -> list[Process]:
     """Those that bear the session's mark."""
     return [p for p in processes if p.pid != os.getpid() and (base in p.environment or base in p.command)]

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .leftovers import Process, processes_of
+from .leftovers import Process, processes_of, sockets
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 _PASSED_ON = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
@@ -90,7 +90,7 @@ def throwaway(base: Path) -> Iterator[User]:
     """A new user with its directories under `base`; gone afterwards.
 
     Raises:
-        AssertionError: at the end, if processes of the user were left; they are killed.
+        AssertionError: at the end, if processes of the user were left, which are killed, or sockets.
     """
     name = f"lt{secrets.token_hex(4)}"
     place = base / "u"
@@ -112,6 +112,7 @@ def throwaway(base: Path) -> Iterator[User]:
         for process in left:
             os.kill(process.pid, signal.SIGKILL)
         assert not left, f"processes of the ordinary user were left: {', '.join(map(str, left))}"
+        assert not (there := sockets(place)), f"sockets of the ordinary user were left: {', '.join(there)}"
 
 
 def _left(user: User) -> list[Process]:

@@ -46,6 +46,17 @@ def test_what_was_there_before_is_not_told() -> None:
     assert leftovers.difference(world, world, base="/tmp/lt-x", shared=False) == []
 
 
+@pytest.mark.parametrize("worker", ["", "gw1/"])
+def test_sockets_that_no_environment_removed_are_told(tmp_path: Path, worker: str) -> None:
+    tmp_path.joinpath(f"{worker}run").mkdir(parents=True)
+    assert leftovers.sockets(tmp_path) == []
+    place = tmp_path / f"{worker}run" / "lago"
+    place.mkdir()
+    assert leftovers.sockets(tmp_path) == [f"file {place}"]
+    place.joinpath("555555555555").mkdir()
+    assert leftovers.sockets(tmp_path) == [f"file {place / '555555555555'}"]
+
+
 @pytest.mark.programs
 def test_a_real_process_is_seen_with_its_mark(base: Path, tmp_path: Path) -> None:
     before = leftovers.take(str(tmp_path), str(tmp_path))

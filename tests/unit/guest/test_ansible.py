@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -97,7 +98,7 @@ def test_a_line_has_the_documented_beginning_and_survives_the_words_of_a_shell(
     }
 
 
-def test_only_a_private_hypervisor_needs_a_proxy() -> None:
+def test_only_a_private_hypervisor_needs_a_proxy(runtime_dir: Path) -> None:
     words = shlex.split(made().hosts["a"]["ansible_ssh_common_args"])
     [proxy] = [word for word in words if word.startswith("-oProxyCommand=")]
     assert "50%% off" in proxy
@@ -105,7 +106,7 @@ def test_only_a_private_hypervisor_needs_a_proxy() -> None:
     assert "ProxyCommand" not in made(url="qemu:///system").hosts["a"]["ansible_ssh_common_args"]
 
 
-def test_who_is_in_no_group_is_still_there() -> None:
+def test_who_is_in_no_group_is_still_there(runtime_dir: Path) -> None:
     domains = {"c": model.Domain(name="c", memory=1, vcpu=1, nics=(_NIC,), disks=(), mgmt_net="lan")}
     hypervisor = open_hypervisor("qemu:///system", "0" * 32, Paths(PREFIX))
     one = Guest("c", "root", "192.168.200.9", "k", "/c", list)

@@ -464,12 +464,9 @@ def test_a_libvirt_that_is_just_a_place_is_remembered(url: str) -> None:
 
 class TestRuntimeDirectory:
     @pytest.fixture
-    def run_base(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    def run_base(self, runtime_dir: Path) -> Path:
         """Where directories for sockets are, not there yet."""
-        path = tmp_path / "run"
-        path.mkdir(mode=0o700)
-        monkeypatch.setenv("XDG_RUNTIME_DIR", str(path))
-        return path / "lago"
+        return runtime_dir / "lago"
 
     def test_it_is_ours_alone(self, run_base: Path) -> None:
         before = os.umask(0)

@@ -252,12 +252,11 @@ class TestLife:
             made(tmp_path, "cloud").fork(str(tmp_path / "fork"))
 
 
+@pytest.mark.usefixtures("runtime_dir")
 class TestLogin:
     @pytest.fixture
-    def prefix(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prefix:
+    def prefix(self, tmp_path: Path) -> Prefix:
         """A machine elsewhere that has a password here."""
-        (tmp_path / "run").mkdir(mode=0o700)
-        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
         domain = "domains: {far: {vm-provider: away, root-password: secret, nics: [{net: lan}]}}\nnets: {lan: {}}\n"
         return Prefix(str(make_prefix(tmp_path / "prefix", domain)))
 
@@ -284,9 +283,9 @@ class TestLogin:
         assert (guest.user, guest.key, guest.passwords) == ("root", prefix.paths.ssh_id_rsa(), ())
         assert "UserKnownHostsFile" not in guest.settings
 
-    def test_its_connection_does_not_go_with_a_hypervisor(self, prefix: Prefix, tmp_path: Path) -> None:
+    def test_its_connection_does_not_go_with_a_hypervisor(self, prefix: Prefix, runtime_dir: Path) -> None:
         sockets = Path(self.guest(prefix, contracts.Login("far.example.com")).control).parent
-        assert sockets == tmp_path / "run" / "lago" / f"{prefix.uuid[:12]}-out"
+        assert sockets == runtime_dir / "lago" / f"{prefix.uuid[:12]}-out"
         assert sockets.stat().st_mode & 0o777 == 0o700
         rundir.remove(str(sockets), prefix.uuid)
         assert sockets.exists()
