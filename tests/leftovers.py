@@ -18,7 +18,7 @@ from pathlib import Path
 _PROGRAMS = re.compile(
     r"qemu|libvirtd|virt\w+d$|dnsmasq|slirp4netns|pasta|passt|unshare|nsenter|mmdebstrap|lago|ssh: .*\[mux\]"
 )
-_TMP = re.compile(r"\.?lago|lt-|libvirt|\.?qemu|mmdebstrap|pytest|tmp[a-z0-9_]{8}$")
+_TMP = re.compile(r"\.?lago|lt-|libvirt|\.?qemu|mmdebstrap|pytest|rpm-tmp|tmp[a-z0-9_]{8}$")
 _RUN = re.compile(r"\.?lago|libvirt|qemu|dnsmasq|slirp|pasta|passt|netns|virt")
 _HOME = re.compile(r"\.?(lago|libvirt|qemu|virt)")
 _DEEP = (

@@ -29,6 +29,10 @@ echo {version} > %{{buildroot}}/opt/{name}
 """
 
 
+_DEFINED = ("-D", "debug_package %{nil}", "-D", "_tmppath %{_topdir}/tmp")
+"""Of a build that fails, scripts stay in `_tmppath`."""
+
+
 class Maker:
     """Makes packages in the directory `place`, each once."""
 
@@ -46,7 +50,7 @@ class Maker:
                 spec = Path(top, "package.spec")
                 spec.write_text(_SPEC.format(name=name, version=version, release=release, more=more))
                 subprocess.run(
-                    ["rpmbuild", *what, "-D", f"_topdir {top}", "-D", "debug_package %{nil}", spec],
+                    ["rpmbuild", *what, *_DEFINED, "-D", f"_topdir {top}", spec],
                     check=True,
                     capture_output=True,
                 )

@@ -29,7 +29,8 @@ def _built(path: Path, version: str = "2.0.1") -> Path:
     head = f"Name: lago\nVersion: {version}\nRelease: 1\nSummary: x\nLicense: x\nBuildArch: noarch\n"
     spec.write_text(f"{head}%description\nx\n%files\n")
     top = path / "top"
-    subprocess.run(["rpmbuild", "-bb", "--quiet", "--define", f"_topdir {top}", spec], check=True, capture_output=True)
+    macros = ("--define", f"_topdir {top}", "--define", f"_tmppath {top}/tmp")
+    subprocess.run(["rpmbuild", "-bb", "--quiet", *macros, spec], check=True, capture_output=True)
     [package] = top.glob("RPMS/*/*.rpm")
     package.rename(path / "rpm" / "el9" / package.name)
     debian = path / "stage" / "DEBIAN"

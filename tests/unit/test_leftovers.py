@@ -57,6 +57,11 @@ def test_sockets_that_no_environment_removed_are_told(tmp_path: Path, worker: st
     assert leftovers.sockets(tmp_path) == [f"file {place / '555555555555'}"]
 
 
+@pytest.mark.parametrize("name", ["rpm-tmp.x1Y2z3", "lt-x", "tmp1234abc_"])
+def test_temporary_files_of_what_tests_run_are_seen(name: str) -> None:
+    assert leftovers._TMP.match(name)
+
+
 @pytest.mark.programs
 def test_a_real_process_is_seen_with_its_mark(base: Path, tmp_path: Path) -> None:
     before = leftovers.take(str(tmp_path), str(tmp_path))
