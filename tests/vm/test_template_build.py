@@ -110,20 +110,32 @@ def test_a_killed_build_leaves_nothing_running(tmp_path: Path, name: str, sign: 
         assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
-def test_a_mirror_that_does_not_answer_is_an_error(tmp_path: Path) -> None:
+@pytest.fixture
+def one_try(tmp_path: Path) -> dict[str, str]:
+    """An environment in which the host's apt is set up to ask a mirror once; it asks four times, later and later."""
+    path = tmp_path / "apt.conf"
+    path.write_text('Acquire::Retries "0";\n')
+    # Apt looks for relative names elsewhere, and there is no spelling for a quote.
+    return {**os.environ, "APT_CONFIG": str(path)}
+
+
+def test_a_mirror_that_does_not_answer_is_an_error(tmp_path: Path, one_try: dict[str, str]) -> None:
+    store = tmp_path / "store"
     environment = {
-        **os.environ,
-        "LAGO_TEMPLATE_STORE": str(tmp_path),
+        **one_try,
+        "LAGO_TEMPLATE_STORE": str(store),
         "LAGO_DEBIAN_MIRROR": "http://127.0.0.1:9/debian",
     }
     done = subprocess.run([sys.executable, *BUILD, "mini"], env=environment, capture_output=True, text=True)
     assert done.returncode == 2
     assert "cannot fetch the lists of Debian packages" in done.stderr
     assert "127.0.0.1:9" in done.stderr
-    assert not TemplateStore(str(tmp_path)).list()
+    assert not TemplateStore(str(store)).list()
 
 
-def test_a_mirror_does_where_the_hosts_security_updates_cannot_be_reached(tmp_path: Path) -> None:
+def test_a_mirror_does_where_the_hosts_security_updates_cannot_be_reached(
+    tmp_path: Path, one_try: dict[str, str]
+) -> None:
     host = mirrors.sources("bookworm")
     uri = host.split("URIs: ")[1].split()[0]
     key = next(line for line in host.splitlines() if line.startswith("Signed-By:"))
@@ -145,7 +157,7 @@ print(open(apt.sources_file).read(), apt.depends("cpio"))
     users = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
     argv = ["unshare", *users, "--mount", "--", "sh", "-c", script, "sh", str(etc)]
     argv += [sys.executable, "-c", code, str(work)]
-    environment = {**os.environ, "LAGO_DEBIAN_MIRROR": uri}
+    environment = {**one_try, "LAGO_DEBIAN_MIRROR": uri}
     done = subprocess.run(argv, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert ("security" in done.stdout, "'libc6'" in done.stdout) == (False, True)
