@@ -135,6 +135,7 @@ LAYERS = {
         resolve state
         addressing model
         spec
+        given
         address names place topology variables
     """,
     "lago.virt": """
