@@ -10,7 +10,7 @@ value of the wrong type is a `ConfigError` that names where it stands. Names tha
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from .constants import HOST_LOOPBACK
@@ -154,6 +154,9 @@ class Value(NamedTuple):
     source: str
 
 
+Written = Mapping[tuple[str, str], Value]
+"""What the configuration files say, by section and name."""
+
 _command_line: dict[str, Any] = {}
 _read_files: dict[str, tuple[tuple[int, int], dict[tuple[str, str], Value]]] = {}
 
@@ -172,12 +175,13 @@ def add_command_line(values: dict[str, Any]) -> None:
 _NOTHING: Final = object()
 
 
-def get(key: str, default: Any = _NOTHING, section: str = "lago") -> Any:
+def get(key: str, default: Any = _NOTHING, section: str = "lago", *, files_say: Written | None = None) -> Any:
     """Value of a setting.
 
     Args:
         key: its name; `-` and `_` are the same.
         default: what to return when it is set nowhere; without it the built-in default.
+        files_say: what `written` found, for who asks for many settings at once; without it the files are looked at.
 
     Raises:
         KeyError: there is no such setting and no default.
@@ -187,7 +191,7 @@ def get(key: str, default: Any = _NOTHING, section: str = "lago") -> Any:
     if section == "lago" and key in _command_line:
         return _command_line[key]
     option = OPTIONS.get(key) if section == "lago" else None
-    found = find(key, section)
+    found = find(key, section, files_say)
     if found is None:
         if default is not _NOTHING:
             return default
@@ -206,15 +210,16 @@ def read(found: Value, key: str, reader: Callable[[str], Any], hint: str = "") -
         raise ConfigError(f"{found.source}: {key} = {shown}: {error}", hint=hint) from None
 
 
-def find(key: str, section: str = "lago") -> Value | None:
-    """Find a setting in the environment or else in the files."""
+def find(key: str, section: str = "lago", files_say: Written | None = None) -> Value | None:
+    """Find a setting in the environment or else in the files; `files_say` as for `get`."""
     section = _same(section)
     names = [_same(key), *([_EARLIER[key]] if section == "lago" and key in _EARLIER else [])]
-    for source in (_from_environment, _from_files):
-        for name in names:
-            if (found := source(section, name)) is not None:
-                return found
-    return None
+    for name in names:
+        if (found := _from_environment(section, name)) is not None:
+            return found
+    if files_say is None:
+        files_say = written()
+    return next((files_say[section, name] for name in names if (section, name) in files_say), None)
 
 
 def _same(name: str) -> str:
@@ -256,9 +261,9 @@ def _files_of_earliest_releases() -> list[str]:
     return [os.path.join(_EARLIEST, name) for name in names] + ([own] if os.path.isfile(own) else [])
 
 
-def _from_files(section: str, key: str) -> Value | None:
-    found = [values[section, key] for path in files() if (section, key) in (values := _values(path))]
-    return found[-1] if found else None
+def written() -> Written:
+    """What the configuration files say now; where several name a setting, the last one. Raises ConfigError."""
+    return {key: value for path in files() for key, value in _values(path).items()}
 
 
 def _values(path: str) -> dict[tuple[str, str], Value]:

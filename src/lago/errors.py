@@ -40,8 +40,9 @@ REMEDIES: Final = {
 }
 """What the system refuses for reasons that are not ours, and what to do about it."""
 
-_COLOUR: Final = re.compile(r"\x1b\[[0-9;]*[mK]")
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+# Compiled when they are used: this is read at every start.
+_COLOUR: Final = r"\x1b\[[0-9;]*[mK]"
+_CONTROL: Final = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 """C0 and C1 but for tab and the end of a line, what turns the direction of text, and bytes that are no text."""
 
 
@@ -53,7 +54,7 @@ def printable(text: str) -> str:
     """
     if text.isprintable():
         return text
-    return _CONTROL.sub(_written, _COLOUR.sub("", text))
+    return re.sub(_CONTROL, _written, re.sub(_COLOUR, "", text))
 
 
 def _written(found: re.Match[str]) -> str:

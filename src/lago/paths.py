@@ -9,7 +9,7 @@ from typing import Final
 
 from .errors import PrefixError
 
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ufffe\uffff]")
+_CONTROL: Final = r"[\x00-\x1f\x7f-\x9f\ufffe\uffff]"
 """What has no place in XML 1.0, or ends a line of ssh's."""
 
 
@@ -34,7 +34,7 @@ def check_place(path: str, remedy: str = "choose another directory") -> None:
                 f"is not ASCII, and the locale's encoding is {encoding}",
                 "use a locale of UTF-8: LC_ALL=C.UTF-8",
             )
-    elif _CONTROL.search(path):
+    elif re.search(_CONTROL, path):
         why = "has a line break or another control character"
     elif "${" in path:
         why = "has ${, which ssh takes for a variable"

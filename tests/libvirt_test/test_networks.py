@@ -175,7 +175,7 @@ def test_firmware_that_starts_nothing_is_understood() -> None:
 
 
 def test_shares_need_a_directory_and_virtiofsd_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lago.topology.spec import Share
+    from lago.topology.given import Share
 
     sharing = replace(MACHINE, shares=(Share(path=str(tmp_path / "x"), tag="x"),))
     with pytest.raises(VMError, match="its hypervisor is another"):

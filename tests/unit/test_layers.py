@@ -40,7 +40,7 @@ LAYERS = {
         completion config_commands environment template
         doctor initfile main progress status store
         output plugin_commands settings template_repo
-        external parser pictures refused result
+        commands external parser pictures refused result
     """,
     "lago.disks": """
         ova
@@ -135,6 +135,7 @@ LAYERS = {
         resolve state
         addressing model
         spec
+        given
         address names place topology variables
     """,
     "lago.virt": """

@@ -17,7 +17,7 @@ import pytest
 from lago.environment.prefix import Prefix
 from lago.environment.snapshots.take import take
 from lago.errors import LagoError
-from lago.topology.spec import Share
+from lago.topology.given import Share
 from lago.virt import VM, checkpoint, migration
 
 from ..users import User

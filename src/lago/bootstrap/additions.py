@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SeedDisk:
+class SeedDisk(NamedTuple):
     """A disk for the machine to read, by virtio and after all its own; `path` is absolute."""
 
     path: str
@@ -14,8 +13,7 @@ class SeedDisk:
     readonly: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Additions:
+class Additions(NamedTuple):
     """What the definition of a machine needs besides the topology; `oem_strings` are of SMBIOS type 11."""
 
     disks: tuple[SeedDisk, ...] = ()

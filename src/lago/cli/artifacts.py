@@ -14,7 +14,6 @@ def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the commands to the command line."""
     collect = commands.add_parser(
         "collect",
-        help="copy artifacts and logs of all machines to a directory",
         description="Copy the artifacts that the init file names, and the logs, to DIR/VM. Machines that are down or "
         "don't answer ssh are read from their disks. A DIR that is there is renamed first.",
     )
@@ -22,7 +21,6 @@ def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
     collect.set_defaults(run=_collect)
     export = commands.add_parser(
         "export",
-        help="write machines that are down into a directory, to be made again elsewhere",
         description="Write the disks of machines, and an init file over them, from which `lago init` makes the same "
         "machines with the same data.",
     )
@@ -41,7 +39,6 @@ def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
     hosts = commands.add_parser(
         "ansible_hosts",
         aliases=["ansible-hosts"],
-        help="print an inventory for Ansible",
         description="An inventory of all machines, for ansible-playbook -i. With -f json it is a dynamic inventory.",
     )
     hosts.add_argument(

@@ -13,7 +13,6 @@ def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the command to the command line."""
     parser = commands.add_parser(
         "generate-config",
-        help="print a configuration file with all defaults",
         description="Print a configuration file with all defaults, to be edited and put at ~/.config/lago/lago.conf.",
     )
     parser.add_argument("--verbose", action="store_true", help="options without a default too, as comments")

@@ -24,14 +24,13 @@ def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the commands to the command line."""
     console = commands.add_parser(
         "console",
-        help="a terminal on the serial console of a machine; Ctrl-] leaves it",
         description="A terminal on the serial console of a machine. Ctrl-] leaves it. What the machine says is still "
         "in its console log.",
     )
     add_host(console)
     console.add_argument("--force", action="store_true", help="take it over from somebody who is at it")
     console.set_defaults(run=_console)
-    logs = commands.add_parser("logs", help="what machines said on their consoles since they were started")
+    logs = commands.add_parser("logs")
     logs.add_argument("vm_names", nargs="*", metavar="VM", help="machines (all)")
     logs.add_argument("-f", "--follow", action="store_true", help="go on until Ctrl-C, over restarts of machines too")
     logs.add_argument("-n", "--lines", type=_number, metavar="N", help="begin with the last N lines of each (all)")

@@ -13,7 +13,6 @@ def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the commands to the command line."""
     to = commands.add_parser(
         "copy-to-vm",
-        help="copy files and trees to a machine",
         description="Copy into REMOTE_PATH if that is a directory of the machine, else to that name.",
     )
     to.add_argument("host", metavar="HOST")
@@ -22,7 +21,6 @@ def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
     to.set_defaults(run=_to)
     from_ = commands.add_parser(
         "copy-from-vm",
-        help="copy a file or a tree from a machine",
         description="Copy into LOCAL_PATH if that is a directory, else to that name. A link of that name is replaced; "
         "one to a directory is refused, unless LOCAL_PATH ends with a slash.",
     )

@@ -17,7 +17,6 @@ def add_parsers(subparsers: Commands[argparse.ArgumentParser]) -> None:
     """Add the command to the command line."""
     parser = subparsers.add_parser(
         "doctor",
-        help="tell what this host offers and lacks",
         description="Look at everything Lago needs of this host. Exit status 2 if something is missing.",
     )
     parser.set_defaults(run=doctor)

@@ -31,43 +31,39 @@ _PIPED_WITHIN = 2.0
 
 def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the commands to the command line."""
-    init = commands.add_parser("init", help="make an environment from an init file")
+    init = commands.add_parser("init")
     add_init_options(init)
     init.add_argument("--skip-bootstrap", action="store_true", help="don't tell machines their names and keys")
     init.add_argument("--skip-build", action="store_true", help="don't do what `build` of disks says")
     init.set_defaults(run=_init)
-    start = commands.add_parser("start", help="start machines and wait until they answer")
+    start = commands.add_parser("start")
     start.add_argument("vm_names", nargs="*", metavar="VM_NAME", help="machines (all)")
     start.set_defaults(run=_start)
-    commands.add_parser("deploy", help="run the deploy scripts of all machines").set_defaults(run=_deploy)
-    stop = commands.add_parser("stop", help="stop machines as by pulling the plug")
+    commands.add_parser("deploy").set_defaults(run=_deploy)
+    stop = commands.add_parser("stop")
     stop.add_argument("vm_names", nargs="*", metavar="VM_NAME", help="machines (all)")
     stop.set_defaults(run=_stop)
     shutdown = commands.add_parser(
         "shutdown",
-        help="power machines off, or boot them again",
         description="Ask machines by ACPI, then by their guest agent; those that do not heed it are stopped or reset.",
     )
     shutdown.add_argument("vm_names", nargs="*", metavar="VM_NAME", help="machines (all that run)")
     shutdown.add_argument("-r", "--reboot", action="store_true", help="boot them again, and wait until they answer")
     shutdown.set_defaults(run=_shutdown)
-    commands.add_parser("status", help="tell what there is and what runs").set_defaults(run=_status)
-    list_ = commands.add_parser(
-        "list", help="list the prefixes of a workdir", usage="lago list [envs | prefixes] [WORKDIR_PATH]"
-    )
+    commands.add_parser("status").set_defaults(run=_status)
+    list_ = commands.add_parser("list", usage="lago list [envs | prefixes] [WORKDIR_PATH]")
     list_.add_argument("list_path", nargs="*", metavar="WORKDIR_PATH", help="the workdir; the word before is left out")
     list_.set_defaults(run=_list)
-    current = commands.add_parser("set-current", help="choose the prefix of a workdir that commands are for")
+    current = commands.add_parser("set-current")
     current.add_argument("current_name", metavar="PREFIX_NAME", help="the prefix, by its name in the workdir")
     current.set_defaults(run=_set_current)
     cleanup = commands.add_parser(
         "cleanup",
-        help="stop everything, keep the files only",
         description="Stop everything and let the environment be none any more. Its files stay, for a look at them, "
         "until `lago destroy` removes them.",
     )
     cleanup.set_defaults(run=_cleanup)
-    destroy = cast(Parser, commands.add_parser("destroy", help="stop everything and remove the environment"))
+    destroy = cast(Parser, commands.add_parser("destroy"))
     destroy.add_argument("--all-prefixes", action="store_true", help="all prefixes of the workdir")
     destroy.add_argument("-y", "--yes", action="store_true", help="don't ask")
     destroy.instead = {

@@ -20,7 +20,6 @@ def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the command to the command line."""
     parser = commands.add_parser(
         "forward",
-        help="make ports of a machine ports of this host, until Ctrl-C",
         description="Listen on the loopback address of this host and connect whoever comes with a TCP port of a "
         "machine, until Ctrl-C. Without HOSTPORT a free one is taken; one with a / is the path of a unix socket.",
     )

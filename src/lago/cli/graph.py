@@ -18,7 +18,6 @@ def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the command to the command line."""
     parser = commands.add_parser(
         "graph",
-        help="draw machines, networks and addresses",
         description="Draw the environment with its addresses and what runs of it.",
     )
     parser.add_argument(

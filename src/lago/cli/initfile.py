@@ -56,18 +56,17 @@ nets:
 
 def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the commands to the command line."""
-    validate = commands.add_parser("validate", help="check an init file; nothing is made or changed")
+    validate = commands.add_parser("validate")
     validate.add_argument("file", nargs="?", default=DEFAULT_INIT_FILE, help=f"the init file ({DEFAULT_INIT_FILE})")
     add_strict(validate)
     add_repository_options(validate)
     validate.set_defaults(run=_validate)
-    commands.add_parser("schema", help="the JSON Schema of init files, for editors").set_defaults(run=_schema)
-    new = commands.add_parser("new", help="write an init file to start from")
+    commands.add_parser("schema").set_defaults(run=_schema)
+    new = commands.add_parser("new")
     new.add_argument("file", nargs="?", default=DEFAULT_INIT_FILE, help=f"the file to write ({DEFAULT_INIT_FILE})")
     new.set_defaults(run=_new)
     convert = commands.add_parser(
         "convert",
-        help="write today's form of an older init file",
         description="Write today's form of an older init file to standard output, and what was changed to standard "
         "error. All that need not change stays as it is written, comments and placeholders too.",
     )

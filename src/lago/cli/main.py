@@ -9,43 +9,25 @@ import sys
 import warnings
 from collections.abc import Collection, Container, Iterator, Sequence
 from types import FrameType
-from typing import Any, Final, NoReturn
+from typing import Any, NoReturn, cast
 
 from .. import config, log
 from ..errors import LagoError
-from . import output, refused, settings
+from . import output, settings
+from .commands import COMMANDS, NAMES
 from .parser import Commands, Parser
 from .result import Outcome
 
-_FAMILIES: Final = {
-    "environment": "init start deploy stop shutdown status list set-current cleanup destroy",
-    "up": "up warm",
-    "initfile": "validate schema new convert",
-    "shell": "shell nsexec",
-    "console": "console logs",
-    "copying": "copy-to-vm copy-from-vm",
-    "artifacts": "collect export ansible_hosts ansible-hosts",
-    "forward": "forward",
-    "ssh_config": "ssh-config",
-    "screen": "vnc screenshot",
-    "snapshots": "snapshot revert fork",
-    "template": "template",
-    "template_repo": "template-repo",
-    "graph": "graph",
-    "config_commands": "generate-config",
-    "doctor": "doctor",
-}
-"""The modules of this package that add commands, and which."""
-
 
 def build_parser(
-    words: Collection[str] | None = (),
+    words: Collection[str] | None = (), *, to_list: bool = False
 ) -> tuple[argparse.ArgumentParser, Commands[argparse.ArgumentParser]]:
     """Build the parser of the command line, and return it with its commands.
 
     Args:
         words: of the command line. If one of them is a command of Lago's, commands of which none is among them may be
             left out, since making all takes longer than many a command; of plugins always. None: all that there are.
+        to_list: commands that none of the words names need only be in the list of commands, those of plugins too.
     """
     from importlib import import_module
 
@@ -60,13 +42,18 @@ def build_parser(
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     _add_globals(parser)
-    commands = parser.add_subparsers(
-        title="commands", dest="command", metavar="COMMAND", action=settings.ConfiguredCommands
+    commands = cast(
+        settings.ConfiguredCommands,
+        parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", action=settings.ConfiguredCommands),
     )
-    meant = [name for name, known in _FAMILIES.items() if words and not {*known.split()}.isdisjoint(words)]
-    for name in meant or _FAMILIES:
-        import_module(f".{name}", __package__).add_parsers(commands)
-    plugin_commands.add_parsers(commands, words)
+    for listed in COMMANDS.values():
+        for names, help_ in listed.items():
+            name, *others = names.split()
+            commands.announce(name, others, help_)
+    meant = dict.fromkeys(NAMES[word] for word in words or () if word in NAMES)
+    for module in meant or (() if to_list else COMMANDS):
+        import_module(f".{module}", __package__).add_parsers(commands)
+    plugin_commands.add_parsers(commands, None if to_list else words)
     return parser, commands
 
 
@@ -133,6 +120,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except OSError as error:
+        from . import refused
+
         told = refused.explain(error, words)
         if told is None:
             raise
@@ -147,7 +136,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(words: Sequence[str]) -> int:
     log.setup_console("warning")
     # What plugins add is shown in the help; else only those are loaded that could be meant.
-    parser, commands = build_parser(None if {"-h", "--help"} & {*words} or not words else words)
+    parser, commands = build_parser(words, to_list=not words or not {"-h", "--help"}.isdisjoint(words))
     if words and not words[0].startswith("-") and words[0] not in commands.choices:
         from . import external
 
@@ -178,9 +167,10 @@ def _settle(args: argparse.Namespace) -> None:
     # A workdir that was given counts for more than a prefix that the environment names.
     explicit_workdir = args.workdir_path and not args.prefix_path
     config.set_command_line({name: getattr(args, name) for name in ours})
+    written = config.written()
     for name in ours:
         if getattr(args, name) is None:
-            setattr(args, name, config.get(name))
+            setattr(args, name, config.get(name, files_say=written))
     if explicit_workdir:
         args.prefix_path = None
     args.out_format = output.formatter(args.out_format)

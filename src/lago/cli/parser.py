@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import argparse
-import functools
-import gettext
+import os
+import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NoReturn, cast
+from typing import Any, Final, NoReturn, cast
 
 from ..errors import LagoError
 from ..host.suggest import near
 
 # Each parser asks for argparse's few words anew, and so for files of translations that are never there, some 800 times.
-argparse._ = functools.cache(gettext.gettext)  # type: ignore[attr-defined]
+argparse._ = str  # type: ignore[attr-defined]
 
 Commands = argparse._SubParsersAction
 """The commands of a parser, as argparse has them."""
+
+_COLUMNS: Final = 80
+"""Width of what is no terminal."""
 
 
 class CommandsAction(Commands):  # type: ignore[type-arg]
     """The commands of a parser; the help of one without a description begins with what its line in the list says."""
 
+    def announce(self, name: str, others: Sequence[str], help_: str) -> None:
+        """Put a command into the list, whether it is added later or not; `others` are more names of it."""
+        self._choices_actions.append(self._ChoicesPseudoAction(name, others, help_))
+
     def add_parser(self, name: str, **options: Any) -> Any:
-        """Add a command; options as for `argparse`."""
-        if help_ := options.get("help"):
+        """Add a command; options as for `argparse`, without `help` if it has been announced."""
+        if help_ := options.get("help") or help_of(self).get(name):
             options.setdefault("description", f"{help_[0].upper()}{help_[1:]}.")
         return super().add_parser(name, **options)
 
@@ -70,6 +77,20 @@ def describe(parser: argparse.ArgumentParser, action: argparse.Action) -> tuple[
     return values, formatter._expand_help(action)
 
 
+def _columns() -> int:
+    """The width of the terminal, found as by `shutil`, which takes longer to import than many a command to run."""
+    try:
+        told = int(os.environ["COLUMNS"])
+    except (KeyError, ValueError):
+        told = 0
+    if told > 0:
+        return told
+    try:
+        return os.get_terminal_size(sys.__stdout__.fileno()).columns or _COLUMNS  # type: ignore[union-attr]
+    except (AttributeError, ValueError, OSError):
+        return _COLUMNS
+
+
 class Parser(argparse.ArgumentParser):
     """Raises LagoError where argparse prints and exits.
 
@@ -83,6 +104,11 @@ class Parser(argparse.ArgumentParser):
         #: What to say of words that it does not take but somebody may try, by word; of all without a dash by "".
         self.instead: dict[str, str] = {}
         self._all_commands = all_commands
+
+    def _get_formatter(self) -> argparse.HelpFormatter:
+        if self.formatter_class is argparse.HelpFormatter:
+            return argparse.HelpFormatter(self.prog, width=_columns() - 2)
+        return super()._get_formatter()
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if isinstance(action, Commands) and value not in action.choices:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import copy
 import functools
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from .. import plugins
 from ..log import LOG
+from .commands import NAMES
 from .parser import Commands, remove_command
 from .result import Outcome
 
@@ -22,7 +22,7 @@ def add_parsers(commands: Commands[argparse.ArgumentParser], words: Collection[s
     for entry in plugins.entries(plugins.CLI):
         if words is not None and entry.name not in words:
             continue
-        if entry.name in commands.choices:
+        if entry.name in NAMES or entry.name in commands.choices:
             LOG.warning(
                 "plugin %s of package %s is left out: there is a command of that name", entry.name, entry.package
             )
@@ -45,7 +45,7 @@ def _add(commands: Commands[argparse.ArgumentParser], entry: plugins.Entry, plug
 
 
 def _run(plugin: CLIPlugin, args: argparse.Namespace) -> Any:
-    theirs = copy.copy(args)
+    theirs = argparse.Namespace(**vars(args))
     del theirs.run
     result = plugin.do_run(theirs)
     if isinstance(result, int) and not isinstance(result, bool):

@@ -15,14 +15,13 @@ def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the commands to the command line."""
     vnc = commands.add_parser(
         "vnc",
-        help="tell where a VNC client finds the screen of a machine",
         description="Tell where a VNC client finds the screen of a machine. Where its hypervisor has a network of its "
         "own, listen on the loopback address of this host until Ctrl-C.",
     )
     add_host(vnc)
     vnc.add_argument("--port", type=int, default=0, metavar="HOSTPORT", help="where to listen (a free one)")
     vnc.set_defaults(run=_vnc)
-    screenshot = commands.add_parser("screenshot", help="write what the screen of a machine shows to a PNG file")
+    screenshot = commands.add_parser("screenshot")
     add_host(screenshot)
     screenshot.add_argument("file", metavar="FILE", help="the PNG file")
     screenshot.set_defaults(run=_screenshot)

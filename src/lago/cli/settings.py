@@ -12,7 +12,7 @@ from .. import config
 from ..log import LOG
 from . import parser as parsing
 
-_LIST: Final = re.compile(r"[\[\]'\",]")
+_LIST: Final = r"[\[\]'\",]"
 
 _GONE: Final = {("start", "wait_suspend"): "machines are never suspended at their start"}
 """What earlier releases read and nothing does now, by section and name, and why."""
@@ -47,8 +47,10 @@ def apply(parser: argparse.ArgumentParser, section: str) -> None:
     for (where, name), why in _GONE.items():
         if where == section and (gone := config.find(name, section)) is not None:
             LOG.warning("%s: %s has no meaning any more: %s", gone.source, name, why)
-    for action in options_of(parser):
-        found = config.find(action.dest, section)
+    options = [*options_of(parser)]
+    written = config.written() if options else {}
+    for action in options:
+        found = config.find(action.dest, section, written)
         if found is not None:
             value = config.read(found, action.dest, functools.partial(_read, action), action.help or "")
             parser.set_defaults(**{action.dest: value})
@@ -60,7 +62,7 @@ def _read(action: argparse.Action, text: str) -> Any:
         return config.boolean(text)
     if action.nargs in ("*", "+") or isinstance(action.nargs, int):
         # `generate-config` of earlier releases wrote lists as Python does: ['a', 'b'].
-        return [_one(action, word) for word in _LIST.sub(" ", text).split()]
+        return [_one(action, word) for word in re.sub(_LIST, " ", text).split()]
     return _one(action, text)
 
 

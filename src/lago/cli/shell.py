@@ -21,7 +21,6 @@ def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the commands to the command line."""
     shell = commands.add_parser(
         "shell",
-        help="a shell, a command or a script on a machine",
         usage="lago shell HOST [[-c] COMMAND... | SCRIPT | -]",
         description="Without more, an interactive shell (or the script on standard input). A single word that is a "
         "local file is run as a bash script, - is a script on standard input, anything else is a command.",
@@ -33,7 +32,6 @@ def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
     shell.set_defaults(run=_shell)
     nsexec = commands.add_parser(
         "nsexec",
-        help="run a program of this host inside the environment's network",
         usage="lago nsexec -- CMD [ARG...]",
     )
     nsexec.add_argument("command", nargs=argparse.REMAINDER, metavar="CMD", help="what to run, with its arguments")

@@ -28,7 +28,6 @@ def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the commands to the command line."""
     snapshot = commands.add_parser(
         "snapshot",
-        help="hold the state of all machines at one instant",
         usage="lago snapshot [--disk-only] [--description TEXT] [--compress] [--replace] NAME\n"
         "       lago snapshot list | tree | delete NAME",
         description="Machines that run stand still for a moment, their memory and disks are saved, and they go on. "
@@ -47,12 +46,11 @@ def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
     snapshot.add_argument("--compress", action="store_true", help="pack memory: a third of the space, a slower revert")
     snapshot.add_argument("--replace", action="store_true", help="take the place of a snapshot of the same name")
     snapshot.set_defaults(run=partial(_snapshot, snapshot))
-    revert = commands.add_parser("revert", help="go back to a snapshot, with machines running if they did")
+    revert = commands.add_parser("revert")
     revert.add_argument("snapshot_name", metavar="NAME", help="of the snapshot")
     revert.set_defaults(run=_revert)
     fork = commands.add_parser(
         "fork",
-        help="a copy of the environment that runs beside it",
         description="A new prefix in the same workdir, whose machines have the same names and addresses and go on from "
         "the same instant. Neither notices the other.",
     )

@@ -14,7 +14,6 @@ def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the command to the command line."""
     parser = commands.add_parser(
         "ssh-config",
-        help="an ssh_config by which ssh, rsync, Ansible and editors reach machines",
         description="An ssh_config(5) with a block for each machine. It stays valid when the environment is stopped "
         "and started: lago ssh-config --output lab.conf; ssh -F lab.conf VM",
     )

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 def add_parsers(subparsers: Commands[argparse.ArgumentParser]) -> None:
     """Add `template` with its commands."""
     description = "Images that the disks of machines start from."
-    template = subparsers.add_parser(
-        "template", help="list, build, fetch and remove templates", description=description
-    )
+    template = subparsers.add_parser("template", description=description)
     commands = template.add_subparsers(metavar="COMMAND", required=True)
 
     build = commands.add_parser(

@@ -9,7 +9,7 @@ from .parser import Commands
 
 def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add `template-repo` with its commands."""
-    repo = commands.add_parser("template-repo", help="add and update template repositories")
+    repo = commands.add_parser("template-repo")
     do = repo.add_subparsers(metavar="COMMAND", required=True)
     add = do.add_parser("add", help="clone a repository into template_repos")
     add.add_argument("url", metavar="URL", help="anything that git can clone")

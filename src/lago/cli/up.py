@@ -20,7 +20,6 @@ def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the commands to the command line."""
     up = commands.add_parser(
         "up",
-        help="make an environment unless it is there, start it, and deploy",
         description="Do what init, start and deploy do. An environment that is there already is only started.",
     )
     add_init_options(up)
@@ -30,7 +29,7 @@ def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
         help="keep the result, and go on from there the next time: without boot and deploy",
     )
     up.set_defaults(run=_up)
-    warm = commands.add_parser("warm", help="what up --warm has kept")
+    warm = commands.add_parser("warm")
     do = warm.add_subparsers(dest="what", required=True, metavar="WHAT")
     do.add_parser("list", help="list it").set_defaults(run=_list)
     prune = do.add_parser("prune", help="remove what warm_limit has no room for")

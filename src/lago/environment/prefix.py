@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
@@ -17,7 +16,7 @@ from .. import config, log
 from ..constants import DEFAULT_INIT_FILE, DEPLOY_SCRIPTS, PREFIX_PATH_VARIABLE
 from ..errors import LagoError, PrefixError, VMNotFound
 from ..host import trust
-from ..host.files import synced_together, write_atomically
+from ..host.files import remove_tree, synced_together, write_atomically
 from ..host.locks import lock_file
 from ..host.parallel import in_parallel, no_errand
 from ..host.suggest import near
@@ -140,7 +139,7 @@ class Prefix:
             write_atomically(self.paths.prefix_lagofile(), "")
         except BaseException:
             if new:
-                shutil.rmtree(self._prefix, ignore_errors=True)
+                remove_tree(self._prefix, ignore_errors=True)
             raise
 
     def virt_conf(
@@ -703,7 +702,7 @@ class Prefix:
             self.release()
             doomed = make_unfinished(self._prefix)
             os.rename(self._prefix, doomed)
-            shutil.rmtree(doomed)
+            remove_tree(doomed)
 
     def _stop_whatever_runs(self) -> None:
         self._stop_provided()

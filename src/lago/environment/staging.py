@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import shutil
 from collections.abc import Iterator
 from typing import Final
 
 from ..errors import PrefixError
+from ..host.files import remove_tree
 from ..host.locks import lock_file
 from ..paths import Paths, check_place
 from .claims import Claims
@@ -39,7 +39,7 @@ def staged(path: str) -> Iterator[str]:
                 raise PrefixError(f"{path}: {error.strerror}", hint="choose another name") from None
     except BaseException:
         Claims(paths).release()
-        shutil.rmtree(staging, ignore_errors=True)
+        remove_tree(staging, ignore_errors=True)
         raise
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
@@ -13,6 +12,7 @@ from typing import Any, Final
 from ..constants import DEFAULT_PREFIX, DEFAULT_WORKDIR
 from ..errors import LockTimeout, PrefixError
 from ..host import trust
+from ..host.files import remove_tree
 from ..host.locks import lock_file
 from ..host.suggest import near
 from ..paths import Paths
@@ -178,7 +178,7 @@ class Workdir:
                 self.set_current(name)
         except BaseException:
             if new and not self.prefixes():
-                shutil.rmtree(self.path, ignore_errors=True)
+                remove_tree(self.path, ignore_errors=True)
             raise
         return prefix
 
@@ -201,7 +201,7 @@ class Workdir:
         self._sweep()
         # A link with the pid of its maker is what an interrupted `set_current` left.
         if all(entry == CURRENT or entry.startswith(f".{CURRENT}.") for entry in os.listdir(self.path)):
-            shutil.rmtree(os.path.realpath(self.path))
+            remove_tree(os.path.realpath(self.path))
             if os.path.islink(self.path):
                 os.unlink(self.path)
 
@@ -217,7 +217,7 @@ class Workdir:
         trust.check_prefix(Paths(path))
         with lock_file(Paths(path).lock(), what=path, timeout=0), _unused(path):
             Prefix(path).release()
-            shutil.rmtree(path, ignore_errors=True)
+            remove_tree(path, ignore_errors=True)
 
     def check(self) -> None:
         """Raise PrefixError if something stands where the link to the current prefix belongs."""

@@ -46,7 +46,7 @@ _SHOWN = 2000
 _NSENTER_FAILED = 1
 """Where the guest's network is has ended, which is told by who watches that."""
 
-_MISTOLD = re.compile(r"unknown key %|env var \$\{")
+_MISTOLD: Final = r"unknown key %|env var \$\{"
 """What ssh says of values that it understands only after it has begun its log."""
 
 _REFUSED = "Permission denied"
@@ -166,7 +166,7 @@ class Guest(NamedTuple):
             raise self._error(f"no answer within {timeout:g} s", said)
         if code != 0:
             # ssh begins its log when it has read the command line, and connects when it has understood it.
-            if (code != _NSENTER_FAILED and not os.path.exists(log)) or _MISTOLD.search(said):
+            if (code != _NSENTER_FAILED and not os.path.exists(log)) or re.search(_MISTOLD, said):
                 raise HostError(
                     f"{self.name}: ssh can't be used to log in, it does not take its command line",
                     details=said,

@@ -105,6 +105,13 @@ def write_out(path: str, data: str | bytes) -> None:
         write_atomically(path, data)
 
 
+def remove_tree(path: str, *, ignore_errors: bool = False) -> None:
+    """Remove a directory with all that is in it, as `shutil.rmtree`; what never removes one does not import that."""
+    import shutil
+
+    shutil.rmtree(path, ignore_errors=ignore_errors)
+
+
 def json_text(value: Any) -> str:
     """JSON as Lago writes it to files: indented by 4, keys in order.
 

@@ -7,7 +7,6 @@ import itertools
 import os
 import re
 import shlex
-import shutil
 import signal
 import subprocess
 from collections import Counter
@@ -25,7 +24,7 @@ Stream = IO[Any] | int | None
 
 _GRACE: Final = 5.0
 _LAST: Final = 20
-_STAMP: Final = re.compile(r"^\[\s*\d+\.\d+\] ?")
+_STAMP: Final = r"^\[\s*\d+\.\d+\] ?"
 """The time at which a kernel said a line."""
 
 
@@ -71,7 +70,7 @@ def repeated(text: str) -> str:
 
 
 def _without_stamp(line: str) -> str:
-    return _STAMP.sub("", line)
+    return re.sub(_STAMP, "", line)
 
 
 def _numbered(line: str, number: int) -> str:
@@ -133,7 +132,7 @@ def _start(argv: Sequence[str], options: Mapping[str, Any]) -> Process:
         # It is also what is said of a directory to run in.
         if error.filename != argv[0]:
             raise
-    found = shutil.which(argv[0], path=PROGRAMS_OF_ROOT)
+    found = _find(argv[0], PROGRAMS_OF_ROOT)
     if found is None:
         raise _not_installed(argv[0])
     return subprocess.Popen(argv, executable=found, **options)
@@ -229,7 +228,14 @@ def search_path(env: Mapping[str, str] | None = None) -> str:
 
 def which(program: str, env: Mapping[str, str] | None = None) -> str | None:
     """Return where a program is, by our search path or that of another environment; None if it is not installed."""
-    return shutil.which(program, path=search_path(env))
+    return _find(program, search_path(env))
+
+
+def _find(program: str, places: str) -> str | None:
+    # Imported here, with all its kinds of archives: `lago shell` needs nothing of it.
+    import shutil
+
+    return shutil.which(program, path=places)
 
 
 def _not_installed(program: str) -> HostError:

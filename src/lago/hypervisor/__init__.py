@@ -6,14 +6,16 @@ Everything above sees one interface, `Hypervisor`.
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from .. import config
 from ..constants import PRIVATE
 from ..errors import HypervisorError
 from ..paths import Paths
+
+if TYPE_CHECKING:
+    import socket
 
 __all__ = ["Hypervisor", "libvirt_url", "open_hypervisor"]
 
@@ -73,7 +75,7 @@ class Hypervisor(Protocol):
 
 # A transport and a place, and nothing else: what libvirt's parameters mean differs by driver and release, and among
 # them are programs to run (command, netcat) and files to read (keyfile, pkipath, socket). Source: libvirt.org/uri.html
-_PLAIN_URI: Final = re.compile(
+_PLAIN_URI: Final = (
     r"[a-z]+(\+(unix|ssh|tcp|tls|libssh2?))?://([A-Za-z0-9_][\w.-]*@)?([A-Za-z0-9][\w.-]*|\[[0-9A-Fa-f:.]+\])?(:[0-9]+)?"
     r"(/[\w./-]*)?"
 )
@@ -90,7 +92,7 @@ def libvirt_url(metadata: Mapping[str, Any], path: str) -> str:
         HypervisorError: an address that can run programs or read files on this host is not that of the configuration.
     """
     url = metadata.get("libvirt_url", PRIVATE)
-    if url == PRIVATE or url == config.get("libvirt_url") or _PLAIN_URI.fullmatch(str(url)):
+    if url == PRIVATE or url == config.get("libvirt_url") or re.fullmatch(_PLAIN_URI, str(url)):
         return str(url)
     raise HypervisorError(
         f"{path} names a libvirt by more than a host: {str(url)[:200]}",

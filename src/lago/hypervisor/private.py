@@ -15,11 +15,10 @@ import json
 import os
 import select
 import signal
-import socket
 import sys
 from collections.abc import Container, Sequence
 from functools import cached_property
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from .. import config
 from ..errors import CommandError, HypervisorError
@@ -30,6 +29,9 @@ from ..host.parallel import Closing
 from ..log import LOG
 from ..paths import Paths, check_place
 from . import protocol, rundir
+
+if TYPE_CHECKING:
+    import socket
 
 _START_TIMEOUT: Final = 90
 _KILL_TIMEOUT: Final = 10.0

@@ -11,10 +11,12 @@ import contextlib
 import errno
 import json
 import os
-import socket
 import stat
 import struct
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import socket
 
 SOCKET_NAME: Final = "lago.sock"
 LIBVIRT_SOCKET_NAME: Final = "libvirt-sock"
@@ -40,6 +42,8 @@ def call(
     Raises:
         OSError: nobody listens at `path`, or it did not answer in time.
     """
+    import socket
+
     with connect(path) as client:
         client.settimeout(timeout)
         client.sendall(json.dumps(request).encode() + b"\n")
@@ -56,6 +60,10 @@ def connect(path: str) -> socket.socket:
     Raises:
         OSError: nobody listens there.
     """
+    # Most environments that are asked about are stopped: there is nothing at the path, and no need of that module.
+    os.stat(path)
+    import socket
+
     client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         client.connect(path)
@@ -74,6 +82,8 @@ def peer(client: socket.socket) -> tuple[int, int]:
     Raises:
         OSError: it has ended.
     """
+    import socket
+
     data = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     pid: int = struct.unpack("3i", data)[0]
     fd = os.pidfd_open(pid)
@@ -101,6 +111,8 @@ def receive(client: socket.socket) -> dict[str, Any]:
 
 def answer(client: socket.socket, reply: dict[str, Any], attached: socket.socket | None = None) -> None:
     """Answer a request, with a socket to hand over."""
+    import socket
+
     data = json.dumps(reply).encode() + b"\n"
     if attached is None:
         client.sendall(data)

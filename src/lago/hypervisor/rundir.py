@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import shutil
 import stat
 from typing import Final
 
 from ..errors import HypervisorError
 from ..host import trust
+from ..host.files import remove_tree
 from . import protocol
 
 _DIGITS: Final = 12
@@ -102,6 +102,6 @@ def remove(path: str, uuid: str, *, outside: bool = False) -> None:
         outside: as for `place`.
     """
     if belongs(path, uuid, outside=outside):
-        shutil.rmtree(path, ignore_errors=True)
+        remove_tree(path, ignore_errors=True)
         with contextlib.suppress(OSError):
             os.rmdir(os.path.dirname(path))

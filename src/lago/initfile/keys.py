@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from ..topology.spec import DhcpRange, DiskSpec, DomainSpec, EnvSpec, GuestFile, NetSpec, NicSpec, Share
+from ..topology.given import DhcpRange, GuestFile, Share
+from ..topology.spec import DiskSpec, DomainSpec, EnvSpec, NetSpec, NicSpec
 from . import specs
 from .sections import Field, ListOf, MappingOf, Section
 from .values import (

@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
+from ..topology.given import GuestFile
 from ..topology.names import disk_devices
-from ..topology.spec import OVA_DISK, DiskSpec, DomainSpec, EnvSpec, GuestFile, NetSpec
+from ..topology.spec import OVA_DISK, DiskSpec, DomainSpec, EnvSpec, NetSpec
 from .mistakes import At
 from .sections import remark
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ..errors import LagoError
 from .address import Address
-from .spec import EnvSpec, NetSpec
+
+if TYPE_CHECKING:
+    from .spec import EnvSpec, NetSpec
 
 PRIVATE_SUBNETS = range(200, 256)
 """Third octets of the 192.168.N.0/24 that nets without gateway get."""

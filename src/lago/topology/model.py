@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from .address import Address
+from .given import DhcpRange, Machine
 from .names import host_name
-from .spec import DhcpRange, Machine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

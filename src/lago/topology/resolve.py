@@ -9,10 +9,11 @@ from typing import Any
 from ..errors import LagoError
 from .address import Address
 from .addressing import addresses, gateways, ipv6_of_mac, ipv6_prefixes, mac_of_address, mac_of_name
+from .given import Machine, Share
 from .model import Disk, Domain, Net, Nic, TemplateImage, Topology
 from .names import bridge_name, libvirt_net_name, machine_names, nic_names
 from .place import NOWHERE
-from .spec import DiskSpec, DomainSpec, EnvSpec, Machine, Share
+from .spec import DiskSpec, DomainSpec, EnvSpec
 from .variables import expand, fill_in
 
 _CARRIED = tuple(one.name for one in fields(Machine))

@@ -20,8 +20,8 @@ from ..host.parallel import in_parallel
 from ..paths import Paths
 from .address import Address
 from .addressing import mac_of_address, mac_of_name
+from .given import key_of
 from .model import Disk, Domain, Net, Nic, Topology
-from .spec import key_of
 
 T = TypeVar("T")
 

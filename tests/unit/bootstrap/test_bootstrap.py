@@ -20,8 +20,8 @@ from lago.errors import SSHError, TemplateError, VMError
 from lago.guest import ssh
 from lago.paths import Paths
 from lago.topology.address import Address
+from lago.topology.given import GuestFile
 from lago.topology.model import Disk, Domain, Nic, TemplateImage
-from lago.topology.spec import GuestFile
 from lago.virt import VM, readiness
 
 KEY = "ssh-ed25519 AAAAC3Nza lago"

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from lago import __version__, config, log
-from lago.cli.main import _FAMILIES, build_parser, main
+from lago.cli.commands import COMMANDS, NAMES
+from lago.cli.main import build_parser, main
 from lago.paths import Paths
 from lago.topology import state
 from lago.topology.address import Address
@@ -408,14 +409,21 @@ def test_both_names_are_programs() -> None:
         assert (done.returncode, done.stdout, done.stderr) == (0, f"lago {__version__}\n", "")
 
 
-@pytest.mark.parametrize("family", _FAMILIES)
+@pytest.mark.parametrize("family", COMMANDS)
 def test_a_family_adds_the_commands_that_the_list_has(family: str) -> None:
-    commands = _FAMILIES[family].split()
+    commands = " ".join(COMMANDS[family]).split()
     for command in commands:
         assert list(build_parser([command, "vm0"])[1].choices) == commands
 
 
 def test_all_commands_are_there_for_the_help_and_for_words_that_are_none() -> None:
-    everything = {command for commands in _FAMILIES.values() for command in commands.split()}
+    everything = {command for commands in COMMANDS.values() for command in " ".join(commands).split()}
     assert {*build_parser(["strat"])[1].choices} == everything
     assert {*build_parser(None)[1].choices} >= everything
+
+
+def test_the_list_of_commands_is_shown_without_a_parser_for_each() -> None:
+    listed, whole = build_parser(["--help"], to_list=True), build_parser(None)
+    assert not {*listed[1].choices} & {*NAMES}
+    assert listed[0].format_help() == whole[0].format_help()
+    assert {*build_parser(["graph", "--help"], to_list=True)[1].choices} & {*NAMES} == {"graph"}

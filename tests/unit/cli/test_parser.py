@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import argparse
 import ast
+import fcntl
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,3 +73,47 @@ def test_settings_with_few_values_are_these() -> None:
         "accel": ("auto", "kvm", "tcg"),
         "egress": ("auto", "slirp4netns", "pasta", "none"),
     }
+
+
+def told(columns: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Lines of `lago shutdown --help` on a terminal of so many columns."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    ours, theirs = pty.openpty()
+    try:
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
+        argv = [sys.executable, "-m", "lago", "shutdown", "--help"]
+        # The C library's environment, which is inherited otherwise, may have COLUMNS of a readline in this process.
+        environment = dict(os.environ)
+        with subprocess.Popen(argv, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
+            os.close(theirs)
+            said = b""
+            while part := _read(ours):
+                said += part
+        assert process.returncode == 0
+    finally:
+        os.close(ours)
+    return said.decode().splitlines()
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 4096)
+    except OSError:
+        # How Linux says that nobody has the other end open any more.
+        return b""
+
+
+@pytest.mark.programs
+def test_help_is_as_wide_as_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    narrow, wide = told(50, monkeypatch), told(150, monkeypatch)
+    assert max(map(len, narrow)) <= 48
+    assert 80 < max(map(len, wide)) <= 148
+
+
+@pytest.mark.parametrize(("variable", "most"), [("60", 58), ("", 78), ("0", 78), ("wide", 78)])
+def test_help_is_as_wide_as_columns_says_and_else_80(
+    lago: Lago, monkeypatch: pytest.MonkeyPatch, variable: str, most: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", variable)
+    widest = max(map(len, lago("shutdown", "--help").splitlines()))
+    assert most - 15 < widest <= most

@@ -177,8 +177,24 @@ def test_a_command_imports_nothing_it_does_not_need(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said", "needless"),
     [
-        (["--help"], "usage: lago", "dataclasses socket subprocess lago.initfile.parse lago.guest.forward"),
-        (["status"], "vm0", "subprocess urllib.request lago.templates lago.guest.ssh lago.environment.create"),
+        (
+            ["--help"],
+            "usage: lago",
+            "dataclasses socket subprocess lago.initfile.parse lago.guest.forward "
+            "copy locale shutil lago.cli.snapshots lago.cli.shell lago.cli.template lago.cli.refused",
+        ),
+        (
+            ["status"],
+            "vm0",
+            "subprocess urllib.request lago.templates lago.guest.ssh lago.environment.create "
+            "locale shutil socket lago.topology.spec lago.cli.shell lago.cli.refused",
+        ),
+        # It fails where it would ask the machine, with everything imported by which it does.
+        (
+            ["shell", "vm0", "true"],
+            "",
+            "lago.topology.spec lago.cli.status lago.cli.refused lago.environment.create urllib.request",
+        ),
     ],
 )
 def test_what_is_asked_for_most_imports_nothing_it_does_not_need(
@@ -192,3 +208,16 @@ def test_what_is_asked_for_most_imports_nothing_it_does_not_need(
     assert said in "\n".join(shown)
     assert "lago.cli.main" in loaded.split()
     assert not set(needless.split()) & set(loaded.split())
+
+
+@pytest.mark.programs
+def test_the_configuration_files_are_looked_for_once_for_all_options(tmp_path: Path) -> None:
+    code = (
+        "import sys; looks = []; "
+        "sys.addaudithook(lambda event, args: event == 'os.listdir' and args[0] == '/etc/lago.d' and looks.append(1)); "
+        "from lago.cli import main; main(['list']); print(len(looks))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    name, looks = done.stdout.split()
+    assert name == "default"
+    assert 1 <= int(looks) <= 2

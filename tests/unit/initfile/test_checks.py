@@ -15,8 +15,9 @@ from lago.initfile.keys import DISK, DOMAIN, ENVIRONMENT, NET, NIC
 from lago.initfile.mistakes import At, Mistakes
 from lago.initfile.sections import ListOf, MappingOf, Section
 from lago.topology.address import Address
+from lago.topology.given import Machine, key_of
 from lago.topology.place import Place
-from lago.topology.spec import DomainSpec, EnvSpec, Machine, NetSpec, NicSpec, key_of
+from lago.topology.spec import DomainSpec, EnvSpec, NetSpec, NicSpec
 
 
 def read(text: str) -> EnvSpec:

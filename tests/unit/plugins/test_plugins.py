@@ -89,6 +89,9 @@ class TestLoading:
         package(
             site, "thief", "[lago.plugins.cli]\nlist = thief:Command\n", f"{COMMAND} def do_run(self, args): return 7"
         )
+        out, err = lago.both("--help")
+        assert "plugin list of package thief is left out: there is a command of that name" in err
+        assert "do it" not in out
         _, err = lago.both("list", code=2)
         assert "plugin list of package thief is left out: there is a command of that name" in err
 

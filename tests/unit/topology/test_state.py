@@ -17,8 +17,8 @@ from lago.host import files
 from lago.paths import Paths
 from lago.topology import state
 from lago.topology.address import Address
+from lago.topology.given import DhcpRange, GuestFile, Share, key_of
 from lago.topology.model import Disk, Domain, Net, Nic, TemplateImage, Topology
-from lago.topology.spec import DhcpRange, GuestFile, Share, key_of
 
 
 def any_topology(seed: int) -> Topology:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from lago.topology.address import Address
+from lago.topology.given import DhcpRange, Share
 from lago.topology.model import Disk, Domain, Net, Nic, TemplateImage
-from lago.topology.spec import DhcpRange, Share
 from lago.virt import domain_xml as xml
 from lago.virt import network_xml
 

@@ -10,8 +10,8 @@ from typing import Any, Final
 from ...constants import INITFILE_PATH_VARIABLE
 from ...errors import LagoError
 from ...log import LOG
+from ...topology.given import GuestFile, Machine, key_of
 from ...topology.model import Domain, Net
-from ...topology.spec import GuestFile, Machine, key_of
 from ...topology.state import plain
 from .. import deploy
 from .images import Image

@@ -23,7 +23,7 @@ from ...host.suggest import near
 from ...paths import Paths
 from ...topology.model import Disk, Domain, Topology
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}"
 
 
 class Saved(NamedTuple):
@@ -134,7 +134,7 @@ class Index:
         Args:
             replace: it may take the place of that one.
         """
-        if not _NAME.fullmatch(name):
+        if not re.fullmatch(_NAME, name):
             raise LagoError(f"{name!r} can't be the name of a snapshot", hint="use letters, digits, and . _ + - inside")
         if name in SNAPSHOT_COMMANDS:
             raise LagoError(
