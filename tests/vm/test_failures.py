@@ -42,7 +42,12 @@ def _edit_cmdline(box: Box, edit: Callable[[str], str]) -> None:
 def _start_in_vain(box: Box, expected: str, env: Mapping[str, str] = SOON) -> str:
     """What `start` says of a machine that does not come up: `expected`, after as many short waits as it takes."""
     said: list[str] = []
-    assert wait_for(lambda: said.append(box.lago("start", code=2, env=env).err) or expected in said[-1], 150), said[-1]
+
+    def told() -> bool:
+        said.append(box.lago("start", code=2, env=env).err)
+        return expected in said[-1]
+
+    assert wait_for(told, 150), said[-1]
     return said[-1]
 
 

@@ -107,7 +107,8 @@ def _rpm(tree: Path, top: Path, made: Path, version: str, release: str, dist: st
     spec.write_text(_fill(tree / "packaging" / "lago.spec.in", version=version, release=release, changelog=history))
     # Build requirements are looked up in rpm's database, which only distributions with RPM have.
     # Of a build that fails its scripts stay in `_tmppath`.
-    defined = (f"_topdir {top}", f"_tmppath {top}/tmp", f"__python3 {shlex.quote(sys.executable)}")
+    leftovers = os.path.join(top, "tmp")
+    defined = (f"_topdir {top}", f"_tmppath {leftovers}", f"__python3 {shlex.quote(sys.executable)}")
     macros = [word for one in defined for word in ("--define", one)]
     run(["rpmbuild", "-ba", "--nodeps", *macros, str(spec)], env=env)
     target = made / "rpm" / (dist or distribution())
