@@ -22,7 +22,8 @@ needs_kvm = pytest.mark.skipif(not os.access("/dev/kvm", os.R_OK | os.W_OK), rea
 
 
 @pytest.mark.programs
-def test_the_guest_reaches_its_end_under_emulation() -> None:
+def test_the_guest_reaches_its_end_under_emulation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accel, "TIME_LIMIT", 60)
     assert accel.run_guest("tcg") == ""
 
 
