@@ -139,6 +139,16 @@ class Box:
         if set(self.states().values()) != {"running"}:
             self.lago("start")
 
+    def up_warm(self, text: str) -> None:
+        """As `up`, where tests are not about a boot: one of such machines does for all of a worker.
+
+        What is made so has the snapshot `warm`.
+        """
+        if not self.prefix.exists():
+            self.write(text)
+            self.lago("up", "--warm")
+        self.up(text)
+
     def supervisor(self) -> int | None:
         """Process id of the prefix's hypervisor."""
         for pid, command in processes():

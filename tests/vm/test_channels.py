@@ -20,8 +20,7 @@ ONE = "domains: {vm0: {memory: 128, vcpu: 1, disks: [{template_name: mini}], nic
 @pytest.fixture(scope="module")
 def prefix(module_box: Any) -> Iterator[Prefix]:
     """An environment with one machine that runs."""
-    module_box.write(ONE)
-    module_box.lago("init")
+    module_box.up_warm(ONE)
     found = Prefix(str(module_box.prefix))
     found.start()
     assert found.virt_env.get_vm("vm0").alive()

@@ -24,7 +24,7 @@ _SLOW = 5.0
 @pytest.fixture(scope="module")
 def env(module_box: Box) -> Iterator[VirtEnv]:
     """Two machines; the `date` of vm1 is busybox's, which knows no fractions of a second."""
-    module_box.up(TWO)
+    module_box.up_warm(TWO)
     env = Prefix(str(module_box.prefix)).virt_env
     for vm in env.get_vms().values():
         assert vm.succeed("cp /bin/date /bin/clock; /bin/clock -u -d @0.5 +%s.%N") == "0.500000000\n"

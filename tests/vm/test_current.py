@@ -13,15 +13,14 @@ def listed(box: Box) -> list[str]:
 
 
 def test_no_command_means_another_environment_than_the_one_that_is_gone(box: Box) -> None:
-    box.write(ONE)
-    box.lago("up")
+    box.up_warm(ONE)
     box.lago("fork", "q")
     box.lago("destroy", "--yes")
     for command in (["destroy", "--yes"], ["stop"], ["shell", "vm0", "true"], ["snapshot", "x"]):
         refused = box.lago(*command, code=2)
         assert "the current environment, default, is gone\n    there are: q\n" in refused.err
         assert "lago set-current NAME" in refused.err
-    assert "@ default is the current environment now, and not q\n" in box.lago("up").err
+    assert "@ default is the current environment now, and not q\n" in box.lago("up", "--warm").err
     assert box.shell("vm0", "hostname") == "vm0\n"
     box.lago("destroy", "--yes")
     assert listed(box) == ["q"]

@@ -17,7 +17,7 @@ BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
 @pytest.fixture
 def one(module_box: Box) -> Box:
     """A machine that runs, on whatever earlier tests have left."""
-    module_box.up(ONE)
+    module_box.up_warm(ONE)
     return module_box
 
 

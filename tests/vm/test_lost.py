@@ -30,7 +30,7 @@ def lost(request: pytest.FixtureRequest, mini: Path, tmp_path: Path) -> Iterator
     else:
         made = Box(tmp_path)
     try:
-        made.up(ONE)
+        made.up_warm(ONE)
         away = made.run_dir.parent.with_name(f"away-{os.urandom(4).hex()}")
         made.run_dir.parent.rename(away)
         yield made

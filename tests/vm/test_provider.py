@@ -51,7 +51,7 @@ class Elsewhere:
 @pytest.fixture(scope="module")
 def elsewhere(module_box: Box) -> Iterator[Elsewhere]:
     """A host that is up, with the script, and reached at ports of this one."""
-    module_box.up(ONE)
+    module_box.up_warm(ONE)
     module_box.lago("copy-to-vm", "vm0", str(EXAMPLE / "machine.sh"), _CONTROL)
     with module_box.until_interrupted("-f", "json", "forward", "vm0", "22", "2222") as process:
         assert process.stdout is not None

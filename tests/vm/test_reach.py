@@ -20,7 +20,7 @@ from .box import ONE, Box
 @pytest.fixture(scope="module")
 def one(module_box: Box) -> Box:
     """One machine that runs, and a file that tells ssh of it."""
-    module_box.up(ONE)
+    module_box.up_warm(ONE)
     module_box.lago("ssh-config", "--output", "lab.conf")
     return module_box
 

@@ -23,7 +23,7 @@ from .box import TWO, Box
 @pytest.fixture(scope="module")
 def env(module_box: Box) -> Iterator[VirtEnv]:
     """Two machines that run."""
-    module_box.up(TWO)
+    module_box.up_warm(TWO)
     env = Prefix(str(module_box.prefix)).virt_env
     yield env
     env.close()

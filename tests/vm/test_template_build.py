@@ -170,7 +170,7 @@ class Guest:
 
     def __init__(self, image: TemplateImage, place: Path, memory: int) -> None:
         self._image = image
-        self._place = place
+        self.place = place
         self._memory = memory
         (place / "images").mkdir()
         self._key = place / "key"
@@ -193,10 +193,10 @@ class Guest:
             self.port = free.getsockname()[1]
         metadata = self._image.metadata
         argv = ["qemu-system-x86_64", "-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", str(self._memory)]
-        argv += ["-nodefaults", "-display", "none", "-no-reboot", "-serial", f"file:{self._place}/console"]
-        argv += ["-monitor", f"unix:{self._place}/monitor,server=on,wait=off"]
+        argv += ["-nodefaults", "-display", "none", "-no-reboot", "-serial", f"file:{self.place}/console"]
+        argv += ["-monitor", f"unix:{self.place}/monitor,server=on,wait=off"]
         argv += ["-kernel", metadata["kernel"], "-initrd", metadata["initrd"], "-append", metadata["cmdline"]]
-        argv += ["-drive", f"file={self._place}/images/r,if=virtio,format=qcow2"]
+        argv += ["-drive", f"file={self.place}/images/r,if=virtio,format=qcow2"]
         for disk in self._additions.disks:
             argv += ["-drive", f"file={disk.path},if=virtio,format={disk.format},readonly=on"]
         for string in self._additions.oem_strings:
@@ -228,13 +228,13 @@ class Guest:
             if done.returncode != 255:
                 assert done.returncode == 0, done.stderr
                 return done.stdout
-            assert time.monotonic() < deadline, done.stderr + (self._place / "console").read_text(errors="replace")
+            assert time.monotonic() < deadline, done.stderr + (self.place / "console").read_text(errors="replace")
             time.sleep(0.5)
 
     def press_power_button(self) -> None:
         """As a person would, or libvirt's shutdown."""
         with socket.socket(socket.AF_UNIX) as monitor:
-            monitor.connect(str(self._place / "monitor"))
+            monitor.connect(str(self.place / "monitor"))
             for command in (b"system_powerdown\n", b""):
                 answer = b""
                 while not answer.endswith(b"(qemu) "):
@@ -250,20 +250,46 @@ def _image(store: Path, name: str) -> TemplateImage:
     return TemplateStore(str(store)).ensure(version)
 
 
-def test_mini_has_its_name_keeps_files_and_goes_down_when_told(built: Path, tmp_path: Path) -> None:
-    guest = Guest(_image(built, "mini"), tmp_path, 128)
+@pytest.fixture(scope="module")
+def first_boot(
+    built: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Guest, subprocess.Popen[bytes]]]:
+    """A machine made of that `mini`, and its QEMU."""
+    guest = Guest(_image(built, "mini"), tmp_path_factory.mktemp("guest"), 128)
     with guest.running() as process:
-        assert guest.ssh("hostname") == "guest1\n"
-        assert "default via 10.0.2.2 dev eth0" in guest.ssh("ip route")
-        assert "nameserver 10.0.2.3" in guest.ssh("cat /etc/resolv.conf")
-        assert guest.ssh("bash -c 'echo ${BASH_VERSION%%.*}'") == "5\n"
-        (tmp_path / "file").write_text("copied")
-        for protocol in ([], ["-O"]):
-            argv = ["scp", "-q", *protocol, *guest.options(), "-P", str(guest.port), str(tmp_path / "file")]
-            subprocess.run([*argv, "root@127.0.0.1:/root/"], check=True, stdin=subprocess.DEVNULL)
-        host_key = guest.ssh("sync; cat /root/file >/root/other; cat /etc/dropbear/*key | sha256sum")
-        guest.ssh("reboot")
-        assert process.wait(240) == 0
+        yield guest, process
+
+
+def test_nobody_has_a_password(first_boot: tuple[Guest, subprocess.Popen[bytes]]) -> None:
+    guest, _ = first_boot
+    guest.ssh("true")
+    argv = ["ssh", *guest.options(), "-i", "/dev/null", "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes"]
+    done = subprocess.run(
+        ["ssh", *guest.options()[:2], *argv[4:], "-p", str(guest.port), "root@127.0.0.1", "true"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 255
+    assert "Permission denied (publickey)" in done.stderr
+
+
+def test_mini_has_its_name_keeps_files_and_goes_down_when_told(
+    first_boot: tuple[Guest, subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    guest, process = first_boot
+    place = guest.place
+    assert guest.ssh("hostname") == "guest1\n"
+    assert "default via 10.0.2.2 dev eth0" in guest.ssh("ip route")
+    assert "nameserver 10.0.2.3" in guest.ssh("cat /etc/resolv.conf")
+    assert guest.ssh("bash -c 'echo ${BASH_VERSION%%.*}'") == "5\n"
+    (tmp_path / "file").write_text("copied")
+    for protocol in ([], ["-O"]):
+        argv = ["scp", "-q", *protocol, *guest.options(), "-P", str(guest.port), str(tmp_path / "file")]
+        subprocess.run([*argv, "root@127.0.0.1:/root/"], check=True, stdin=subprocess.DEVNULL)
+    host_key = guest.ssh("sync; cat /root/file >/root/other; cat /etc/dropbear/*key | sha256sum")
+    guest.ssh("reboot")
+    assert process.wait(240) == 0
     with guest.running() as process:
         assert guest.ssh("cat /root/other") == "copied"
         assert guest.ssh("cat /etc/dropbear/*key | sha256sum") == host_key
@@ -274,20 +300,5 @@ def test_mini_has_its_name_keeps_files_and_goes_down_when_told(built: Path, tmp_
                 process.wait(2)
                 break
         assert process.wait(60) == 0
-    assert "lago-init: poweroff" in (tmp_path / "console").read_text(errors="replace")
-    subprocess.run(["qemu-img", "check", "-q", str(tmp_path / "images" / "r")], check=True)
-
-
-def test_nobody_has_a_password(built: Path, tmp_path: Path) -> None:
-    guest = Guest(_image(built, "mini"), tmp_path, 128)
-    with guest.running():
-        guest.ssh("true")
-        argv = ["ssh", *guest.options(), "-i", "/dev/null", "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes"]
-        done = subprocess.run(
-            ["ssh", *guest.options()[:2], *argv[4:], "-p", str(guest.port), "root@127.0.0.1", "true"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 255
-        assert "Permission denied (publickey)" in done.stderr
+    assert "lago-init: poweroff" in (place / "console").read_text(errors="replace")
+    subprocess.run(["qemu-img", "check", "-q", str(place / "images" / "r")], check=True)

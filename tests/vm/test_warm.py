@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from lago import config
-
 from .box import Box
 
 INIT_FILE = """
@@ -26,7 +24,8 @@ SETUP = "cat /proc/sys/kernel/random/boot_id >/root/deployed; sync\n"
 
 @pytest.fixture(scope="module")
 def box(module_box: Box) -> Box:
-    """An init file with a deploy script."""
+    """An init file with a deploy script; nothing is kept yet."""
+    module_box.env["XDG_CACHE_HOME"] = str(module_box.place / "cache")
     module_box.write(INIT_FILE)
     module_box.write(SETUP, "setup.sh")
     return module_box
@@ -81,4 +80,4 @@ def test_the_longest_unused_goes_when_there_is_no_room(box: Box) -> None:
     assert kept(box) == [newest]
     box.lago("warm", "prune", "--all")
     assert kept(box) == []
-    assert not list((Path(config.cache_home()) / "warm").glob("[!.]*"))
+    assert not list(Path(box.env["XDG_CACHE_HOME"], "lago", "warm").glob("[!.]*"))
