@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from lago.host import waiting
+
 from ..unit.conftest import as_before, lago
 from . import pki
 from .loopback import FQDN, StandIn, stand_in
@@ -25,7 +27,9 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def engine(certificates: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
-    """The stand-in for an engine, in this process."""
+    """The stand-in for an engine, in this process; it is asked again sooner than one that has work to do."""
+    monkeypatch.setattr(waiting, "_FIRST_PACE", 0.05)
+    monkeypatch.setattr(waiting, "_PACE", 0.2)
     monkeypatch.setenv("LAGO__OVIRT__SHORT_TIMEOUT", "60")
     monkeypatch.setenv("LAGO__OVIRT__LONG_TIMEOUT", "60")
     with stand_in(tmp_path, certificates) as made:
