@@ -10,6 +10,7 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from releases import announcement
 
 from ..users import REPOSITORY
@@ -88,6 +89,7 @@ def test_packages_are_not_built_over_others(lago_history: History, packages: Pat
     assert sorted(packages.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_what_another_distribution_builds_comes_beside(lago_history: History, packages: Path, tmp_path: Path) -> None:
     output = tmp_path / "packages"
     shutil.copytree(packages, output)

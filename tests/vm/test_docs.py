@@ -13,13 +13,18 @@ from ..users import REPOSITORY
 from .box import Box
 
 _PAGES = [page for path in sorted(REPOSITORY.glob("docs/**/*.md")) if (page := read(path)).place]
+_LONG = ("snapshots-and-forks", "ansible")
+"""Pages that show at length what other tests run too."""
+
 _THREE = REPOSITORY / "examples" / "three-vms" / "LagoInitFile"
 
 
 def _of(place: str) -> pytest.MarkDecorator:
     pages = [page for page in _PAGES if page.place == place]
     assert pages, f"no page is run in {place}"
-    return pytest.mark.parametrize("page", pages, ids=[page.path.stem for page in pages])
+    marks = {name: [pytest.mark.slow] for name in _LONG}
+    params = [pytest.param(page, id=name, marks=marks.get(name, [])) for page in pages if (name := page.path.stem)]
+    return pytest.mark.parametrize("page", params)
 
 
 def _do(page: Page, place: Path) -> None:

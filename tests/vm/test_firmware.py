@@ -43,7 +43,7 @@ domains:
   vm0:
     memory: 256M
     machine: pc
-    firmware: uefi
+    firmware: %s
     tpm: true
     vcpu: 1
     nics: [{net: lab}]
@@ -172,22 +172,24 @@ def test_machine_and_hypervisor_may_end_and_all_is_kept_until_it_is_discarded(sm
     assert list(states.iterdir()) == []
 
 
-def test_an_ordinary_user_has_all_of_it_on_an_old_pc(module_box: Box, throwaway_user: User) -> None:
+@pytest.mark.parametrize("firmware", ["bios", pytest.param("uefi", marks=pytest.mark.slow)])
+def test_an_ordinary_user_has_all_of_it_on_an_old_pc(module_box: Box, throwaway_user: User, firmware: str) -> None:
     throwaway_user.take_template(Path(module_box.environment()["LAGO_TEMPLATE_STORE"]), "mini")
-    place = throwaway_user.home / "firmware"
+    place = throwaway_user.home / firmware
     (place / "src").mkdir(parents=True)
     throwaway_user.own(place)
     box = Box(place, user=throwaway_user)
     guest = Guest(box, "vm0")
     try:
-        box.up(OLD_PC)
+        box.up(OLD_PC % firmware)
         assert "PIIX" in guest.said("cat /sys/class/dmi/id/product_name")
         guest.exchange(place / "src")
         assert (place / "src" / "from-vm0").stat().st_uid == throwaway_user.uid
         guest.said("touch /tmp/src/theirs && chown 1000 /tmp/src/theirs")
         # A subordinate id of the user: neither the user's own nor that of somebody on the host.
         assert (place / "src" / "theirs").stat().st_uid >= 100_000
-        assert not guest.secure_boot()
-        assert guest.tpm_resets() > 0
+        if firmware == "uefi":
+            assert not guest.secure_boot()
+            assert guest.tpm_resets() > 0
     finally:
         box.close()

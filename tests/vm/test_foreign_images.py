@@ -8,6 +8,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from .box import Box
 
 RAW = """\
@@ -17,6 +19,7 @@ nets: {lan: {}}
 """
 
 
+@pytest.mark.slow
 def test_the_header_of_an_image_on_a_raw_disk_stays_a_guests_bytes(box: Box) -> None:
     secret, header = box.place / "secret", box.place / "header"
     secret.write_bytes(b"s" * (4 << 20))

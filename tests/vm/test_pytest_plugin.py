@@ -42,6 +42,7 @@ def properties(path: Path) -> dict[str, dict[str, str]]:
     }
 
 
+@pytest.mark.slow
 def test_the_example_passes_and_leaves_nothing(pytester: pytest.Pytester, place: Path) -> None:
     shutil.copytree(REPOSITORY / "examples" / "failover", place, dirs_exist_ok=True)
     done = pytester.runpytest_subprocess(*PLUGIN, "--junitxml=junit.xml")

@@ -19,7 +19,7 @@ from .box import ONE, Box
 @pytest.fixture(scope="module")
 def vm(module_box: Box) -> Iterator[VM]:
     """A machine that runs."""
-    module_box.up(ONE)
+    module_box.up_warm(ONE)
     env = Prefix(str(module_box.prefix)).virt_env
     yield env.get_vm("vm0")
     env.close()

@@ -147,6 +147,7 @@ lagocli cleanup
 """
 
 
+@pytest.mark.slow
 def test_a_script_for_release_0_3_does_all_that_it_did(box: Box) -> None:
     try:
         assert "status: running" in run(box, FIRST, "sh").stdout

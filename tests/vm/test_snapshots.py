@@ -7,7 +7,7 @@ import random
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -187,7 +187,7 @@ def test_a_fork_of_now_takes_the_machines_as_they_are(box: Box) -> None:
     box.lago("-P", "now", "destroy", "--yes")
 
 
-@pytest.mark.parametrize("times", [6, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("times", [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_at_any_time_the_environment_is_usable_and_no_snapshot_lost(box: Box, times: int) -> None:
     rng = random.Random(7)
     box.shell("vm0", "echo 1 >/root/mark; sync")
@@ -215,45 +215,46 @@ def test_killed_at_any_time_the_environment_is_usable_and_no_snapshot_lost(box: 
     assert len(images(box)) == 6
 
 
-def test_on_a_full_disk_all_go_on_and_nothing_is_kept(mini: Path, tmp_path: Path) -> None:
-    with small(tmp_path, 90_000), contextlib.closing(Box(tmp_path)) as box:
-        box.write(TWO)
-        box.lago("init")
-        box.lago("start")
-        box.shell("vm0", "echo before >/root/x")
-        done = box.lago("snapshot", "big", code=2)
-        assert "can't be saved" in done.err
-        assert "hint: the disk is full: " in done.err
-        assert box.states() == {"vm0": "running", "vm1": "running"}
-        assert box.shell("vm0", "echo after >>/root/x; sync; cat /root/x") == "before\nafter\n"
-        assert "Snapshots" not in box.status()
-        assert list((box.prefix / "snapshots").iterdir()) == []
-        box.lago("stop")
-        box.lago("start", "vm0")
-        assert box.shell("vm0", "cat /root/x") == "before\nafter\n"
-        box.lago("destroy", "--yes")
+@pytest.fixture(scope="module")
+def cramped(mini: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
+    """Two machines that run where there is no room for what is in their memory."""
+    place = tmp_path_factory.mktemp("small")
+    with small(place, 90_000), contextlib.closing(Box(place)) as made:
+        made.up(TWO)
+        yield made
+        made.lago("destroy", "--yes")
 
 
-def test_there_is_room_again_before_guests_go_on(mini: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_there_is_room_again_before_guests_go_on(cramped: Box, monkeypatch: pytest.MonkeyPatch) -> None:
     free: list[int] = []
 
     def resume(vm: VM, real: Callable[[VM], None] = checkpoint.resume) -> None:
-        free.append(shutil.disk_usage(tmp_path).free)
+        free.append(shutil.disk_usage(cramped.place).free)
         real(vm)
 
-    with small(tmp_path, 90_000), contextlib.closing(Box(tmp_path)) as box:
-        box.write(TWO)
-        box.lago("init")
-        box.lago("start")
-        before = shutil.disk_usage(tmp_path).free
-        monkeypatch.setattr(checkpoint, "resume", resume)
-        prefix = Prefix(str(box.prefix))
-        with contextlib.closing(prefix.virt_env), pytest.raises(LagoError, match="save"):
-            prefix.create_snapshots("big")
-        # QEMU pauses a guest that finds no room for what it writes.
-        assert len(free) == 2
-        assert min(free) > before / 2
-        box.lago("destroy", "--yes")
+    before = shutil.disk_usage(cramped.place).free
+    monkeypatch.setattr(checkpoint, "resume", resume)
+    prefix = Prefix(str(cramped.prefix))
+    with contextlib.closing(prefix.virt_env), pytest.raises(LagoError, match="save"):
+        prefix.create_snapshots("big")
+    # QEMU pauses a guest that finds no room for what it writes.
+    assert len(free) == 2
+    assert min(free) > before / 2
+
+
+def test_on_a_full_disk_all_go_on_and_nothing_is_kept(cramped: Box) -> None:
+    box = cramped
+    box.shell("vm0", "echo before >/root/x")
+    done = box.lago("snapshot", "big", code=2)
+    assert "can't be saved" in done.err
+    assert "hint: the disk is full: " in done.err
+    assert box.states() == {"vm0": "running", "vm1": "running"}
+    assert box.shell("vm0", "echo after >>/root/x; sync; cat /root/x") == "before\nafter\n"
+    assert "Snapshots" not in box.status()
+    assert list((box.prefix / "snapshots").iterdir()) == []
+    box.lago("stop")
+    box.lago("start", "vm0")
+    assert box.shell("vm0", "cat /root/x") == "before\nafter\n"
 
 
 def test_a_machine_that_ends_while_it_is_saved_is_what_is_told(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,6 +79,7 @@ def test_a_machine_has_what_virt_sysprep_and_virt_customize_put_there(box: Box) 
     assert box.shell("small", "cat /etc/said /etc/twice") == "said\nsaid\nsaid\n"
 
 
+@pytest.mark.slow
 def test_a_builder_that_fails_is_heard_and_nothing_is_left(mini: Path, tmp_path: Path) -> None:
     other = Box(tmp_path)
     other.write(FAILING)

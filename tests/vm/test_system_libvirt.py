@@ -175,6 +175,7 @@ def test_destroy_frees_the_lease(prepared: Box, system: System) -> None:
     assert system.names() == {"somebodys"}
 
 
+@pytest.mark.slow
 def test_what_a_tpm_keeps_ends_with_the_environment(prepared: Box, system: System) -> None:
     text = "domains: {vm0: {memory: 256, vcpu: 1, firmware: uefi, tpm: true, disks: [{template_name: mini}]"
     prepared.write(f"{text}, nics: [{{net: lan}}]}}}}\nnets: {{lan: {{}}}}\n", "Firmware")
