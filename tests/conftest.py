@@ -40,7 +40,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "programs: a unit test that may run programs")
     config.addinivalue_line("markers", "slow: boots whole distributions, or as long; see --slow")
     if worker := _worker(config):
-        base = Path(os.environ["LAGO_TEST_SESSION"]) / worker
+        session = Path(os.environ["LAGO_TEST_SESSION"])
+        base = session / worker
         base.mkdir()
         config.option.basetemp = None
     else:
@@ -49,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[_BEFORE] = leftovers.take(_REAL_HOME, str(REPOSITORY))
         # Unix sockets have names of at most 107 bytes, so the base is short, and others may pass through it. Its name
         # has what some program may take for more than a part of a name.
-        base = Path(tempfile.mkdtemp(prefix="lt-\u00fc% '\"", dir="/tmp"))
+        session = base = Path(tempfile.mkdtemp(prefix="lt-\u00fc% '\"", dir="/tmp"))
         if os.geteuid() == 0:
             config.add_cleanup(open_device(Path("/dev/net/tun")))
     base.chmod(0o711)
@@ -57,6 +58,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.basetemp is None:
         config.option.basetemp = base / "t"
     _isolate(base)
+    # It takes long to be made, and workers may have the same one.
+    appliance = session / "guestfs"
+    appliance.mkdir(mode=0o700, exist_ok=True)
+    os.environ["LIBGUESTFS_CACHEDIR"] = str(appliance)
 
 
 def _worker(config: pytest.Config) -> str | None:

@@ -142,12 +142,13 @@ class Box:
     def up_warm(self, text: str) -> None:
         """As `up`, where tests are not about a boot: one of such machines does for all of a worker.
 
-        What is made so has the snapshot `warm`.
+        What is made so has the snapshot `warm`, which what does not run goes back to.
         """
         if not self.prefix.exists():
             self.write(text)
             self.lago("up", "--warm")
-        self.up(text)
+        elif set(self.states().values()) != {"running"}:
+            self.lago("revert", "warm")
 
     def supervisor(self) -> int | None:
         """Process id of the prefix's hypervisor."""

@@ -137,7 +137,19 @@ except ExtractPathNoPathError as error:
     assert (tmp_path / "t" / "ü x" / "bytes").exists()
 
 
+def test_a_machine_that_is_down_is_read_from_its_disks(box: Box, tmp_path: Path) -> None:
+    for vm in ("vm0", "vm1"):
+        box.shell(vm, FILES)
+    box.lago("stop", "vm0")
+    box.lago("collect", "--output", str(tmp_path / "out"))
+    for vm in ("vm0", "vm1"):
+        _check_collected(tmp_path / "out", vm)
+    assert box.states() == {"vm0": "down", "vm1": "running"}
+
+
+@pytest.mark.slow
 def test_machines_that_are_down_or_hang_are_read_from_their_disks(box: Box, tmp_path: Path) -> None:
+    box.up(INIT_FILE)
     for vm in ("vm0", "vm1"):
         box.shell(vm, FILES)
     box.lago("stop", "vm0")

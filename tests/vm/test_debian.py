@@ -165,7 +165,7 @@ def test_a_container_comes_before_the_guest_itself(new: VM, module_box: Box) -> 
 
 
 def test_a_testers_words_on_a_real_distribution(new: VM, module_box: Box) -> None:
-    """Commands at once, waiting for units, copying, booting again and ending."""
+    """Commands at once, waiting for units, copying."""
     with ThreadPoolExecutor(50) as pool:
         said = list(pool.map(lambda n: new.ssh(["echo", str(n)], show_output=False).out, range(50)))
     assert said == [f"{n}\n".encode() for n in range(50)]
@@ -190,6 +190,11 @@ def test_a_testers_words_on_a_real_distribution(new: VM, module_box: Box) -> Non
     new.copy_to(str(module_box.place / "a file"), "/root")
     new.copy_from("/root/a file", str(module_box.place / "came"))
     assert (module_box.place / "came").read_text() == "x"
+
+
+@pytest.mark.slow
+def test_a_real_distribution_boots_again_and_ends(new: VM, module_box: Box) -> None:
+    new.succeed("systemd-run --unit=broken false || true")
     assert new.reboot() == "ACPI"
     assert new.succeed("test ! -e /run/systemd/transient/broken.service && hostname") == "new\n"
     module_box.lago("shutdown", "new")

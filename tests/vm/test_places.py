@@ -32,7 +32,7 @@ mount("-t", "hugetlbfs", "-o", "mode=0755", "hugetlbfs", "/dev/hugepages")
 """
 
 
-@pytest.fixture(params=["root", "user"])
+@pytest.fixture(params=[pytest.param("root", marks=pytest.mark.slow), "user"])
 def made(request: pytest.FixtureRequest, mini: Path, tmp_path: Path) -> Iterator[Box]:
     """A directory of root's, and one of an ordinary user's."""
     box = Box(tmp_path)
