@@ -57,6 +57,21 @@ def ends(box: Box) -> Iterator[None]:
             os.close(fd)
 
 
+def test_why_the_environments_own_libvirt_does_not_answer_is_in_the_error(box: Box) -> None:
+    box.up_warm(ONE)
+    with open(box.prefix / "logs" / "hypervisor.log", "a") as log:
+        log.write("libvirtd: a reason\n")
+    socket = box.run_dir / "libvirt-sock"
+    socket.rename(box.run_dir / "away")
+    try:
+        said = box.lago("status", code=2).err
+    finally:
+        (box.run_dir / "away").rename(socket)
+    assert "lago: no connection to libvirt at qemu+unix:///system?socket=" in said
+    assert "    libvirtd: a reason\n" in said
+    assert f"the whole log is {box.prefix}/logs/hypervisor.log" in said
+
+
 def test_status_tells_it_no_command_denies_it_and_stop_ends_it(lost: Box) -> None:
     done = lost.lago("-f", "json", "status")
     assert f'"status": "{LOST}"' in done.out

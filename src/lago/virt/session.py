@@ -11,11 +11,15 @@ from typing import Final
 import libvirt
 
 from .. import config
+from ..errors import HypervisorError
+from ..guest import console_log
 from ..hypervisor import Hypervisor, accel, egress
 from ..paths import Paths
 from ..topology.model import Domain, Net
 from .connection import connect, refusals
 from .lifecycle import Lifecycle, start_loop
+
+_LAST: Final = 10
 
 STATES: Final[Mapping[int, str]] = {
     libvirt.VIR_DOMAIN_NOSTATE: "no state",
@@ -72,9 +76,20 @@ class Session:
                 self._connection = None
             if self._connection is None:
                 start_loop()
-                opened = connect(self.hypervisor.uri)
+                opened = self._open()
                 self._connection = opened, Lifecycle(opened)
             return self._connection
+
+    def _open(self) -> libvirt.virConnect:
+        try:
+            return connect(self.hypervisor.uri)
+        except HypervisorError as error:
+            if self.hypervisor.shared:
+                raise
+            # It is there, or was a moment ago, so that only its own words say why.
+            log = self.paths.logs("hypervisor.log")
+            said = "\n".join(console_log.tail(log, _LAST))
+            raise HypervisorError(error.what, details=said, hint=f"lago doctor; the whole log is {log}") from error
 
     def close(self) -> None:
         """Close the connection to libvirt; the environment goes on.
