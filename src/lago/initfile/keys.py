@@ -207,7 +207,7 @@ DOMAIN: Final = Section(
         "snapshots": _STORED,
         "name": _STORED,
         "mgmt_net": _STORED,
-        "cpus": Idle("it never had an effect; the number of processors is vcpu", keep=True),
+        **dict.fromkeys(("cpus", "vCpu"), Idle("it never had an effect; the number of processors is vcpu", keep=True)),
     },
     renamed={"cpu": "vcpu", "service_class": "service_provider"},
     what="a machine",

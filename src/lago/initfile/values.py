@@ -191,7 +191,7 @@ class Choice:
 class IPv4:
     """An IPv4 address in plain form.
 
-    `last`: its last number is what counts. Earlier releases looked at that alone, and so took commas for dots.
+    `last`: earlier releases looked at its last number alone, and so took what is no address: `300.300.300.17`.
     """
 
     example: str
@@ -200,13 +200,16 @@ class IPv4:
     def read(self, at: At) -> Any:
         found = Address.read(at.value) if isinstance(at.value, str) else None
         if older := self.today(at.value):
-            at.warning(f"a comma stands where a dot belongs, write {older[0]}")
+            at.warning(f"{older[1]}, write {older[0]}")
             return Address.read(older[0])
         return found or at.wrong(f"an IPv4 address such as {self.example}")
 
     def today(self, value: Any) -> tuple[str, str] | None:
-        dotted = value.replace(",", ".") if self.last and isinstance(value, str) and "," in value else ""
-        return (dotted, "a dot belongs where a comma stands") if Address.read(dotted) else None
+        numbers = re.split("[.,]", value) if self.last and isinstance(value, str) and not Address.read(value) else []
+        if Address.read(dotted := ".".join(numbers)):
+            return dotted, "dots belong where commas stand"
+        found = Address.read(f"0.0.0.{numbers[-1]}") if len(numbers) == 4 and all(map(str.isdecimal, numbers)) else None
+        return None if found is None or found.of_no_machine else (found, "only the last number of this counts")
 
     def schema(self) -> Schema:
         return {"type": "string", "format": "ipv4"}
