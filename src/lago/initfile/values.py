@@ -57,7 +57,21 @@ class Flag:
         return _as_truth(value)
 
     def schema(self) -> Schema:
-        return {"type": "boolean"}
+        return _TRUTHS
+
+
+_TRUTHS: Final[Schema] = {
+    "type": ["boolean", "integer", "string"],
+    "minimum": 0,
+    "maximum": 1,
+    # Patterns of JSON Schema have no sign for letters of both cases.
+    "pattern": "^({})$".format(
+        "|".join(
+            "".join(f"[{letter.upper()}{letter}]" if letter.isalpha() else letter for letter in word)
+            for word in ("true", "yes", "on", "1", "false", "no", "off", "0")
+        )
+    ),
+}
 
 
 def _truth(value: Any) -> bool | None:
@@ -184,7 +198,8 @@ class Choice:
         return _as_truth(value) if self._takes_truth and value not in self.words else None
 
     def schema(self) -> Schema:
-        return {"enum": [*self.words, *self.aliases]}
+        words: Schema = {"enum": [*self.words, *self.aliases]}
+        return {"anyOf": [words, _TRUTHS]} if self._takes_truth else words
 
 
 @dataclass(frozen=True, slots=True)
