@@ -206,7 +206,7 @@ class Choice:
 class IPv4:
     """An IPv4 address in plain form.
 
-    `last`: earlier releases looked at its last number alone, and so took what is no address: `300.300.300.17`.
+    `last`: earlier releases looked at its last number alone, and so took what is no address: `500.1.2.17`.
     """
 
     example: str
