@@ -133,8 +133,8 @@ LAYERS = {
     """,
     "lago.topology": """
         resolve state
-        addressing model
-        spec
+        addressing
+        model spec
         given
         address names place topology variables
     """,
