@@ -42,7 +42,7 @@ names, which may change with any release:
 | `environment.workdir`: `find_prefix` | the environment that a command line or a directory means |
 | `environment.collect`: `flat_names` | names of collected files |
 | `cli.environment`: `deploy` | commands that are as Lago's own |
-| `cli.parser`: `Commands` | a type |
+| `cli.parser`: `Commands`, `PrintVersion` | a type; an option |
 | `cli.artifacts`: `add_collect_options` | their options |
 | `cli.output`: `announce` | what is printed before a command ends |
 | `cli.progress`: `shown` | progress |

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import libvirt
 import pytest
@@ -105,6 +106,18 @@ def test_a_net_that_was_only_defined_is_started(env: VirtEnv, connection: libvir
     assert not net.alive()
     net.start()
     assert net.alive()
+
+
+def test_firmware_speaks_on_a_serial_console_that_is_logged(env: VirtEnv, connection: libvirt.virConnect) -> None:
+    vm = env.get_vm("web")
+    env.get_net("front").start()
+    vm.start()
+    root = ElementTree.fromstring(connection.lookupByName(vm.libvirt_name()).XMLDesc())
+    bios, log = root.find("os/bios"), root.find("devices/serial/log")
+    assert bios is not None
+    assert log is not None
+    assert bios.get("useserial") == "yes"
+    assert str(log.get("file")).endswith("/logs/web.console.log")
 
 
 def test_a_machine_starts_and_stops_however_often_it_is_told(env: VirtEnv, connection: libvirt.virConnect) -> None:

@@ -18,6 +18,7 @@ from lago.services import SystemdContainerService, SystemdService, SysVInitServi
 from lago.virt import VM, ServiceState, VirtEnv
 
 from .box import MINI, Box
+from .terminal import Terminal
 
 MACHINE = "{memory: 512, vcpu: 1, disks: [{template_name: %s}], nics: [{net: lan}]}"
 INIT = f"domains:\n  new: {MACHINE % 'debian12'}\n  other: {MINI % '{net: lan}'}\nnets: {{lan: {{}}}}\n"
@@ -83,6 +84,24 @@ def _starts_and_stops(vm: VM, name: str) -> None:
     service.stop()
     service.start()
     assert service.alive()
+
+
+def test_root_has_the_usual_password_at_the_console(new: VM, module_box: Box) -> None:
+    assert new.root_password() == "123456"
+    with Terminal(module_box, "console", "new") as terminal:
+        terminal.expect("Ctrl-] leaves")
+        terminal.type("\n")
+        terminal.expect("login: ")
+        terminal.type("root\n")
+        terminal.expect("Password: ")
+        terminal.type("123456\n")
+        terminal.expect("# ")
+        terminal.type("echo $((6 * 7)) is it\n")
+        terminal.expect("42 is it")
+        terminal.type("exit\n")
+        terminal.expect("login: ")
+        terminal.type("\x1d")
+        assert terminal.wait() == 0
 
 
 def test_a_machine_with_systemd_learns_its_name_and_key_and_its_agent_answers(new: VM, module_box: Box) -> None:

@@ -12,6 +12,7 @@ from lago.errors import Errors
 from lago.virt import readiness
 
 from .box import ONE, Box
+from .terminal import Terminal
 
 LONG = {"LAGO_BOOT_TIMEOUT": "600"}
 """A time-out that is an hour where guests are emulated."""
@@ -70,6 +71,43 @@ def test_a_kernel_that_finds_no_root_is_told_early_and_what_is_repeated_once(box
     assert "    Waiting for the root file system (37 times)\n" in said
     assert said.count("Waiting for the root file system") == 1
     assert "hint: root= of its kernel must name a file system that is there" in said
+
+
+DEBIAN = """\
+domains:
+  vm0: {memory: 512, vcpu: 1, root-password: own-secret, disks: [{template_name: debian12}], nics: [{net: lan}]}
+nets: {lan: {}}
+"""
+MISSING = "/dev/vdz1 /data ext4 x-systemd.device-timeout=9 0 2"
+
+
+@pytest.mark.slow
+def test_a_system_in_emergency_mode_is_told_early_and_has_the_password_of_the_init_file(debian: None, box: Box) -> None:
+    box.write(DEBIAN)
+    box.lago("init")
+    box.lago("start", env=LONG, patience=800)
+    with Terminal(box, "console", "vm0") as terminal:
+        terminal.expect("Ctrl-] leaves")
+        terminal.type("\n")
+        terminal.expect("login: ")
+        terminal.type("root\n")
+        terminal.expect("Password: ")
+        terminal.type("own-secret\n")
+        terminal.expect("# ")
+        terminal.type(f"echo '{MISSING}' >>/etc/fstab && echo written on $(hostname)\n")
+        terminal.expect("written on vm0")
+        terminal.type("\x1d")
+        assert terminal.wait() == 0
+    box.lago("shutdown")
+    began = time.monotonic()
+    said = box.lago("start", code=2, env=LONG, patience=800).err
+    assert time.monotonic() - began < 600
+    assert (
+        "vm0 did not answer ssh: its system stopped in emergency mode: "
+        "[ TIME ] Timed out waiting for device dev-vdz1.device - /dev/vdz1.\n"
+    ) in said
+    assert "Give root password for maintenance" in said
+    assert "hint: most often a file system of its /etc/fstab is missing or damaged" in said
 
 
 def test_a_guest_that_goes_on_after_such_words_is_waited_for(box: Box) -> None:

@@ -191,6 +191,20 @@ def test_what_a_tpm_keeps_ends_with_the_environment(prepared: Box, system: Syste
     assert system.names() == {"somebodys"}
 
 
+def test_firmware_says_on_the_console_that_it_finds_nothing_to_start(prepared: Box, system: System) -> None:
+    machine = "{memory: 128, vcpu: 1, machine: %s, disks: [{type: empty, size: 16M}], nics: [{net: lan}]}"
+    text = "".join(f"  {name}: {machine % kind}\n" for name, kind in (("old", "pc"), ("new", "q35")))
+    prepared.write(f"domains:\n{text}nets: {{lan: {{}}}}\n", "Nothing")
+    prepared.lago("--libvirt_url", system.uri, "--prefix-name", "nothing", "init", "Nothing")
+    said = prepared.lago("start", code=2, env={"LAGO_BOOT_TIMEOUT": "600"}).err
+    for name in ("old", "new"):
+        assert f"{name} did not answer ssh: its firmware finds nothing to start: Boot failed: not a bootable" in said
+        assert "SeaBIOS (version " in prepared.lago("logs", name).out
+        assert "bios useserial='yes'" in system.virsh("dumpxml", f"{prepared.status()['UUID'][:8]}-{name}")
+    prepared.lago("destroy", "--yes")
+    assert system.names() == {"somebodys"}
+
+
 def test_a_failed_init_keeps_no_lease(prepared: Box, system: System) -> None:
     before = _leases(prepared)
     # That the image is none of its format is found when nets have their leases.

@@ -43,6 +43,10 @@ def _inner(key: str, what: Schema) -> tuple[Schema, str]:
 def kind(what: Schema) -> str:
     """What a value may be, in words."""
     types = [one for one in _listed(what.get("type")) if one != "null"]
+    if "anyOf" in what:
+        return kind(what["anyOf"][0])
+    if types[:1] == ["boolean"]:
+        return _WORDS["boolean"]
     if "enum" in what:
         return ", ".join(f"`{_value(one)}`" for one in what["enum"])
     if "oneOf" in what:

@@ -125,14 +125,12 @@ def _examined(file: str) -> tuple[EnvSpec, Sequence[Finding]]:
     from ..templates.lockfile import LockFile
     from ..topology import resolve
 
-    found, variables = examine(
-        file, os.path.abspath(os.path.join(DEFAULT_WORKDIR, DEFAULT_PREFIX)), lock=LockFile(file)
-    )
+    found, needs = examine(file, os.path.abspath(os.path.join(DEFAULT_WORKDIR, DEFAULT_PREFIX)), lock=LockFile(file))
     for finding in found.findings:
         if finding.kind == "note":
             log.say(str(finding))
     wanted = found.sound()
-    resolve.check(wanted, variables)
+    resolve.check(wanted, needs.variables)
     return wanted, found.findings
 
 

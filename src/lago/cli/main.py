@@ -15,7 +15,7 @@ from .. import config, log
 from ..errors import LagoError
 from . import output, settings
 from .commands import COMMANDS, NAMES
-from .parser import Commands, Parser
+from .parser import Commands, Parser, PrintVersion
 from .result import Outcome
 
 
@@ -40,7 +40,7 @@ def build_parser(
         "What a command takes: lago COMMAND --help",
         all_commands=lambda: build_parser(None)[1].choices,
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    parser.add_argument("--version", action=PrintVersion, nargs=0, help="print the version and exit")
     _add_globals(parser)
     commands = cast(
         settings.ConfiguredCommands,
@@ -97,14 +97,6 @@ class _Formats(Container[str]):
 
     def __iter__(self) -> Iterator[str]:
         return iter(output.names())
-
-
-class _Version(argparse.Action):
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
-        from .. import version
-
-        print(f"{parser.prog} {version.installed()}")
-        parser.exit()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

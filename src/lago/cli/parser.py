@@ -35,6 +35,16 @@ class CommandsAction(Commands):  # type: ignore[type-arg]
         return super().add_parser(name, **options)
 
 
+class PrintVersion(argparse.Action):
+    """Prints the version of Lago, and ends the program."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        from .. import version
+
+        print(f"{parser.prog} {version.installed()}")
+        parser.exit()
+
+
 def remove_command(commands: Commands[argparse.ArgumentParser], name: str) -> None:
     """Remove a command, or what there is of one that could not be added."""
     commands.choices.pop(name, None)

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import config
 from ..bootstrap import logins, prepare
@@ -17,7 +17,7 @@ from ..constants import (
     WORKDIR_PATH_VARIABLE,
 )
 from ..disks import qemu_img
-from ..errors import Finding, InitFileError
+from ..errors import Finding, InitFileError, LagoError
 from ..guestfs import customize
 from ..host.parallel import in_parallel
 from ..initfile import parse
@@ -142,13 +142,25 @@ def path_variables(path: str, init_file: str) -> dict[str, str]:
     }
 
 
+class Wanted(NamedTuple):
+    """What an init file wants, and what may stand in its paths as `$NAME`.
+
+    Attributes:
+        repository: where its templates come from, if that was found out.
+    """
+
+    spec: EnvSpec
+    variables: Mapping[str, str]
+    repository: TemplateRepository | None
+
+
 def examine(
     init_file: str | Mapping[str, Any],
     path: str,
     repository: TemplateRepository | None = None,
     store: TemplateStore | None = None,
     lock: LockFile | None = None,
-) -> tuple[Examined, dict[str, str]]:
+) -> tuple[Examined, Prerequisites]:
     """Find what is to be said of an init file before anything is made of it.
 
     Args:
@@ -159,7 +171,7 @@ def examine(
         lock: which images were used before.
 
     Returns:
-        That, and what may stand in its paths as `$NAME`; relative ones begin where it is.
+        That, and what it was held against; relative paths of the file begin where it is.
 
     Raises:
         InitFileError: it is no init file at all.
@@ -172,7 +184,7 @@ def examine(
         read, place = document.loads(_as_json(init_file), "the configuration"), DEFAULT_INIT_FILE
     variables = path_variables(path, place)
     needs = Prerequisites(variables, repository, store, lock)
-    return parse.examine(read, needs.rules()), variables
+    return parse.examine(read, needs.rules()), needs
 
 
 def read_spec(
@@ -181,17 +193,17 @@ def read_spec(
     repository: TemplateRepository | None = None,
     store: TemplateStore | None = None,
     lock: LockFile | None = None,
-) -> tuple[EnvSpec, dict[str, str]]:
-    """Return what an init file wants, and the variables of its paths, with the arguments of `examine`.
+) -> Wanted:
+    """Return what an init file wants, with the arguments of `examine`.
 
     Raises:
         InitFileError: all its mistakes.
         LagoError: there are not enough addresses for what it wants, say.
     """
-    found, variables = examine(init_file, path, repository, store, lock)
-    wanted = found.sound()
-    resolve.check(wanted, variables)
-    return wanted, variables
+    found, needs = examine(init_file, path, repository, store, lock)
+    spec, asked = found.sound(), needs.templates
+    resolve.check(spec, needs.variables)
+    return Wanted(spec, needs.variables, None if isinstance(asked, LagoError) else asked)
 
 
 def _as_json(configuration: Mapping[str, Any]) -> str:

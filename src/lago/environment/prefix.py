@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from ..topology.spec import EnvSpec
     from ..virt import VirtEnv
     from ..virt.readiness import Phase
+    from .create import Wanted
     from .status import Status
 
 LOST: Final = "running, its sockets are gone"
@@ -101,15 +102,13 @@ class Prefix:
         path = os.path.abspath(path)
         check_free(path)
         lock = LockFile(init_file, frozen=frozen) if isinstance(init_file, str) else None
-        wanted, variables = read_spec(init_file, path, template_repo, template_store, lock)
+        wanted = read_spec(init_file, path, template_repo, template_store, lock)
         os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
         with staged(path) as staging, synced_together(staging):
             prefix = cls(staging)
             prefix.initialize()
             with log.to_file(prefix.paths.logs("lago.log")), task("Initialize and populate prefix"):
-                prefix._populate(
-                    wanted, variables, template_repo, template_store, lock, bootstrap=bootstrap, build=build
-                )
+                prefix._populate(wanted, template_store, lock, bootstrap=bootstrap, build=build)
         if lock is not None:
             lock.save()
         made = cls(path)
@@ -161,15 +160,13 @@ class Prefix:
         """
         from .create import read_spec
 
-        wanted, variables = read_spec(conf, self._prefix, template_repo, template_store)
+        wanted = read_spec(conf, self._prefix, template_repo, template_store)
         with log.to_file(self.paths.logs("lago.log")), task("Populate prefix"):
-            self._populate(wanted, variables, template_repo, template_store)
+            self._populate(wanted, template_store)
 
     def _populate(
         self,
-        wanted: EnvSpec,
-        variables: Mapping[str, str],
-        repository: TemplateRepository | None = None,
+        wanted: Wanted,
         store: TemplateStore | None = None,
         lock: LockFile | None = None,
         *,
@@ -180,22 +177,22 @@ class Prefix:
         from ..templates.choose import Chooser
         from .create import populate
 
-        home = variables[PREFIX_PATH_VARIABLE]
+        home = wanted.variables[PREFIX_PATH_VARIABLE]
         store = store or templates.default_store()
         check_place(store.path, "choose another store with --template-store")
         self._save_metadata({**self.metadata, "template_store": store.path})
         chosen = Chooser(
-            repository or templates.default_repository(),
+            wanted.repository or templates.default_repository(),
             store,
             lock,
             register=lambda identity: store.users.register(self.paths.uuid(), [identity], home),
         )
-        subnets = self._lease(wanted) if self.hypervisor.shared else None
+        subnets = self._lease(wanted.spec) if self.hypervisor.shared else None
         populate(
             self.paths,
             self.uuid,
-            wanted,
-            variables,
+            wanted.spec,
+            wanted.variables,
             chosen,
             subnets=subnets,
             bootstrap=bootstrap,

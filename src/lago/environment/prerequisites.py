@@ -5,6 +5,7 @@ Nothing is fetched to find it out. What only fetching would show is a note, whic
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import urllib.parse
@@ -63,16 +64,23 @@ class Prerequisites:
             self.reached,
         )
 
+    @functools.cached_property
+    def templates(self) -> TemplateRepository | LagoError:
+        """The repository that is asked for templates, or why none is."""
+        try:
+            return self.repository or _local_repository()
+        except LagoError as error:
+            return error
+
     def known_templates(self, env: EnvSpec) -> Iterator[Mistake]:
         """A template is in the repository, unless the lock file has an image of it that the store has."""
         wanted = [disk for disk in _disks(env) if disk.template_name and not self._stored(disk)]
         if not wanted:
             return
-        try:
-            repository = self.repository or _local_repository()
-        except LagoError as error:
+        repository = self.templates
+        if isinstance(repository, LagoError):
             names = ", ".join(dict.fromkeys(str(disk.template_name) for disk in wanted))
-            message = f"whether there is a template {names} was not checked: {error.what}"
+            message = f"whether there is a template {names} was not checked: {repository.what}"
             yield Mistake(wanted[0].at / "template_name", message, kind="note")
             return
         for disk in wanted:

@@ -26,7 +26,6 @@ RULES: Final[tuple[Rule, ...]] = (
     machine_checks.appliances,
     machine_checks.processors,
     machine_checks.firmware,
-    machine_checks.services,
     machine_checks.scripts,
     machine_checks.tags,
     machine_checks.some,

@@ -1,7 +1,7 @@
 """An older init file in today's form: text is changed where it must be, and all else stays as it is written.
 
-What an older file may have is in the tables here; what is known today, `keys` says. A key that Lago never knew becomes
-`x-KEY`: it was ignored, and still is.
+What an older file may have, and what is known today, `keys` says. A key that Lago never knew becomes `x-KEY`: it was
+ignored, and still is.
 """
 
 from __future__ import annotations
@@ -13,54 +13,18 @@ from typing import Any, Final, NamedTuple
 from ..errors import InitFileError, InternalError, LagoError
 from ..host.suggest import near
 from ..log import LOG
-from ..topology.spec import DiskSpec, DomainSpec, EnvSpec, NetSpec
+from ..topology.spec import DiskSpec, EnvSpec
 from .document import BYTE_ORDER_MARK, loads, tree
 from .edits import Edit, Source, Span
-from .keys import ENVIRONMENT
+from .keys import DOMAIN, ENVIRONMENT
 from .nodes import Node
 from .parse import parse
-from .sections import ListOf, MappingOf, Reader, Section, remark
+from .sections import ListOf, MappingOf, Reader, Respelled, Section, remark
+from .specs import unused
 from .stand_ins import hide
 
-_RENAMED: Final[Mapping[type[Any], Mapping[str, str]]] = {
-    DomainSpec: {"cpu": "vcpu", "service_class": "service_provider"},
-}
-"""Old names of keys."""
-
-_STORED: Final = "Lago finds this out by itself"
-_GONE: Final[Mapping[type[Any], Mapping[str, str]]] = {
-    DomainSpec: dict.fromkeys(("guest-agent", "snapshots", "name", "mgmt_net"), _STORED),
-    NetSpec: {
-        "main_dns": "it does nothing; a net with management: true answers for all names",
-        "name": _STORED,
-        "dns_forward": _STORED,
-    },
-}
-"""Keys that say nothing any more, and why."""
-
-_IDLE: Final[Mapping[type[Any], Mapping[str, str]]] = {
-    DiskSpec: {"root-partition": "it never had an effect; in the metadata of a disk it has"},
-    NetSpec: {"mapping": "it has no effect; names and addresses follow from nics, others are dns_records"},
-}
-"""Keys that say nothing either, but whose values somebody may want to write elsewhere, and why."""
-
-_WORDS: Final[Mapping[tuple[type[Any], str, str], str]] = {
-    (DiskSpec, "type", "raw"): "file",
-    (NetSpec, "type", "network"): "nat",
-}
-"""Words that earlier manuals had for values of keys."""
-
-_OF_OTHERS: Final[Mapping[str, tuple[str, ...]]] = {
-    "template": ("url", "make_a_copy"),
-    "file": ("template_name", "template_version", "template_type", "size"),
-    "empty": ("template_name", "template_version", "template_type", "path", "url", "make_a_copy"),
-}
-"""Keys of disks of other types, by type, which earlier Lago passed over."""
-
-_TELLING: Final = frozenset(["path", "template_name", "template_type", "type", "url", *_RENAMED[DomainSpec].values()])
+_TELLING: Final = frozenset(["path", "template_name", "template_type", "type", "url", *DOMAIN.renamed.values()])
 """Keys on which it depends what becomes of others."""
-
-_TRUE: Final = frozenset(["true", "yes", "on", "1"])
 
 
 class Change(NamedTuple):
@@ -235,11 +199,7 @@ class _Conversion:
             name = (steps[index].new or "") if index in steps else key.text
             if name not in section.fields:
                 continue
-            word = _WORDS.get((section.spec, key.text, value.text)) if value.kind is str else None
-            if word:
-                self._want(value, (f"{value.style}{word}{value.style}", f"its name today is {word}"))
-            else:
-                yield value, section.fields[name].reader
+            yield value, section.fields[name].reader
 
     def _want(self, node: Node, wanted: tuple[str, str] | None) -> None:
         if wanted and not self.source.written(node, (node.start, node.end)):
@@ -258,16 +218,13 @@ class _Conversion:
         return steps
 
     def _step(self, key: str, section: Section, telling: Mapping[str, str], *, top: bool) -> _Step | None:
-        spec = section.spec
-        if new := _RENAMED.get(spec, {}).get(key):
+        if new := section.renamed.get(key):
             if new not in telling:
                 return _Step(new, "its name today")
             return None if self._branches else _Step(None, f"{new} says it")
-        if why := _GONE.get(spec, {}).get(key):
-            return _Step(None, why)
-        if why := _IDLE.get(spec, {}).get(key):
-            return _Step(f"x-{key}", why)
-        if spec is DiskSpec and not self._branches and (why := _useless(key, telling)):
+        if idle := section.idle.get(key):
+            return _Step(f"x-{key}" if idle.keep else None, idle.why)
+        if section.spec is DiskSpec and not self._branches and (why := unused(key, _of_today(telling, section))):
             return _Step(None, why)
         if key in section.fields or key in section.gone:
             return None
@@ -322,26 +279,20 @@ def _named(node: Node, reader: MappingOf) -> Iterator[tuple[Node, Reader | None]
             yield value, reader.item
 
 
-def _useless(key: str, telling: Mapping[str, str]) -> str:
-    """Why a key of a disk says nothing, as others decide; empty if it does."""
-    kind = telling.get("type", "")
-    kind = _WORDS.get((DiskSpec, "type", kind), kind)
-    if key in _OF_OTHERS.get(kind, ()):
-        return f"no disk of the type {kind} has one"
-    if kind == "file" and key == "path" and "url" in telling:
-        return "what url names is fetched into the environment"
-    if kind in ("", "template") and "path" in telling and telling.get("template_type") == "qcow2":
-        return "template_type: qcow2 takes the image at path" if key in ("template_name", "template_version") else ""
-    if kind == "template" and key == "path" and telling.get("template_type", "lago") == "lago":
-        return "a template has a name" if "template_name" in telling else ""
-    return ""
+def _of_today(telling: Mapping[str, str], section: Section) -> Mapping[str, str]:
+    """What is told of the keys of a disk, its type by its name of today."""
+    reader, kind = section.fields["type"].reader, telling.get("type", "")
+    today = reader.today(kind) if isinstance(reader, Respelled) else None
+    return {**telling, "type": str(today[0])} if today else telling
 
 
 def _spelling(node: Node, reader: Reader) -> tuple[str, str] | None:
-    """How a value is to be written that should be a truth value; None if it is one, or does not look like one."""
-    if reader.schema().get("type") != "boolean" or isinstance(node.scalar, bool) or node.text.lower() not in _TRUE:
+    """How a value is to be written, and why; None if it is written so."""
+    today = reader.today(node.scalar) if isinstance(reader, Respelled) else None
+    if today is None:
         return None
-    return "true", "it is a truth value"
+    new, why = today
+    return (f"{new}".lower() if isinstance(new, bool) else f"{node.style}{new}{node.style}"), why
 
 
 def _only_anchors(root: Node) -> Iterator[str]:

@@ -10,10 +10,11 @@ from typing import Final
 from ..topology.given import DhcpRange, GuestFile, Share
 from ..topology.spec import DiskSpec, DomainSpec, EnvSpec, NetSpec, NicSpec
 from . import specs
-from .sections import Field, ListOf, MappingOf, Section
+from .sections import Field, Idle, ListOf, MappingOf, Section
 from .values import (
     Builds,
     Choice,
+    Device,
     Flag,
     Free,
     HostName,
@@ -37,13 +38,15 @@ _NAME_PATTERN: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 _NET_NAME = Text("lab", _NAME_PATTERN, _NAME_RULE)
 _NO_PATH = Text("1.10", r"[^/\s\x00-\x1f\x7f]+", "it is a name, not a path")
 _PASSWORD: Final = Text("secret", free=True)
-_STORED: Final = "Lago finds this out by itself, remove it"
+_STORED: Final = Idle("Lago finds this out by itself")
 
 NIC: Final = Section(
     NicSpec,
     {
         "net": Field(_NET_NAME, "the network that it is plugged into", required="net: lab"),
-        "ip": Field(IPv4("192.168.200.2"), "its address; without it a free one is chosen, but none on a bridge net"),
+        "ip": Field(
+            IPv4("192.168.200.2", last=True), "its address; without it a free one is chosen, but none on a bridge net"
+        ),
     },
     what="a network interface",
 )
@@ -52,14 +55,17 @@ DISK: Final = Section(
     DiskSpec,
     {
         "type": Field(
-            Choice(("template", "empty", "file")), "an overlay on a template, an empty disk, or an image that exists"
+            Choice(("template", "empty", "file"), older={"raw": "file"}),
+            "an overlay on a template, an empty disk, or an image that exists",
         ),
         "name": Field(Text("root", _NAME_PATTERN, _NAME_RULE), "its name; root for the first, then disk1, disk2..."),
         "dev": Field(
-            Text(
-                "vda",
-                "vd[a-z]{1,2}|[sh]d[a-z]",
-                "vda to vdzz are possible, sda to sdz for virtio-scsi, hda to hdz for the CD drive of an iso",
+            Device(
+                Text(
+                    "vda",
+                    "vd[a-z]{1,2}|[sh]d[a-z]",
+                    "vda to vdzz are possible, sda to sdz for virtio-scsi, hda to hdz for the CD drive of an iso",
+                )
             ),
             "its device in the guest, vdX or, on virtio-scsi, sdX; without it the next free",
         ),
@@ -89,7 +95,7 @@ DISK: Final = Section(
     },
     make=specs.disk,
     gone={"template": "write template_name"},
-    idle={"root-partition": "write it into metadata: {root-partition: ...}"},
+    idle={"root-partition": Idle("write it into metadata: {root-partition: ...}", keep=True)},
     what="a disk",
 )
 
@@ -180,7 +186,6 @@ DOMAIN: Final = Section(
             Whole(1, 86400), "seconds it may take to answer ssh (times 5 when emulated); without it config boot_timeout"
         ),
         "service_provider": Field(_SERVICES, "what manages its services; without it Lago finds out"),
-        "service_class": Field(_SERVICES, "old name of service_provider"),
         "vm-type": Field(Text("default", _NAME_PATTERN, _NAME_RULE), "plugin for the machine"),
         "vm-provider": Field(Text("local-libvirt", _NAME_PATTERN, _NAME_RULE), "plugin that runs it"),
         "metadata": Field(Free(), "whatever you like; deploy-scripts is a list of scripts for lago deploy"),
@@ -203,8 +208,9 @@ DOMAIN: Final = Section(
         "snapshots": _STORED,
         "name": _STORED,
         "mgmt_net": _STORED,
+        **dict.fromkeys(("cpus", "vCpu"), Idle("it never had an effect; the number of processors is vcpu", keep=True)),
     },
-    renamed={"cpu": "vcpu"},
+    renamed={"cpu": "vcpu", "service_class": "service_provider"},
     what="a machine",
 )
 
@@ -225,7 +231,7 @@ NET: Final = Section(
     NetSpec,
     {
         "type": Field(
-            Choice(("nat", "isolated", "bridge")),
+            Choice(("nat", "isolated", "bridge"), older={"network": "nat"}),
             "nat: guests reach the world; isolated: each other only; bridge: a bare switch, without addresses",
         ),
         "management": Field(Flag(), "whether machines are managed over it"),
@@ -240,9 +246,9 @@ NET: Final = Section(
     },
     make=specs.net,
     idle={
-        "main_dns": "it does nothing, remove it; a net with management: true answers for all names",
+        "main_dns": Idle("it does nothing; a net with management: true answers for all names"),
         "name": _STORED,
-        "mapping": "names and addresses follow from nics; write others as dns_records",
+        "mapping": Idle("names and addresses follow from nics; write others as dns_records", keep=True),
         "dns_forward": _STORED,
     },
     what="a network",

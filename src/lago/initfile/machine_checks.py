@@ -39,13 +39,6 @@ def firmware(env: EnvSpec) -> Iterator[Mistake]:
             yield Mistake(domain.at / "machine", "secure_boot needs the machine q35, remove it")
 
 
-def services(env: EnvSpec) -> Iterator[Mistake]:
-    """Check that what manages services is said under one name."""
-    for domain in env.domains.values():
-        if domain.service_class and domain.service_provider:
-            yield Mistake(domain.at / "service_class", "service_provider is given too, remove this", of_key=True)
-
-
 def scripts(env: EnvSpec) -> Iterator[Mistake]:
     """Check that scripts are lists of paths."""
     for domain in env.domains.values():

@@ -91,6 +91,4 @@ def _settle(env: EnvSpec) -> EnvSpec:
 
     managing = management(env.nets.values())
     nets = {name: replace(net, management=name in managing) for name, net in env.nets.items()}
-    old = [domain for domain in env.domains.values() if domain.service_class]
-    renamed = {one.name: replace(one, service_provider=one.service_class, service_class=None) for one in old}
-    return replace(env, nets=nets, domains={**env.domains, **renamed})
+    return replace(env, nets=nets)

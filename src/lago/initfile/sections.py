@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 from .mistakes import At, expected
 
@@ -34,6 +34,21 @@ class Reader(Protocol):
 
     def schema(self) -> Schema:
         """Return the schema of what it takes."""
+
+
+@runtime_checkable
+class Respelled(Protocol):
+    """Reads what older files spell in another way, too."""
+
+    def today(self, value: Any) -> tuple[str | bool, str] | None:
+        """Return how a value is spelled today, and why; None if it is so, or can't be read."""
+
+
+class Idle(NamedTuple):
+    """Why a key of earlier Lago has no effect; `keep` its value for somebody who wants to write it elsewhere."""
+
+    why: str
+    keep: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +80,7 @@ class Section:
         spec: the dataclass of the spec, which says what keys are when absent.
         make: makes the spec of its class, its place and the attributes that were read.
         gone: keys that it doesn't take, with what to do instead.
-        idle: keys of earlier Lago that have no effect, with what to do instead.
+        idle: keys of earlier Lago that have no effect.
         renamed: old names of keys, with those of today.
         also: a word on what else may be there.
     """
@@ -74,7 +89,7 @@ class Section:
     fields: Mapping[str, Field]
     make: Callable[[type[Any], At, dict[str, Any]], Any] = _plain
     gone: Mapping[str, str] = field(default_factory=dict)
-    idle: Mapping[str, str] = field(default_factory=dict)
+    idle: Mapping[str, Idle] = field(default_factory=dict)
     renamed: Mapping[str, str] = field(default_factory=dict)
     what: str = "a mapping"
     also: str = ""
@@ -107,7 +122,8 @@ class Section:
         if key in self.gone:
             at.mistake(self.gone[key], of_key=True)
         elif key in self.idle:
-            at.warning(self.idle[key], of_key=True)
+            idle = self.idle[key]
+            at.warning(idle.why if idle.keep else f"{idle.why}, remove it", of_key=True)
         elif nearest.endswith("?"):
             at.mistake(f"unknown key{nearest}", of_key=True)
         elif not at.placeholder(key, of_key=True):

@@ -40,21 +40,26 @@ def guest_file(spec: type[GuestFile], _at: At, values: dict[str, Any]) -> GuestF
 def disk(spec: type[DiskSpec], at: At, values: dict[str, Any]) -> DiskSpec:
     """Make a disk; its device is empty if the file names none. What is on one that is wrong is not guessed."""
     index = at.path[-1]
-    values = {key: value for key, value in values.items() if not _unused(key, values)}
+    values = {key: value for key, value in values.items() if not unused(key, values)}
     kind = (values.get("type") or _guess(values)) if at.sound() else None
     named = {"name": f"disk{index}" if index else "root", "dev": "", **values}
     return spec(**{**named, "type": kind or "empty", "format": _format(kind, values)}, at=at.place())
 
 
-def _unused(key: str, values: Mapping[str, Any]) -> bool:
-    """Whether a key has no effect beside others, as earlier releases passed over it; none if the type is not said."""
+def unused(key: str, values: Mapping[str, Any]) -> str:
+    """Why a key of a disk has no effect beside others, as earlier releases passed over it; empty if it has one.
+
+    Of a disk whose type is not said, no key belongs to another type.
+    """
     kind, layered = values.get("type"), values.get("template_type") == "qcow2" and "path" in values
     if kind is not None and kind not in TYPES_WITH.get(key, (kind,)):
-        return True
+        return f"no disk of the type {kind} has one"
     if layered:
-        return key in ("template_name", "template_version")
-    return key == "path" and (
-        (kind == "template" and "template_name" in values) or (kind == "file" and "url" in values)
+        return "template_type: qcow2 takes the image at path" if key in ("template_name", "template_version") else ""
+    if key == "path" and kind == "template" and "template_name" in values:
+        return "a template has a name"
+    return (
+        "what url names is fetched into the environment" if (key, kind) == ("path", "file") and "url" in values else ""
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from .. import config
 from ..constants import URL_SCHEMES
 from ..topology.address import Address
 from ..topology.names import MOST, PART, host_name, usable
@@ -46,13 +47,46 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """True or false."""
+    """True or false, also as text."""
 
     def read(self, at: At) -> Any:
-        return bool(at.value) if isinstance(at.value, bool) else at.wrong("true or false")
+        truth = _truth(at.value)
+        return at.wrong("true or false") if truth is None else truth
+
+    def today(self, value: Any) -> tuple[bool, str] | None:
+        return _as_truth(value)
 
     def schema(self) -> Schema:
-        return {"type": "boolean"}
+        return _TRUTHS
+
+
+_TRUTHS: Final[Schema] = {
+    "type": ["boolean", "integer", "string"],
+    "minimum": 0,
+    "maximum": 1,
+    # Patterns of JSON Schema have no sign for letters of both cases.
+    "pattern": "^({})$".format(
+        "|".join(
+            "".join(f"[{letter.upper()}{letter}]" if letter.isalpha() else letter for letter in word)
+            for word in ("true", "yes", "on", "1", "false", "no", "off", "0")
+        )
+    ),
+}
+
+
+def _truth(value: Any) -> bool | None:
+    """Whether a value means true or false, as `"yes"` and 1 do; None if it means neither."""
+    if isinstance(value, bool):
+        return value
+    try:
+        return config.boolean(str(value))
+    except ValueError:
+        return None
+
+
+def _as_truth(value: Any) -> tuple[bool, str] | None:
+    truth = None if isinstance(value, bool) else _truth(value)
+    return None if truth is None else (truth, "it is a truth value")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,34 +167,87 @@ def _count(text: str, unit: str) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of some words; `aliases` are other spellings, text or true and false, of words that the spec knows."""
+    """One of some words; `aliases` are other spellings, text or true and false, of words that the spec knows.
+
+    `older` are what earlier manuals called words.
+    """
 
     words: tuple[str, ...]
     aliases: Mapping[str | bool, str] = field(default_factory=dict)
+    older: Mapping[str, str] = field(default_factory=dict)
 
     def read(self, at: At) -> Any:
-        if isinstance(at.value, str | bool) and at.value in self.aliases:
-            return self.aliases[at.value]
-        if isinstance(at.value, str) and at.value in self.words:
-            return at.value
-        return at.wrong(" or ".join(self.words))
+        value = at.value
+        if isinstance(value, str) and value in self.words:
+            return value
+        if isinstance(value, str) and value in self.older:
+            at.warning(f"this is the old word for {self.older[value]}, write that")
+            return self.older[value]
+        if isinstance(value, str | bool) and value in self.aliases:
+            return self.aliases[value]
+        truth = _truth(value) if self._takes_truth else None
+        return at.wrong(" or ".join(self.words)) if truth is None else self.aliases[truth]
+
+    @property
+    def _takes_truth(self) -> bool:
+        return True in self.aliases
+
+    def today(self, value: Any) -> tuple[str | bool, str] | None:
+        if isinstance(value, str) and value in self.older:
+            return self.older[value], f"its name today is {self.older[value]}"
+        return _as_truth(value) if self._takes_truth and value not in self.words else None
 
     def schema(self) -> Schema:
-        return {"enum": [*self.words, *self.aliases]}
+        words: Schema = {"enum": [*self.words, *self.aliases]}
+        return {"anyOf": [words, _TRUTHS]} if self._takes_truth else words
 
 
 @dataclass(frozen=True, slots=True)
 class IPv4:
-    """An IPv4 address in plain form."""
+    """An IPv4 address in plain form.
+
+    `last`: earlier releases looked at its last number alone, and so took what is no address: `500.1.2.17`.
+    """
 
     example: str
+    last: bool = False
 
     def read(self, at: At) -> Any:
         found = Address.read(at.value) if isinstance(at.value, str) else None
+        if older := self.today(at.value):
+            at.warning(f"{older[1]}, write {older[0]}")
+            return Address.read(older[0])
         return found or at.wrong(f"an IPv4 address such as {self.example}")
+
+    def today(self, value: Any) -> tuple[str, str] | None:
+        numbers = re.split("[.,]", value) if self.last and isinstance(value, str) and not Address.read(value) else []
+        if Address.read(dotted := ".".join(numbers)):
+            return dotted, "dots belong where commas stand"
+        found = Address.read(f"0.0.0.{numbers[-1]}") if len(numbers) == 4 and all(map(str.isdecimal, numbers)) else None
+        return None if found is None or found.of_no_machine else (found, "only the last number of this counts")
 
     def schema(self) -> Schema:
         return {"type": "string", "format": "ipv4"}
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A disk's device in the guest; libvirt takes one with the number of a partition, `sda3`, for the disk, `sda`."""
+
+    text: Text
+
+    def read(self, at: At) -> Any:
+        if older := self.today(at.value):
+            at.warning(f"a disk has no number, write {older[0]}")
+            return older[0]
+        return self.text.read(at)
+
+    def today(self, value: Any) -> tuple[str, str] | None:
+        disk = value.rstrip("0123456789") if isinstance(value, str) else ""
+        return (disk, "a disk has no number") if disk != value and re.fullmatch(self.text.pattern, disk) else None
+
+    def schema(self) -> Schema:
+        return self.text.schema()
 
 
 @dataclass(frozen=True, slots=True)

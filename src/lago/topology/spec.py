@@ -54,13 +54,11 @@ class DomainSpec(Machine):
         type: `ova` if it is an appliance.
         ova: address of the appliance that it is made of; may hold variables.
         from_ova: its attributes that the appliance decides.
-        service_class: old name of `service_provider`, which has it once the file is found to be right.
     """
 
     type: Literal["ova"] | None = None
     ova: str | None = None
     from_ova: frozenset[str] = frozenset()
-    service_class: str | None = None
     nics: tuple[NicSpec, ...] = ()
     disks: tuple[DiskSpec, ...] = ()
     at: Place = field(default=NOWHERE, compare=False, repr=False)

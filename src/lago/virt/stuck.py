@@ -12,7 +12,9 @@ _LAST: Final = 25
 """Lines at the end that are looked at: the longest of these farewells, with what led to it."""
 
 _CONTROL: Final = re.compile(r"\x1b(?:\[[0-9;?=]*[A-Za-z]|[c()][AB0]?)|[\x00-\x08\x0b-\x1f\x7f]")
-_STAMP: Final = re.compile(r"^\[\s*\d+\.\d+\] ")
+_BEFORE: Final = re.compile(r"^\(or press Control-D to continue\): (?=\S)|^\[\s*\d+\.\d+\] ")
+"""What may stand before the words of a line: a prompt at which more was said, or when the kernel said it."""
+
 _FIRMWARE: Final = re.compile(
     r"SeaBIOS \(|iPXE|Press (Ctrl-B|F12|ESC)|Booting from|Boot failed|No bootable device|BdsDxe:"
     r"|>>\s*Start|GRUB loading|Machine UUID"
@@ -84,7 +86,12 @@ _KINDS: Final = (
     _Kind(
         "its system stopped in emergency mode",
         re.compile(rf"{_PROMPT}|You are in (emergency|rescue) mode|boot into default mode|Exit the shell to con|# *$"),
-        ("Failed to mount ", "Dependency failed for ", "(in|Entering) (emergency|rescue) mode"),
+        (
+            "Failed to mount ",
+            "Timed out waiting for device ",
+            "Dependency failed for ",
+            "(in|Entering) (emergency|rescue) mode",
+        ),
         "most often a file system of its /etc/fstab is missing or damaged",
         needed=re.compile(r"(in|Entering) (emergency|rescue) mode|root account is locked"),
     ),
@@ -115,7 +122,7 @@ def stuck(console: str) -> Stuck | None:
     Args:
         console: all that was said there. Whether more came meanwhile is for the caller to know.
     """
-    said = [_STAMP.sub("", line).strip() for line in lines(console)[-_LAST:]]
+    said = [_BEFORE.sub("", line).strip() for line in lines(console)[-_LAST:]]
     for kind in _KINDS if said else ():
         words = next((line for one in kind.words for line in reversed(said) if re.search(one, line)), None)
         if words and kind.end.search(said[-1]) and any(map(kind.needed.search, said)):

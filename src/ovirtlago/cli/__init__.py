@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from lago.cli.parser import PrintVersion
 from lago.plugins.cli import CLIPlugin
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Ovirt(CLIPlugin):
     def populate_parser(self, parser: argparse.ArgumentParser) -> None:
         from importlib import import_module
 
+        parser.add_argument("--version", action=PrintVersion, nargs=0, help="print the version of Lago and exit")
         commands = parser.add_subparsers(title="commands", dest="ovirt_command", metavar="COMMAND", required=True)
         for family in FAMILIES:
             import_module(f".{family}", __package__).add_parsers(commands)

@@ -77,7 +77,7 @@ def test_the_schema_has_every_key_with_a_description(capsys: pytest.CaptureFixtu
     domain = found["properties"]["domains"]["additionalProperties"]
     assert set(domain["properties"]) == set(DOMAIN.fields)
     assert all(key["description"] for key in domain["properties"].values())
-    assert domain["properties"]["bootstrap"]["enum"] == [
+    assert domain["properties"]["bootstrap"]["anyOf"][0]["enum"] == [
         "credentials",
         "cloud-init",
         "virt-sysprep",

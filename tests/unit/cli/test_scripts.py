@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,55 @@ SHORT = {
     "ansible_hosts": "-k groups",
     "export": "-n vm0 -s -c -d d",
 }
+
+SEEN = """\
+--ignore-warnings --workdir w status
+--loglevel debug --logdepth -1 destroy --yes
+--loglevel debug ovirt deploy
+--loglevel=debug --logdepth=5 init LagoInitFile
+--loglevel=error collect --no-skip --output out
+--out-format flat ovirt status
+--out-format json snapshot --list
+--out-format yaml export --dst-dir d --standalone
+--out-format=flat status
+--prefix-name n init --template-repo-path r --template-repo-name n --template-store s --set-current LagoInitFile
+--prefix-name n init --template-repo-path r --template-repo-name n --template-store s --skip-bootstrap w LagoInitFile
+--workdir w ansible_hosts
+--workdir w destroy -y --all-prefixes
+-l debug init --template-repo-path=r.json w env.json
+collect --no-skip --output out
+copy-from-vm vm0 ~/a.tar.gz .
+copy-to-vm vm0 a.repo /etc/yum.repos.d
+init w env.json --template-repo-path r.json
+init w env.json --template-repo-path=http://example.org/repo.metadata
+ovirt -h
+ovirt --version
+ovirt collect --output out
+ovirt deploy
+ovirt engine-setup --config=answers.conf
+ovirt reposetup
+ovirt reposetup --custom-source dir:/exports
+ovirt reposetup --reposync-yum-config /dev/null --custom-source rec:file:///exports
+ovirt reposetup --reposync-yum-config reposync.repo --custom-source conf:extra
+ovirt reposetup --reposync-yum-config=reposync.repo
+ovirt revert clean
+ovirt runtest 001_test.py
+ovirt runtest 001_test.py --junitxml-file 001.xml
+ovirt runtest --junitxml-file 001.xml 001_test.py
+ovirt serve
+ovirt snapshot clean
+ovirt start
+ovirt stop
+shell vm0
+shell vm0 -c 'mount -t tmpfs tmpfs /mnt'
+shell vm0 /root/setup.sh -x --yes
+shell vm0 'rm -rf /tmp/a'
+shell vm0 rm -rf /tmp/a
+shell vm0 sshpass -p secret ssh-copy-id -o StrictHostKeyChecking=no -i /etc/ssh/key host
+start vm0
+stop vm0 vm1
+"""
+"""The forms in which scripts of several projects call it, as far as they differ."""
 
 CONFIGURATION = """\
 # Lago configuration, generated: Thu Mar 19 10:00:00 2020
@@ -112,6 +162,19 @@ def test_every_command_takes_all_its_options_after_all_global_ones(command: str)
             -1,
             "/repos",
         )
+
+
+@pytest.mark.parametrize("line", SEEN.splitlines())
+def test_every_form_of_call_that_was_seen_in_scripts_is_taken(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = build_parser(None)[0]
+    words = shlex.split(line)
+    if words[-1] in ("-h", "--version"):
+        with pytest.raises(SystemExit) as ended:
+            parser.parse_args(words)
+        assert ended.value.code == 0
+        assert "lago ovirt" in capsys.readouterr().out
+    else:
+        assert parser.parse_args(words).command in words
 
 
 def test_short_global_options_and_the_beginnings_of_long_ones_are_taken(lago: Lago, prefix: Path) -> None:

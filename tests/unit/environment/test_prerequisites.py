@@ -11,7 +11,8 @@ import pytest
 from lago import config
 from lago.environment.prefix import Prefix
 from lago.errors import InitFileError
-from lago.templates import TemplateRepository
+from lago.host.programs import run
+from lago.templates import TemplateRepository, TemplateStore
 
 from ..conftest import Lago
 
@@ -170,3 +171,25 @@ def test_init_makes_what_has_warnings_only_and_prints_them(lago: Lago) -> None:
     _, err = lago.both("init")
     assert err.startswith("WARNING: LagoInitFile:1:17: domains.vm0.cpu: this is the old name of vcpu, write that\n")
     assert Prefix(".lago/default").topology.domains["vm0"].vcpu == 3
+
+
+@pytest.mark.programs
+def test_images_of_this_host_are_listed_once_for_a_new_environment(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    repository = {**REPOSITORY, "sources": {"here": {"type": "file", "args": {"root": str(room)}}}}
+    (room / "repo.json").write_text(json.dumps(repository))
+    run(["qemu-img", "create", "-q", "-f", "qcow2", str(room / "mini"), "1M"])
+    (room / "mini.metadata").write_text('{"bootstrap": "none"}')
+    (room / "LagoInitFile").write_text(
+        "domains: {vm0: {disks: [{template_name: mini}], nics: [{net: lan}]}}\nnets: {lan: {}}"
+    )
+    lists: list[list[str]] = []
+    listed = TemplateStore.list
+
+    def spy(store: TemplateStore) -> list[str]:
+        lists.append(listed(store))
+        return lists[-1]
+
+    monkeypatch.setattr(TemplateStore, "list", spy)
+    made = Prefix.create(str(room / ".lago" / "default"), str(room / "LagoInitFile"))
+    assert list(made.topology.domains) == ["vm0"]
+    assert lists == [[]]

@@ -89,7 +89,9 @@ def aged(env: dict[str, Any], random: Random) -> dict[str, Any]:
         _shuffle(machine, random)
     for net in old["nets"].values():
         if "management" in net and random.random() < 0.5:
-            net["management"] = random.choice(["true", "yes", 1])
+            net["management"] = random.choice(["true", "yes", "On", "1", 1])
+        elif "management" not in net and random.random() < 0.3:
+            net["management"] = random.choice(["false", "No", "0", 0])
         if net.get("type") == "nat" and random.random() < 0.5:
             net["type"] = "network"
         said: dict[str, Any] = {"main_dns": True, "mapping": {"vm": "192.168.200.2"}, "name": "lan"}

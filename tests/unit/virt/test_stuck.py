@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from lago.host.programs import repeated, tail
 from lago.virt import readiness
 from lago.virt.stuck import kernel_spoke, lines, stuck
+
+CONSOLES = Path(__file__).parents[2] / "data" / "consoles"
+"""What real guests said on their consoles, byte by byte; the beginnings of long ones are left out."""
 
 SEABIOS = (
     "\x1bc\x1b[?7l\x1b[2J\x1b[0mSeaBIOS (version 1.16.2-debian-1.16.2-1)\r\n"
@@ -149,6 +154,31 @@ def test_a_guest_that_waits_for_somebody_is_known_by_its_last_words(
     assert found.words.startswith(words)
     assert "\x1b" not in found.words
     assert remedy in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("name", "what", "words"),
+    [
+        ("dracut", NO_ROOT, "Warning: /dev/vdz1 does not exist"),
+        ("grub-nofs", "its boot loader finds nothing to start", "error: unknown filesystem."),
+        (
+            "grub-rescue",
+            "its boot loader finds nothing to start",
+            "error: file `/boot/grub/i386-pc/normal.mod' not found.",
+        ),
+        ("grub-shell", "its boot loader finds nothing to start", "grub>"),
+        ("initramfs", NO_ROOT, "ALERT!  /dev/vdz1 does not exist.  Dropping to a shell!"),
+        (
+            "systemd-emergency",
+            "its system stopped in emergency mode",
+            "[ TIME ] Timed out waiting for device dev-vdz1.device - /dev/vdz1.",
+        ),
+    ],
+)
+def test_what_real_guests_said_last_is_known(name: str, what: str, words: str) -> None:
+    found = stuck((CONSOLES / f"{name}.log").read_bytes().decode())
+    assert found is not None
+    assert (found.what, found.words) == (what, words)
 
 
 def test_what_failed_is_told_of_emergency_mode() -> None:
