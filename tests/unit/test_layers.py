@@ -145,12 +145,13 @@ LAYERS = {
         libvirt_driver provided
         extraction
         checkpoint driver
-        console memory power readiness screen
+        console mapped memory power readiness screen
         machine
         network
         network_xml preflight
         domain_xml session
         connection cpu keys lifecycle migration picture stuck tester
+        stream
     """,
     "ovirtlago": """
         pytest_plugin

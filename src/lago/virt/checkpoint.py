@@ -9,20 +9,16 @@ import threading
 import uuid
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
 
 import libvirt
 
 from ..errors import HypervisorError, VMError
 from ..host.full import says_full
 from ..host.parallel import in_parallel
+from . import mapped, migration
 from . import memory as ram
-from . import migration
 from .connection import refusals
 from .machine import Machine
-
-_QEMU: Final = "{http://libvirt.org/schemas/domain/qemu/1.0}"
-_ARGUMENTS: Final = f"{_QEMU}commandline"
 
 
 def check(machine: Machine, *, memory: bool) -> None:
@@ -73,7 +69,7 @@ def resume(machine: Machine) -> None:
 
 def splits(machine: Machine) -> bool:
     """Whether memory and what devices hold are saved apart for a machine that runs, which is quicker."""
-    return ram.in_files(machine) and bool(ram.files(machine))
+    return ram.in_files(machine) and (mapped.of(machine) is not None or bool(ram.files(machine)))
 
 
 def save_apart(machine: Machine, memory: str, state: str) -> None:
@@ -88,7 +84,13 @@ def save_apart(machine: Machine, memory: str, state: str) -> None:
         file.write(b"%d\n" % len(text) + text)
         file.flush()
         migration.write(machine.domain(), file.fileno())
-        ram.save(ram.files(machine), memory)
+        if (base := mapped.of(machine)) is None:
+            ram.save(ram.files(machine), memory)
+        else:
+            # All that the machine has of memory is among the rest.
+            ram.blank(memory, base.size)
+        for path in (memory, state):
+            os.chmod(path, 0o444)
 
 
 def save_ahead(machines: Sequence[Machine], memory: Mapping[str, str], directory: str) -> None:
@@ -100,14 +102,15 @@ def save_ahead(machines: Sequence[Machine], memory: Mapping[str, str], directory
         memory: the file of each machine, by name.
         directory: where these files are.
     """
-    needed = sum(os.stat(file).st_blocks * 512 for machine in machines for file in ram.files(machine))
+    files = {machine: found for machine in machines if (found := ram.files(machine))}
+    needed = sum(os.stat(file).st_blocks * 512 for found in files.values() for file in found)
     if shutil.disk_usage(directory).free > 2 * needed:
-        in_parallel(lambda machine: _save_memory(machine, memory[machine.name()]), machines, what="save memory")
+        in_parallel(lambda machine: _save_memory(machine, files[machine], memory), files, what="save memory")
 
 
-def _save_memory(machine: Machine, memory: str) -> None:
+def _save_memory(machine: Machine, files: Sequence[str], memory: Mapping[str, str]) -> None:
     with _saving(machine):
-        ram.save(ram.files(machine), memory)
+        ram.save(files, memory[machine.name()])
 
 
 @contextlib.contextmanager
@@ -168,23 +171,21 @@ def restore(machine: Machine, memory: str, tops: Mapping[str, str]) -> None:
 
 def restore_apart(machine: Machine, memory: str, state: str, tops: Mapping[str, str]) -> None:
     """Bring a machine back that `save_apart` saved; it stands still. Arguments as there and for `restore`."""
-    with refusals(f"{machine.name()} can't be brought back"), open(state, "rb", buffering=0) as file:
+    with refusals(f"{machine.name()} can't be brought back"), open(state, "rb") as file:
         root = ET.fromstring(file.read(int(file.readline())))  # noqa: S314 - libvirt's own
         _relocate(machine, root, tops)
         for element in root.findall("genid"):
             # Libvirt has a new one by itself only where it restores by itself.
             element.text = str(uuid.uuid4())
-        for element in root.findall(_ARGUMENTS):
-            root.remove(element)
-        arguments = ET.SubElement(root, _ARGUMENTS)
-        for word in ("-incoming", "defer"):
-            ET.SubElement(arguments, f"{_QEMU}arg", value=word)
+        maps = mapped.possible(root)
+        mapped.describe(root, memory if maps else None)
         text = ET.tostring(root, encoding="unicode")
         with machine.env.lifecycle.starting(machine.libvirt_name()):
             domain = machine.env.libvirt_con.createXML(text, libvirt.VIR_DOMAIN_START_PAUSED)
         try:
-            ram.load(memory, ram.files(machine))
-            migration.read(domain, file.fileno())
+            if not maps:
+                ram.load(memory, ram.files(machine))
+            migration.read(domain, file, {mapped.LIBVIRT_NAME: mapped.NAME} if maps else {})
         except BaseException:
             machine.stop()
             raise

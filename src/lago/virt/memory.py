@@ -28,7 +28,11 @@ def files(machine: Machine) -> list[str]:
         return []
     below = machine.env.hypervisor.path_from_outside(os.path.join(directory, "libvirt", "qemu"))
     number = machine.domain().ID()
-    found = [one.path for one in os.scandir(below) if one.name.startswith(f"{number}-")]
+    try:
+        found = [one.path for one in os.scandir(below) if one.name.startswith(f"{number}-")]
+    except FileNotFoundError:
+        # Libvirt makes it for the first machine that needs it.
+        return []
     names = [os.path.join(path, name) for path in found for name in os.listdir(path)]
     return sorted(names, key=lambda name: (len(name), name))
 
@@ -43,6 +47,12 @@ def save(sources: Sequence[str], dest: str) -> None:
                 write.truncate(base + size)
                 _copy(read.fileno(), 0, write.fileno(), base, size)
                 base += size
+
+
+def blank(dest: str, size: int) -> None:
+    """Make a file of memory that nobody has touched, of so many bytes. Raises OSError."""
+    with open(dest, "wb") as file:
+        file.truncate(size)
 
 
 def load(source: str, dests: Sequence[str]) -> None:

@@ -1,8 +1,8 @@
 """What the devices of a machine hold, written by QEMU to a file and read back (QEMU's migration stream).
 
 With the capability `x-ignore-shared` the stream leaves memory out that is a file which others can map: that file is
-copied apart, by `ram`. Libvirt knows nothing of it, so this goes through QEMU's monitor. A pipe is handed over open,
-since QEMU runs in a sandbox where it may start no program.
+copied apart, by `memory`. Memory of another kind is in the stream. Libvirt knows nothing of it, so this goes through
+QEMU's monitor. A pipe is handed over open, since QEMU runs in a sandbox where it may start no program.
 https://www.qemu.org/docs/master/devel/migration/main.html
 """
 
@@ -13,31 +13,43 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from functools import partial
+from typing import Any, BinaryIO, Final
 
 import libvirt
 import libvirt_qemu
 
 from ..errors import HypervisorError
+from . import stream
 
 _FD: Final = "lago-state"
 _NO_LIMIT: Final = 1 << 50
-_CAPABILITY: Final = "x-ignore-shared"
 
 
 def write(domain: libvirt.virDomain, file: int) -> None:
-    """Write what the devices of a machine that stands still hold. Raises HypervisorError, OSError, libvirtError."""
+    """Write what the devices of a machine that stands still hold, and its memory if others can't map that.
+
+    Raises:
+        HypervisorError: QEMU refuses.
+        OSError: the file can't be written.
+        libvirtError: libvirt refuses.
+    """
     _ask(domain, "migrate-set-parameters", {"max-bandwidth": _NO_LIMIT})
-    with _without_memory(domain), _outcome(domain) as wait, _pipe(domain, file, writes=True):
+    with _without_memory(domain), _outcome(domain) as wait, _pipe(domain, partial(_drain, file), writes=True):
         _ask(domain, "migrate", {"uri": f"fd:{_FD}"})
         wait()
 
 
-def read(domain: libvirt.virDomain, file: int) -> None:
-    """Bring it back in a machine that was started to wait for it. Raises HypervisorError, OSError, libvirtError."""
-    with _without_memory(domain), _outcome(domain) as wait, _pipe(domain, file, writes=False):
+def read(domain: libvirt.virDomain, source: BinaryIO, names: Mapping[str, str]) -> None:
+    """Bring it back in a machine that was started to wait for it. Raises HypervisorError, OSError, libvirtError.
+
+    Args:
+        source: what `write` wrote.
+        names: blocks of memory that have other names in the machine now, by those that they had.
+    """
+    with _without_memory(domain), _outcome(domain) as wait, _pipe(domain, partial(_feed, source, names), writes=False):
         _ask(domain, "migrate-incoming", {"uri": f"fd:{_FD}"})
         wait()
 
@@ -60,15 +72,15 @@ def _ask(domain: libvirt.virDomain, command: str, arguments: dict[str, Any], fil
 
 
 @contextlib.contextmanager
-def _pipe(domain: libvirt.virDomain, file: int, *, writes: bool) -> Iterator[None]:
-    """Context manager: QEMU has one end of a pipe, whose other end is copied into a file or out of it.
+def _pipe(domain: libvirt.virDomain, serve: Callable[[int], None], *, writes: bool) -> Iterator[None]:
+    """Context manager: QEMU has one end of a pipe, to write to if it `writes`; `serve` has the other and closes it.
 
     By `fd:` QEMU takes no file itself since 11.0, and by another name not before 8.2.
     """
     reader, writer = os.pipe()
     ours, theirs = (reader, writer) if writes else (writer, reader)
     with ThreadPoolExecutor(max_workers=1) as pool:
-        copied = pool.submit(_copy, ours, file, writes)
+        served = pool.submit(serve, ours)
         try:
             try:
                 _ask(domain, "getfd", {"fdname": _FD}, [theirs])
@@ -80,19 +92,19 @@ def _pipe(domain: libvirt.virDomain, file: int, *, writes: bool) -> Iterator[Non
             with contextlib.suppress(HypervisorError, libvirt.libvirtError):
                 _ask(domain, "closefd", {"fdname": _FD})
             # A file that can't be written is why, and not the pipe that broke then.
-            copied.result()
+            served.result()
             raise
-        copied.result()
+        served.result()
 
 
-def _copy(pipe: int, file: int, writes: bool) -> None:
-    with (
-        contextlib.suppress(BrokenPipeError),
-        open(pipe, "rb" if writes else "wb") as ours,
-        open(file, "wb" if writes else "rb", closefd=False) as other,
-    ):
-        source, dest = (ours, other) if writes else (other, ours)
+def _drain(file: int, pipe: int) -> None:
+    with open(pipe, "rb") as source, open(file, "wb", closefd=False) as dest:
         shutil.copyfileobj(source, dest)
+
+
+def _feed(source: BinaryIO, names: Mapping[str, str], pipe: int) -> None:
+    with contextlib.suppress(BrokenPipeError), open(pipe, "wb") as dest:
+        stream.copy(source, dest, names)
 
 
 @contextlib.contextmanager
@@ -100,7 +112,9 @@ def _without_memory(domain: libvirt.virDomain) -> Iterator[None]:
     """Context manager: QEMU saves no memory; who lets libvirt save the machine later wants all of it."""
 
     def switch(state: bool) -> None:
-        _ask(domain, "migrate-set-capabilities", {"capabilities": [{"capability": _CAPABILITY, "state": state}]})
+        _ask(
+            domain, "migrate-set-capabilities", {"capabilities": [{"capability": stream.IGNORE_SHARED, "state": state}]}
+        )
 
     switch(True)
     try:

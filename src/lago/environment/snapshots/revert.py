@@ -108,7 +108,8 @@ def _restore(vm: VM, snapshot: Snapshot, on_phase: Phase) -> None:
     paths, saved = vm.env.paths, snapshot.vms[vm.name()]
     with saved_memory.unpacked(paths, str(saved.memory)) as memory:
         if saved.state:
-            checkpoint.restore_apart(vm, memory, disk_layers.full(paths, saved.state), tops)
+            with saved_memory.unpacked(paths, saved.state) as state:
+                checkpoint.restore_apart(vm, memory, state, tops)
         else:
             checkpoint.restore(vm, memory, tops)
 

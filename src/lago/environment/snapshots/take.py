@@ -188,11 +188,12 @@ def _write_rest(paths: Paths, one: Saving) -> None:
 
 
 def _compress(paths: Paths, todo: Sequence[Saving]) -> None:
-    with_memory = [(one, one.memory) for one in todo if one.memory]
+    files = [path for one in todo for path in (one.memory, one.state) if path]
     with task("Compress memory"):
-        in_parallel(lambda one: saved_memory.pack(paths, one[1]), with_memory, what="compress memory")
-    for one, memory in with_memory:
-        one.memory = saved_memory.packed_name(memory)
+        in_parallel(partial(saved_memory.pack, paths), files, what="compress memory")
+    for one in todo:
+        one.memory = one.memory and saved_memory.packed_name(one.memory)
+        one.state = one.state and saved_memory.packed_name(one.state)
 
 
 def _record(env: VirtEnv, index: Index, taken: Snapshot) -> None:
