@@ -151,7 +151,7 @@ LAYERS = {
         network_xml preflight
         domain_xml session
         connection cpu keys lifecycle migration picture stuck tester
-        stream
+        pages stream
     """,
     "ovirtlago": """
         pytest_plugin

@@ -36,9 +36,9 @@ def write(domain: libvirt.virDomain, file: int) -> None:
         OSError: the file can't be written.
         libvirtError: libvirt refuses.
     """
-    _ask(domain, "migrate-set-parameters", {"max-bandwidth": _NO_LIMIT})
+    ask(domain, "migrate-set-parameters", {"max-bandwidth": _NO_LIMIT})
     with _without_memory(domain), _outcome(domain) as wait, _pipe(domain, partial(_drain, file), writes=True):
-        _ask(domain, "migrate", {"uri": f"fd:{_FD}"})
+        ask(domain, "migrate", {"uri": f"fd:{_FD}"})
         wait()
 
 
@@ -50,16 +50,25 @@ def read(domain: libvirt.virDomain, source: BinaryIO, names: Mapping[str, str]) 
         names: blocks of memory that have other names in the machine now, by those that they had.
     """
     with _without_memory(domain), _outcome(domain) as wait, _pipe(domain, partial(_feed, source, names), writes=False):
-        _ask(domain, "migrate-incoming", {"uri": f"fd:{_FD}"})
+        ask(domain, "migrate-incoming", {"uri": f"fd:{_FD}"})
         wait()
 
 
 def waits(domain: libvirt.virDomain) -> bool:
     """Whether a machine still waits for `read`. Raises libvirtError."""
-    return bool(_ask(domain, "query-status", {})["status"] == "inmigrate")
+    return bool(ask(domain, "query-status", {})["status"] == "inmigrate")
 
 
-def _ask(domain: libvirt.virDomain, command: str, arguments: dict[str, Any], files: list[int] | None = None) -> Any:
+def ask(domain: libvirt.virDomain, command: str, arguments: dict[str, Any], files: list[int] | None = None) -> Any:
+    """Have QEMU do what a command of its monitor says, and return its answer.
+
+    Args:
+        files: descriptors that go with it.
+
+    Raises:
+        HypervisorError: QEMU refuses.
+        libvirtError: libvirt refuses, or the machine has ended.
+    """
     request = json.dumps({"execute": command, "arguments": arguments})
     if files is None:
         text = libvirt_qemu.qemuMonitorCommand(domain, request, 0)
@@ -83,14 +92,14 @@ def _pipe(domain: libvirt.virDomain, serve: Callable[[int], None], *, writes: bo
         served = pool.submit(serve, ours)
         try:
             try:
-                _ask(domain, "getfd", {"fdname": _FD}, [theirs])
+                ask(domain, "getfd", {"fdname": _FD}, [theirs])
             finally:
                 os.close(theirs)
             yield
         except BaseException:
             # It may not have come to use it.
             with contextlib.suppress(HypervisorError, libvirt.libvirtError):
-                _ask(domain, "closefd", {"fdname": _FD})
+                ask(domain, "closefd", {"fdname": _FD})
             # A file that can't be written is why, and not the pipe that broke then.
             served.result()
             raise
@@ -112,7 +121,7 @@ def _without_memory(domain: libvirt.virDomain) -> Iterator[None]:
     """Context manager: QEMU saves no memory; who lets libvirt save the machine later wants all of it."""
 
     def switch(state: bool) -> None:
-        _ask(
+        ask(
             domain, "migrate-set-capabilities", {"capabilities": [{"capability": stream.IGNORE_SHARED, "state": state}]}
         )
 
@@ -137,7 +146,7 @@ def _outcome(domain: libvirt.virDomain) -> Iterator[Callable[[], None]]:
         # Asked from time to time as well: a machine that dies says nothing more.
         while True:
             ended.wait(1)
-            found = _ask(domain, "query-migrate", {})
+            found = ask(domain, "query-migrate", {})
             if found.get("status") == "completed":
                 return
             if found.get("status") == "failed":
