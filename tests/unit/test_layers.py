@@ -145,13 +145,15 @@ LAYERS = {
         libvirt_driver provided
         extraction
         checkpoint driver
-        console mapped memory power readiness screen
+        delta
+        console mapped memory migration power readiness screen
         machine
         network
         network_xml preflight
         domain_xml session
-        connection cpu keys lifecycle migration picture stuck tester
-        pages stream
+        connection cpu keys lifecycle picture stuck tester
+        stream
+        pages
     """,
     "ovirtlago": """
         pytest_plugin

@@ -15,7 +15,8 @@ import libvirt
 from ..errors import HypervisorError, VMError
 from ..host.full import says_full
 from ..host.parallel import in_parallel
-from . import mapped, migration
+from ..log import LOG
+from . import delta, mapped, migration
 from . import memory as ram
 from .connection import refusals
 from .machine import Machine
@@ -72,6 +73,38 @@ def splits(machine: Machine) -> bool:
     return ram.in_files(machine) and (mapped.of(machine) is not None or bool(ram.files(machine)))
 
 
+def changes(machine: Machine) -> delta.Delta | str:
+    """Prepare what saves only that of a machine that runs which changed since a snapshot, or why that can't be."""
+    if machine.spec.tpm:
+        return "libvirt saves it, as it has a TPM"
+    if not splits(machine):
+        return "libvirt saves it, as it is not Lago's own"
+    try:
+        return delta.Delta(machine)
+    except (HypervisorError, OSError, libvirt.libvirtError) as error:
+        return str(error)
+
+
+def save_changes(machine: Machine, changed: delta.Delta, state: str) -> str:
+    """Write what changed of a machine that stands still; its disks stay as they are.
+
+    Args:
+        state: the file, for its description, and what its devices and the pages hold that it changed.
+
+    Returns:
+        Why that is not possible, if it is not.
+    """
+    with _saving(machine):
+        try:
+            changed.save(state)
+        except (HypervisorError, OSError, libvirt.libvirtError) as error:
+            if says_full(error):
+                raise
+            LOG.warning("%s is saved as a whole: %s", machine.name(), error)
+            return str(error)
+    return ""
+
+
 def save_apart(machine: Machine, memory: str, state: str) -> None:
     """Write the memory of a machine that stands still to a file; its disks stay as they are.
 
@@ -83,14 +116,39 @@ def save_apart(machine: Machine, memory: str, state: str) -> None:
         text = machine.domain().XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_SECURE).encode()
         file.write(b"%d\n" % len(text) + text)
         file.flush()
-        migration.write(machine.domain(), file.fileno())
         if (base := mapped.of(machine)) is None:
+            migration.write(machine.domain(), file.fileno())
             ram.save(ram.files(machine), memory)
         else:
-            # All that the machine has of memory is among the rest.
+            # All that it has of memory is among the rest then.
+            migration.write_all(machine.domain(), file.fileno())
             ram.blank(memory, base.size)
-        for path in (memory, state):
-            os.chmod(path, 0o444)
+    for path in (memory, state):
+        os.chmod(path, 0o444)
+
+
+def consolidate(base: str, state: str, memory: str) -> bool:
+    """Leave out of a state what is in the base already, or make a new base of both if the state is still large.
+
+    Where there is no room for that, they stay as they are.
+
+    Args:
+        base: the file that the state is counted from.
+        state: the state, which nobody reads; it is replaced as a whole.
+        memory: the new base, which may be the old one if nobody uses that.
+
+    Returns:
+        Whether there is a new base.
+    """
+    try:
+        delta.compact(base, state)
+        if not delta.large(base, state):
+            return False
+        delta.merge(base, state, memory)
+    except (HypervisorError, OSError) as error:
+        LOG.warning("%s stays large: %s", state, error)
+        return False
+    return True
 
 
 def save_ahead(machines: Sequence[Machine], memory: Mapping[str, str], directory: str) -> None:

@@ -26,20 +26,49 @@ from . import stream
 
 _FD: Final = "lago-state"
 _NO_LIMIT: Final = 1 << 50
+_CHUNK: Final = 1 << 20
 
 
 def write(domain: libvirt.virDomain, file: int) -> None:
-    """Write what the devices of a machine that stands still hold, and its memory if others can't map that.
+    """Write what the devices of a machine that stands still hold, a stream without its memory.
+
+    Where others can't map the memory, no other is in the stream either, and it does not name the machine.
 
     Raises:
         HypervisorError: QEMU refuses.
         OSError: the file can't be written.
         libvirtError: libvirt refuses.
     """
+    if any(one["share"] for one in ask(domain, "query-memdev", {})):
+        write_all(domain, file)
+    else:
+        with open(file, "wb", closefd=False) as dest:
+            dest.write(_devices(domain))
+
+
+def write_all(domain: libvirt.virDomain, file: int) -> None:
+    """Write that with its memory, unless others can map that. Raises as `write` does."""
     ask(domain, "migrate-set-parameters", {"max-bandwidth": _NO_LIMIT})
     with _without_memory(domain), _outcome(domain) as wait, _pipe(domain, partial(_drain, file), writes=True):
         ask(domain, "migrate", {"uri": f"fd:{_FD}"})
         wait()
+
+
+def _devices(domain: libvirt.virDomain) -> bytes:
+    """Have QEMU write devices alone, by a command that is there for Xen and is no part of that.
+
+    By default it would also give up the machine's images.
+    https://www.qemu.org/docs/master/interop/qemu-qmp-ref.html
+    """
+    with open(os.memfd_create("lago-devices"), "rb") as file:
+        # QEMU takes only what can't be read.
+        with open(f"/proc/self/fd/{file.fileno()}", "wb", buffering=0) as theirs:
+            number = ask(domain, "add-fd", {}, [theirs.fileno()])["fdset-id"]
+        try:
+            ask(domain, "xen-save-devices-state", {"filename": f"/dev/fdset/{number}", "live": False})
+        finally:
+            ask(domain, "remove-fd", {"fdset-id": number})
+        return file.read()
 
 
 def read(domain: libvirt.virDomain, source: BinaryIO, names: Mapping[str, str]) -> None:
@@ -49,9 +78,23 @@ def read(domain: libvirt.virDomain, source: BinaryIO, names: Mapping[str, str]) 
         source: what `write` wrote.
         names: blocks of memory that have other names in the machine now, by those that they had.
     """
-    with _without_memory(domain), _outcome(domain) as wait, _pipe(domain, partial(_feed, source, names), writes=False):
+    head = stream.head(source).renamed(names)
+    without = stream.IGNORE_SHARED in head.capabilities
+    feed = partial(_feed, head, source)
+    with _without_memory(domain, without), _outcome(domain) as wait, _pipe(domain, feed, writes=False):
         ask(domain, "migrate-incoming", {"uri": f"fd:{_FD}"})
         wait()
+
+
+def blocked(domain: libvirt.virDomain) -> list[str]:
+    """Why QEMU can't save a machine, in its words; nothing if it can. Raises HypervisorError, libvirtError."""
+    return list(ask(domain, "query-migrate", {}).get("blocked-reasons", ()))
+
+
+def tell(domain: libvirt.virDomain, line: str) -> str:
+    """What QEMU's monitor for people answers. Raises libvirtError."""
+    text = libvirt_qemu.qemuMonitorCommand(domain, line, libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP)
+    return str(text).replace("\r\n", "\n")
 
 
 def waits(domain: libvirt.virDomain) -> bool:
@@ -111,21 +154,22 @@ def _drain(file: int, pipe: int) -> None:
         shutil.copyfileobj(source, dest)
 
 
-def _feed(source: BinaryIO, names: Mapping[str, str], pipe: int) -> None:
+def _feed(head: stream.Head, source: BinaryIO, pipe: int) -> None:
     with contextlib.suppress(BrokenPipeError), open(pipe, "wb") as dest:
-        stream.copy(source, dest, names)
+        dest.write(head.encoded())
+        shutil.copyfileobj(source, dest, _CHUNK)
 
 
 @contextlib.contextmanager
-def _without_memory(domain: libvirt.virDomain) -> Iterator[None]:
-    """Context manager: QEMU saves no memory; who lets libvirt save the machine later wants all of it."""
+def _without_memory(domain: libvirt.virDomain, without: bool = True) -> Iterator[None]:
+    """Context manager: QEMU saves no memory that is shared; who lets libvirt save the machine later wants all of it."""
 
     def switch(state: bool) -> None:
         ask(
             domain, "migrate-set-capabilities", {"capabilities": [{"capability": stream.IGNORE_SHARED, "state": state}]}
         )
 
-    switch(True)
+    switch(without)
     try:
         yield
     finally:

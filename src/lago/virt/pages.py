@@ -147,15 +147,26 @@ def length(runs: Runs) -> int:
     return sum(end - begin for begin, end in runs)
 
 
-def read(pid: int, address: int, runs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, memoryview]]:
-    """Yield what runs of a process's memory hold: an offset, and bytes valid until the next. Raises OSError."""
+def read(pid: int, address: int, runs: Iterable[tuple[int, int]]) -> Iterator[list[tuple[int, memoryview]]]:
+    """Yield what runs of a process's memory hold: offsets, each with bytes that are valid until the next yield.
+
+    Raises:
+        OSError: it can't be read.
+    """
     buffer = memoryview(bytearray(_CHUNK))
+    found: list[tuple[int, memoryview]] = []
+    used = 0
     with open(f"/proc/{pid}/mem", "rb", buffering=0) as file:
         for begin, end in _pieces(runs):
-            view = buffer[: end - begin]
+            if used + end - begin > _CHUNK:
+                yield found
+                found, used = [], 0
+            view = buffer[used : used + end - begin]
             if os.preadv(file.fileno(), [view], address + begin) != len(view):
                 raise OSError(errno.EIO, f"the memory of process {pid} can't be read")
-            yield begin, view
+            found.append((begin, view))
+            used += len(view)
+        yield found
 
 
 def write(pid: int, address: int, pieces: Iterable[tuple[int, bytes | memoryview]]) -> None:

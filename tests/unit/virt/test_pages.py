@@ -93,8 +93,13 @@ def test_memory_is_read_and_written_and_the_file_stays(other: Other, path: Path)
     before = path.read_bytes()
     pages.write(other.pid, other.address, [(0x3000, b"n" * 4096), (SIZE - 4096, b"e" * 4096)])
     assert other.sees(0x2FFE, 0x3002) == b"\xfe\xffnn"
-    read = {offset: bytes(data) for offset, data in pages.read(other.pid, other.address, [(0x2000, 0x4000)])}
-    assert read == {0x2000: b"\x07" + before[0x2001:0x3000] + b"n" * 4096}
+    runs = [(0x2000, 0x4000), (0x5000, 0x6000), (1 << 20, 5 << 19)]
+    read = [(at, bytes(data)) for found in pages.read(other.pid, other.address, runs) for at, data in found]
+    assert read[0] == (0x2000, b"\x07" + before[0x2001:0x3000] + b"n" * 4096)
+    assert read[1] == (0x5000, b"\x07" + before[0x5001:0x6000])
+    rest = bytearray(before[1 << 20 : 5 << 19])
+    rest[(300 << 12) - (1 << 20)] = rest[(301 << 12) - (1 << 20)] = 7
+    assert b"".join(data for _, data in read[2:]) == rest
     assert pages.private(other.pid, other.address, SIZE)[0] == (0x1000, 0x4000)
     assert path.read_bytes() == before
 

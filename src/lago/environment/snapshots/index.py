@@ -31,15 +31,18 @@ class Saved(NamedTuple):
 
     Attributes:
         disks: the layer of each of its disks, by the disk's name.
-        memory: the file with its memory, if it ran and that was taken.
-        state: the file with its description and what its devices hold, if the one with memory does not have that.
+        memory: the file with its memory, if it ran and that was taken; other snapshots may have the same.
+        state: the file with its description and what its devices hold, if the one with memory does not have that, and
+            with the pages that are other than in there.
         nvram: the file with what its firmware keeps, if it has such.
+        whole: why all of its memory was saved, and not only what it changed since another snapshot.
     """
 
     disks: dict[str, str]
     memory: str | None = None
     nvram: str | None = None
     state: str | None = None
+    whole: str = ""
 
     def files(self) -> list[str]:
         """All files."""
