@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import config
-from .snapshots.index import Snapshot, size
+from .snapshots.index import Snapshot, sizes
 
 if TYPE_CHECKING:
     from ..paths import Paths
@@ -53,7 +53,7 @@ class Status(NamedTuple):
 
     Attributes:
         path: of its prefix.
-        snapshots: by name, oldest first, the bytes on disk that each takes.
+        snapshots: by name, oldest first, the bytes on disk that each takes beside those before it.
     """
 
     path: str
@@ -87,7 +87,7 @@ def status(
         networks={
             name: Network(networks[name], net.gw and str(net.gw), net.management) for name, net in topology.nets.items()
         },
-        snapshots={name: size(paths, one) for name, one in snapshots.items()},
+        snapshots=sizes(paths, snapshots),
     )
 
 

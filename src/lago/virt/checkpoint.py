@@ -73,12 +73,19 @@ def splits(machine: Machine) -> bool:
     return ram.in_files(machine) and (mapped.of(machine) is not None or bool(ram.files(machine)))
 
 
+def base(machine: Machine) -> str | None:
+    """The saved file that a machine that runs has mapped as its memory, if it has."""
+    with refusals(f"the memory of {machine.name()} can't be asked for"):
+        found = mapped.of(machine)
+    return found.path if found else None
+
+
 def changes(machine: Machine) -> delta.Delta | str:
     """Prepare what saves only that of a machine that runs which changed since a snapshot, or why that can't be."""
     if machine.spec.tpm:
-        return "libvirt saves it, as it has a TPM"
+        return "libvirt saves it, for its TPM"
     if not splits(machine):
-        return "libvirt saves it, as it is not Lago's own"
+        return "libvirt saves it"
     try:
         return delta.Delta(machine)
     except (HypervisorError, OSError, libvirt.libvirtError) as error:

@@ -65,18 +65,18 @@ class Delta:
         if found is None:
             root = ET.fromstring(self._domain.XMLDesc())  # noqa: S314 - libvirt's own
             if not mapped.possible(root):
-                raise HypervisorError("its memory is in NUMA cells")
-            raise HypervisorError("it was started, and not brought back from a snapshot")
+                raise HypervisorError("memory in NUMA cells")
+            raise HypervisorError("started, not from a snapshot")
         if reasons := migration.blocked(self._domain):
-            raise HypervisorError(f"QEMU says: {'; '.join(reasons)}")
+            raise HypervisorError(f"QEMU: {'; '.join(reasons)}")
         pid = machine.env.hypervisor.process(machine.libvirt_name())
         if pid is None:
-            raise HypervisorError("its process can't be found")
+            raise HypervisorError("no process of it")
         if os.sysconf("SC_PAGE_SIZE") != pages.SIZE:
-            raise HypervisorError("pages of this host have another size")
+            raise HypervisorError("pages of another size")
         place = pages.mapping(pid, found.path)
         if place is None or place.size != found.size:
-            raise HypervisorError("the file with the memory that it came from is gone, or was packed")
+            raise HypervisorError("the memory that it came from is gone or packed")
         self.base = found.path
         self._pid = pid
         main = stream.Block(mapped.NAME, found.size, 0)
@@ -105,7 +105,7 @@ def _machine_type(text: str) -> str:
     found = ET.fromstring(text).find("os/type")  # noqa: S314 - libvirt's own
     name = found.get("machine", "") if found is not None else ""
     if not name:
-        raise HypervisorError("libvirt does not tell its machine type")
+        raise HypervisorError("no machine type")
     return name
 
 
@@ -116,17 +116,17 @@ def _others(domain: libvirt.virDomain) -> Iterator[_Source]:
         placed.setdefault(name, (int(address, 16), int(offset or "0", 16)))
     listed = _LISTED.findall(migration.tell(domain, "info ramblock"))
     if mapped.NAME not in dict(listed):
-        raise HypervisorError("QEMU does not list its memory as expected")
+        raise HypervisorError("QEMU does not list its memory")
     for name, size in listed:
         if name == mapped.NAME or _LOADED.fullmatch(name):
             continue
         region = name.rpartition("/")[2]
         if region not in placed or sum(other.rpartition("/")[2] == region for other, _ in listed) > 1:
-            raise HypervisorError(f"it has memory that can't be found: {name}")
+            raise HypervisorError(f"no place of its memory {name}")
         address, offset = placed[region]
         answer = _ADDRESS.search(migration.tell(domain, f"gpa2hva {address:#x}"))
         if answer is None or answer[1] != region:
-            raise HypervisorError(f"it has memory that can't be found: {name}")
+            raise HypervisorError(f"no place of its memory {name}")
         yield _Source(stream.Block(name, int(size, 16), 0), int(answer[2], 16) - offset)
 
 

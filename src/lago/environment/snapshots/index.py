@@ -44,6 +44,15 @@ class Saved(NamedTuple):
     state: str | None = None
     whole: str = ""
 
+    def way(self) -> str:
+        """How its memory was saved: `changes` alone, or `all`, and why that; nothing if it was not."""
+        if not self.memory:
+            return ""
+        if self.whole:
+            return f"all: {self.whole}"
+        stems = {path.partition(".mem")[0].partition(".state")[0] for path in (self.memory, self.state) if path}
+        return "all" if len(stems) == 1 else "changes"
+
     def files(self) -> list[str]:
         """All files."""
         return [path for path in (*self.disks.values(), self.memory, self.nvram, self.state) if path]
@@ -185,16 +194,25 @@ def _snapshot(raw: Mapping[str, Any]) -> Snapshot:
     return Snapshot(**{**raw, "vms": vms})
 
 
-def size(paths: Paths, snapshot: Snapshot) -> int:
-    """Bytes on disk of the files with memory of a snapshot, and of the layers that it froze."""
-    files = {path for vm in snapshot.vms.values() for path in vm.files()}
+def sizes(paths: Paths, snapshots: Mapping[str, Snapshot]) -> dict[str, int]:
+    """Bytes on disk of the files with memory of snapshots, and of the layers that they froze.
+
+    What several have, be it by links of other names, counts once, for the first that has it.
+    """
+    counted: set[tuple[int, int]] = set()
+    return {name: _size(paths, one, counted) for name, one in snapshots.items()}
+
+
+def _size(paths: Paths, snapshot: Snapshot, counted: set[tuple[int, int]]) -> int:
     total = 0
-    for path in files:
-        if not os.path.isabs(path):
-            try:
-                total += os.stat(os.path.join(paths.prefix(), path)).st_blocks * 512
-            except FileNotFoundError:
-                continue
+    for path in (path for vm in snapshot.vms.values() for path in vm.files() if not os.path.isabs(path)):
+        try:
+            found = os.stat(os.path.join(paths.prefix(), path))
+        except FileNotFoundError:
+            continue
+        if (found.st_dev, found.st_ino) not in counted:
+            counted.add((found.st_dev, found.st_ino))
+            total += found.st_blocks * 512
     return total
 
 

@@ -96,7 +96,7 @@ def prune(paths: Paths, index: Index, domains: Iterable[Domain], in_use: Iterabl
 
     Args:
         domains: all machines.
-        in_use: images that machines run on, whatever the index says.
+        in_use: images and memory that machines run on, whatever the index says.
     """
     domains = list(domains)
     needed = index.needed([*tops_of(index, domains), *in_use])

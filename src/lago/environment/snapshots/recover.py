@@ -10,7 +10,7 @@ from ...log import LOG
 from ...virt import checkpoint, memory, migration
 from . import layers
 from .index import Index
-from .remove import live_layers
+from .remove import live_layers, live_memory
 
 if TYPE_CHECKING:
     from ...virt import VirtEnv
@@ -32,4 +32,4 @@ def recover(env: VirtEnv) -> None:
             LOG.warning("%s stood still since Lago was killed, and goes on", vm.name())
             checkpoint.resume(vm)
     index.busy = False
-    layers.prune(env.paths, index, [vm.spec for vm in vms], live_layers(env))
+    layers.prune(env.paths, index, [vm.spec for vm in vms], [*live_layers(env), *live_memory(env)])
