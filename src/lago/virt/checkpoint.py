@@ -242,18 +242,33 @@ def restore_apart(machine: Machine, memory: str, state: str, tops: Mapping[str, 
         for element in root.findall("genid"):
             # Libvirt has a new one by itself only where it restores by itself.
             element.text = str(uuid.uuid4())
-        maps = mapped.possible(root)
-        mapped.describe(root, memory if maps else None)
-        text = ET.tostring(root, encoding="unicode")
-        with machine.env.lifecycle.starting(machine.libvirt_name()):
-            domain = machine.env.libvirt_con.createXML(text, libvirt.VIR_DOMAIN_START_PAUSED)
-        try:
-            if not maps:
-                ram.load(memory, ram.files(machine))
-            migration.read(domain, file, {mapped.LIBVIRT_NAME: mapped.NAME} if maps else {})
-        except BaseException:
-            machine.stop()
-            raise
+        begin = file.tell()
+        if mapped.possible(root):
+            try:
+                mapped.describe(root, memory)
+                with _started(machine, root) as domain:
+                    migration.read(domain, file, {mapped.LIBVIRT_NAME: mapped.NAME}, shared=False)
+                return
+            except (libvirt.libvirtError, HypervisorError, OSError) as error:
+                LOG.warning("the memory of %s is copied, as it can't be mapped: %s", machine.name(), error)
+        file.seek(begin)
+        mapped.describe(root, None)
+        with _started(machine, root) as domain:
+            ram.load(memory, ram.files(machine))
+            migration.read(domain, file, {mapped.NAME: mapped.LIBVIRT_NAME}, shared=True)
+
+
+@contextlib.contextmanager
+def _started(machine: Machine, root: ET.Element) -> Iterator[libvirt.virDomain]:
+    """Context manager: a machine is started as described; it is stopped again if that goes wrong which is done then."""
+    text = ET.tostring(root, encoding="unicode")
+    with machine.env.lifecycle.starting(machine.libvirt_name()):
+        domain = machine.env.libvirt_con.createXML(text, libvirt.VIR_DOMAIN_START_PAUSED)
+    try:
+        yield domain
+    except BaseException:
+        machine.stop()
+        raise
 
 
 def _relocate(machine: Machine, root: ET.Element, tops: Mapping[str, str]) -> None:

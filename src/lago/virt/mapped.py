@@ -39,14 +39,17 @@ def describe(root: ET.Element, memory: str | None) -> None:
     """Rewrite a description for a start that waits for what devices hold.
 
     Args:
-        memory: the file that it shall map, if it shall.
+        memory: the file that it shall map; without it libvirt has the memory in files of its own.
     """
-    for element in root.findall(_ARGUMENTS):
-        root.remove(element)
-    words = ["-incoming", "defer"]
-    if memory is not None:
-        for element in root.findall("memoryBacking"):
+    for tag in (_ARGUMENTS, "memoryBacking"):
+        for element in root.findall(tag):
             root.remove(element)
+    words = ["-incoming", "defer"]
+    if memory is None:
+        backing = ET.SubElement(root, "memoryBacking")
+        ET.SubElement(backing, "source", type="file")
+        ET.SubElement(backing, "access", mode="shared")
+    else:
         words = ["-object", json.dumps(_object(memory)), "-machine", f"memory-backend={NAME}", *words]
     arguments = ET.SubElement(root, _ARGUMENTS)
     for word in words:

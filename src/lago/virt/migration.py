@@ -26,7 +26,6 @@ from . import stream
 
 _FD: Final = "lago-state"
 _NO_LIMIT: Final = 1 << 50
-_CHUNK: Final = 1 << 20
 
 
 def write(domain: libvirt.virDomain, file: int) -> None:
@@ -71,16 +70,18 @@ def _devices(domain: libvirt.virDomain) -> bytes:
         return file.read()
 
 
-def read(domain: libvirt.virDomain, source: BinaryIO, names: Mapping[str, str]) -> None:
+def read(domain: libvirt.virDomain, source: BinaryIO, names: Mapping[str, str], *, shared: bool) -> None:
     """Bring it back in a machine that was started to wait for it. Raises HypervisorError, OSError, libvirtError.
 
     Args:
-        source: what `write` wrote.
+        source: what was written.
         names: blocks of memory that have other names in the machine now, by those that they had.
+        shared: whether there may be pages of memory which others can map in the machine now.
     """
-    head = stream.head(source).renamed(names)
+    head = stream.head(source)
+    head = head.with_shared() if shared else head
     without = stream.IGNORE_SHARED in head.capabilities
-    feed = partial(_feed, head, source)
+    feed = partial(_feed, source, head, names)
     with _without_memory(domain, without), _outcome(domain) as wait, _pipe(domain, feed, writes=False):
         ask(domain, "migrate-incoming", {"uri": f"fd:{_FD}"})
         wait()
@@ -154,10 +155,9 @@ def _drain(file: int, pipe: int) -> None:
         shutil.copyfileobj(source, dest)
 
 
-def _feed(head: stream.Head, source: BinaryIO, pipe: int) -> None:
-    with contextlib.suppress(BrokenPipeError), open(pipe, "wb") as dest:
-        dest.write(head.encoded())
-        shutil.copyfileobj(source, dest, _CHUNK)
+def _feed(source: BinaryIO, head: stream.Head, names: Mapping[str, str], pipe: int) -> None:
+    with contextlib.suppress(BrokenPipeError), open(pipe, "wb", buffering=0) as dest:
+        stream.copy(source, head, dest.fileno(), names)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import shutil
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from typing import BinaryIO, Final, NamedTuple
@@ -40,6 +41,7 @@ _END_OF_PART: Final = 0x10
 _CONTINUES: Final = 0x20
 """The page is of the same block as the one before, whose name is not told again."""
 
+_CHUNK: Final = 1 << 20
 _NUMBER: Final = struct.Struct(">Q")
 _SECTION: Final = 2
 _MOST: Final = 1000
@@ -72,6 +74,11 @@ class Head(NamedTuple):
     def renamed(self, names: Mapping[str, str]) -> Head:
         """The same with other names of blocks; those that are not in `names` stay."""
         return self._replace(blocks=tuple(one._replace(name=names.get(one.name, one.name)) for one in self.blocks))
+
+    def with_shared(self) -> Head:
+        """The same for a reader that takes pages of memory which others can map, too."""
+        blocks = tuple(one._replace(address=None) for one in self.blocks)
+        return self._replace(capabilities=(), blocks=blocks)
 
     def encoded(self) -> bytes:
         """The bytes of it, as QEMU writes them."""
@@ -258,6 +265,26 @@ class Writer:
             while rest:
                 rest = rest[os.write(self._file, rest) :]
         self._pieces.clear()
+
+
+def copy(source: BinaryIO, head: Head, file: int, names: Mapping[str, str]) -> None:
+    """Copy a stream with other names of blocks. Raises HypervisorError, OSError.
+
+    Args:
+        source: the stream, of which the head was read.
+        head: the head for it, with the names that it had.
+        file: where it goes.
+        names: new names by old ones.
+    """
+    if any(one.name in names for one in head.blocks):
+        writer = Writer(file, head.renamed(names))
+        for page in pages(source, head):
+            writer.page(page._replace(block=names.get(page.block, page.block)))
+        writer.devices(source.read())
+    else:
+        with open(file, "wb", closefd=False) as dest:
+            dest.write(head.encoded())
+            shutil.copyfileobj(source, dest, _CHUNK)
 
 
 def devices(data: bytes) -> bytes:

@@ -134,3 +134,20 @@ def test_devices_alone_become_the_end_of_a_stream() -> None:
     for other in (b"", alone[:8], b"QEVM\x00\x00\x00\x03\x01" + DEVICES):
         with pytest.raises(HypervisorError, match="none that Lago knows"):
             stream.devices(other)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_stream_is_copied_with_other_names(tmp_path: Path, shared: bool) -> None:
+    for names in ({"lago.ram": "pc.ram"}, {"none.ram": "pc.ram"}):
+        with written(tmp_path / "state", *PAGES).open("rb") as file, (tmp_path / "copy").open("w+b") as dest:
+            head = stream.head(file)
+            stream.copy(file, head.with_shared() if shared else head, dest.fileno(), names)
+            dest.seek(0)
+            copied = stream.head(dest)
+            assert copied.capabilities == (() if shared else ("x-ignore-shared",))
+            assert [(one.name, one.size) for one in copied.blocks] == [
+                (names.get(one.name, one.name), one.size) for one in BLOCKS
+            ]
+            wanted = [page._replace(block=names.get(page.block, page.block)) for page in PAGES]
+            assert list(stream.pages(dest, copied)) == wanted
+            assert dest.read() == DEVICES
