@@ -146,7 +146,8 @@ LAYERS = {
         extraction
         checkpoint driver
         delta
-        console mapped memory migration power readiness screen
+        mapped
+        console memory migration power readiness screen
         machine
         network
         network_xml preflight

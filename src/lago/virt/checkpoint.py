@@ -70,7 +70,7 @@ def resume(machine: Machine) -> None:
 
 def splits(machine: Machine) -> bool:
     """Whether memory and what devices hold are saved apart for a machine that runs, which is quicker."""
-    return ram.in_files(machine) and (mapped.of(machine) is not None or bool(ram.files(machine)))
+    return ram.in_files(machine) and bool(mapped.of(machine) or ram.files(machine))
 
 
 def base(machine: Machine) -> str | None:
@@ -123,13 +123,13 @@ def save_apart(machine: Machine, memory: str, state: str) -> None:
         text = machine.domain().XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_SECURE).encode()
         file.write(b"%d\n" % len(text) + text)
         file.flush()
-        if (base := mapped.of(machine)) is None:
-            migration.write(machine.domain(), file.fileno())
-            ram.save(ram.files(machine), memory)
-        else:
+        if found := mapped.of(machine):
             # All that it has of memory is among the rest then.
             migration.write_all(machine.domain(), file.fileno())
-            ram.blank(memory, base.size)
+            ram.blank(memory, found.size)
+        else:
+            migration.write(machine.domain(), file.fileno())
+            ram.save(ram.files(machine), memory)
     for path in (memory, state):
         os.chmod(path, 0o444)
 
@@ -243,14 +243,14 @@ def restore_apart(machine: Machine, memory: str, state: str, tops: Mapping[str, 
             # Libvirt has a new one by itself only where it restores by itself.
             element.text = str(uuid.uuid4())
         begin = file.tell()
-        if mapped.possible(root):
-            try:
-                mapped.describe(root, memory)
-                with _started(machine, root) as domain:
-                    migration.read(domain, file, {mapped.LIBVIRT_NAME: mapped.NAME}, shared=False)
-                return
-            except (libvirt.libvirtError, HypervisorError, OSError) as error:
-                LOG.warning("the memory of %s is copied, as it can't be mapped: %s", machine.name(), error)
+        try:
+            mapped.describe(root, memory)
+            cells = ram.apart(memory, sizes) if (sizes := mapped.cells(root)) else []
+            with _started(machine, root, cells) as domain:
+                migration.read(domain, file, {mapped.LIBVIRT_NAME: mapped.NAME}, shared=False)
+            return
+        except (libvirt.libvirtError, HypervisorError, OSError) as error:
+            LOG.warning("the memory of %s is copied, as it can't be mapped: %s", machine.name(), error)
         file.seek(begin)
         mapped.describe(root, None)
         with _started(machine, root) as domain:
@@ -259,12 +259,16 @@ def restore_apart(machine: Machine, memory: str, state: str, tops: Mapping[str, 
 
 
 @contextlib.contextmanager
-def _started(machine: Machine, root: ET.Element) -> Iterator[libvirt.virDomain]:
-    """Context manager: a machine is started as described; it is stopped again if that goes wrong which is done then."""
+def _started(machine: Machine, root: ET.Element, cells: Sequence[str] = ()) -> Iterator[libvirt.virDomain]:
+    """Context manager: a machine is started as described; it is stopped again if that goes wrong which is done then.
+
+    Args:
+        cells: the files that it shall map as its NUMA cells.
+    """
     text = ET.tostring(root, encoding="unicode")
-    with machine.env.lifecycle.starting(machine.libvirt_name()):
-        domain = machine.env.libvirt_con.createXML(text, libvirt.VIR_DOMAIN_START_PAUSED)
     try:
+        with mapped.linked(machine, cells), machine.env.lifecycle.starting(machine.libvirt_name()):
+            domain = machine.env.libvirt_con.createXML(text, libvirt.VIR_DOMAIN_START_PAUSED)
         yield domain
     except BaseException:
         machine.stop()

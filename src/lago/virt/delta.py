@@ -8,10 +8,11 @@ Other memory goes along: that of the screen, and what firmware is in. QEMU leave
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from typing import BinaryIO, Final, NamedTuple
 
 import libvirt
@@ -63,9 +64,6 @@ class Delta:
         self._domain = machine.domain()
         found = mapped.of(machine)
         if found is None:
-            root = ET.fromstring(self._domain.XMLDesc())  # noqa: S314 - libvirt's own
-            if not mapped.possible(root):
-                raise HypervisorError("memory in NUMA cells")
             raise HypervisorError("started, not from a snapshot")
         if reasons := migration.blocked(self._domain):
             raise HypervisorError(f"QEMU: {'; '.join(reasons)}")
@@ -74,17 +72,13 @@ class Delta:
             raise HypervisorError("no process of it")
         if os.sysconf("SC_PAGE_SIZE") != pages.SIZE:
             raise HypervisorError("pages of another size")
-        place = pages.mapping(pid, found.path)
-        if place is None or place.size != found.size:
-            raise HypervisorError("the memory that it came from is gone or packed")
-        self.base = found.path
         self._pid = pid
-        main = stream.Block(mapped.NAME, found.size, 0)
-        self._sources = [_Source(main, place.address), *_others(self._domain)]
+        self.base = found.path
+        self._sources = [*_mapped(pid, found.parts), *_others(self._domain, {part.name for part in found.parts})]
         flags = libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_SECURE
         self._text = self._domain.XMLDesc(flags)
         self._head = stream.own_head(_machine_type(self._text), tuple(one.block for one in self._sources))
-        pages.private(pid, place.address, pages.SIZE)
+        pages.private(pid, self._sources[0].address, pages.SIZE)
 
     def save(self, state: str) -> None:
         """Write the state of the machine, which stands still. Raises HypervisorError, OSError, libvirtError."""
@@ -109,16 +103,25 @@ def _machine_type(text: str) -> str:
     return name
 
 
-def _others(domain: libvirt.virDomain) -> Iterator[_Source]:
+def _mapped(pid: int, parts: Iterable[mapped.Part]) -> Iterator[_Source]:
+    """Find a machine's own memory. Raises HypervisorError if it is another than it should be."""
+    for name, path, size in parts:
+        place = pages.mapping(pid, path)
+        if place is None or place.size != size:
+            raise HypervisorError("the memory that it came from is gone or packed")
+        yield _Source(stream.Block(name, size, 0), place.address)
+
+
+def _others(domain: libvirt.virDomain, own: Set[str]) -> Iterator[_Source]:
     """Find the memory beside the machine's own. Raises HypervisorError if there is some that can't be found."""
     placed: dict[str, tuple[int, int]] = {}
     for address, name, offset in _PLACED.findall(migration.tell(domain, "info mtree -f")):
         placed.setdefault(name, (int(address, 16), int(offset or "0", 16)))
     listed = _LISTED.findall(migration.tell(domain, "info ramblock"))
-    if mapped.NAME not in dict(listed):
+    if not own <= set(dict(listed)):
         raise HypervisorError("QEMU does not list its memory")
     for name, size in listed:
-        if name == mapped.NAME or _LOADED.fullmatch(name):
+        if name in own or _LOADED.fullmatch(name):
             continue
         region = name.rpartition("/")[2]
         if region not in placed or sum(other.rpartition("/")[2] == region for other, _ in listed) > 1:
@@ -147,10 +150,8 @@ def compact(base: str, state: str) -> None:
     """
     with open(base, "rb", buffering=0) as under, replacing(state) as temporary:
 
-        def needed(page: stream.Page) -> bool:
-            if page.block != mapped.NAME:
-                return True
-            return os.pread(under.fileno(), pages.SIZE, page.offset) != (page.data or _ZEROS)
+        def needed(offset: int, data: bytes) -> bool:
+            return os.pread(under.fileno(), pages.SIZE, offset) != data
 
         _rewrite(state, temporary, needed)
 
@@ -173,10 +174,8 @@ def merge(base: str, state: str, memory: str) -> None:
         ram.save([base], new_memory)
         with open(new_memory, "r+b", buffering=0) as dest:
 
-            def needed(page: stream.Page) -> bool:
-                if page.block != mapped.NAME:
-                    return True
-                os.pwrite(dest.fileno(), page.data or _ZEROS, page.offset)
+            def needed(offset: int, data: bytes) -> bool:
+                os.pwrite(dest.fileno(), data, offset)
                 return False
 
             _rewrite(state, new_state, needed)
@@ -186,13 +185,18 @@ def merge(base: str, state: str, memory: str) -> None:
 _ZEROS: Final = bytes(pages.SIZE)
 
 
-def _rewrite(source: str, dest: str, needed: Callable[[stream.Page], bool]) -> None:
+def _rewrite(source: str, dest: str, needed: Callable[[int, bytes], bool]) -> None:
+    """Copy a state, of the machine's own memory only pages that are `needed`, by their offset in the base."""
     with open(source, "rb") as old, open(dest, "wb", buffering=0) as new:
         _write_text(new, old.read(int(old.readline())))
         head = stream.head(old)
+        own = [block for block in head.blocks if mapped.is_main(block.name)]
+        ends = itertools.accumulate(block.size for block in own)
+        begins = {block.name: end - block.size for block, end in zip(own, ends, strict=True)}
         writer = stream.Writer(new.fileno(), head)
         for page in stream.pages(old, head):
-            if needed(page):
+            begin = begins.get(page.block)
+            if begin is None or needed(begin + page.offset, page.data or _ZEROS):
                 writer.page(page._replace(data=None) if page.data == _ZEROS else page)
         writer.devices(old.read())
         os.fchmod(new.fileno(), 0o444)

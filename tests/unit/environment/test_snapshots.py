@@ -14,6 +14,7 @@ from lago.constants import SNAPSHOT_COMMANDS
 from lago.disks import qemu_img as lago_disks
 from lago.environment.prefix import Prefix
 from lago.environment.snapshots import layers as disk_layers
+from lago.environment.snapshots import memory as saved_memory
 from lago.environment.snapshots.index import Index, Layer, Saved, Snapshot, sizes
 from lago.environment.workdir import Workdir
 from lago.errors import LagoError, LockTimeout, PrefixError
@@ -96,8 +97,22 @@ class TestMemory:
         }
         paths = Prefix(str(tmp_path)).paths
         assert sizes(paths, found) == {"base": 72 << 10, "later": 16 << 10, "linked": 0}
+        (tmp_path / "snapshots" / "3.vm0.mem.1").write_bytes(b"x" * (32 << 10))
+        assert sizes(paths, found) == {"base": 104 << 10, "later": 16 << 10, "linked": 0}
+        (tmp_path / "snapshots" / "3.vm0.mem.1").unlink()
         del found["base"]
         assert sizes(paths, found) == {"later": 80 << 10, "linked": 0}
+
+    @pytest.mark.programs
+    def test_packed_memory_leaves_nothing_when_it_was_unpacked(self, tmp_path: Path) -> None:
+        (tmp_path / "snapshots").mkdir()
+        paths, path = Prefix(str(tmp_path)).paths, "snapshots/3.vm0.mem"
+        (tmp_path / path).write_bytes(b"x" * 9999)
+        saved_memory.pack(paths, path)
+        with saved_memory.unpacked(paths, f"{path}.zst") as found:
+            assert Path(found).read_bytes() == b"x" * 9999
+            Path(f"{found}.1").write_bytes(b"a copy of a part")
+        assert os.listdir(tmp_path / "snapshots") == ["3.vm0.mem.zst"]
 
 
 @pytest.fixture

@@ -147,3 +147,23 @@ def no_file_longer_than(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_cells_are_parts_of_one_base(tmp_path: Path) -> None:
+    base, changed, half = made(tmp_path / "base", PAGES), tmp_path / "state", COUNT // 2 * SIZE
+    blocks = (stream.Block("ram-node0", half, 0), stream.Block("ram-node1", half, half), BLOCKS[1])
+    with changed.open("wb", buffering=0) as file:
+        file.write(b"%d\n" % len(TEXT) + TEXT)
+        writer = stream.Writer(file.fileno(), stream.own_head("pc-q35-7.2", blocks))
+        for block, number, data in (("ram-node0", 5, b"c"), ("ram-node1", 0, b"n"), ("ram-node1", 31, b"d")):
+            writer.page(stream.Page(block, number * SIZE, data * SIZE))
+        writer.devices(DEVICES)
+    delta.compact(str(base), str(changed))
+    with changed.open("rb") as file:
+        file.read(int(file.readline()))
+        left = list(stream.pages(file, stream.head(file)))
+    assert left == [stream.Page("ram-node1", 0, b"n" * SIZE)]
+    delta.merge(str(base), str(changed), str(tmp_path / "new"))
+    wanted = bytearray(base.read_bytes())
+    wanted[half : half + SIZE] = b"n" * SIZE
+    assert (tmp_path / "new").read_bytes() == wanted

@@ -8,7 +8,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 from ...disks import qemu_img
-from .index import Index
+from .index import Index, parts
 
 if TYPE_CHECKING:
     from ...paths import Paths
@@ -51,7 +51,8 @@ def fork(source: Paths, name: str, dest: Paths) -> None:
         if entry == "env" or entry.startswith(("net-", "vm-")):
             shutil.copy2(source.virt(entry), dest.virt(entry))
     seeds = {f"images/{entry}" for entry in os.listdir(source.images()) if entry.endswith((".iso", ".fd"))}
-    for path in needed | seeds:
+    copies = {path for saved in snapshot.vms.values() if saved.memory for path in parts(source, saved.memory)}
+    for path in needed | seeds | copies:
         if not os.path.isabs(path):
             _share(os.path.join(source.prefix(), path), os.path.join(dest.prefix(), path))
     forked.save(dest)

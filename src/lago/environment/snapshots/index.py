@@ -194,6 +194,22 @@ def _snapshot(raw: Mapping[str, Any]) -> Snapshot:
     return Snapshot(**{**raw, "vms": vms})
 
 
+def parts(paths: Paths, path: str) -> list[str]:
+    """The copies of parts of a file with memory that there are, for machines with NUMA cells; paths as in the index."""
+    directory, name = os.path.split(path)
+    try:
+        found = os.listdir(os.path.join(paths.prefix(), directory))
+    except FileNotFoundError:
+        return []
+    return [os.path.join(directory, one) for one in found if one.startswith(f"{name}.") and one != part_of(one)]
+
+
+def part_of(path: str) -> str:
+    """The file with memory that a file is a copy of a part of; the file itself if it is none."""
+    whole, _, number = path.rpartition(".")
+    return whole if number.isdigit() and whole.endswith(".mem") else path
+
+
 def sizes(paths: Paths, snapshots: Mapping[str, Snapshot]) -> dict[str, int]:
     """Bytes on disk of the files with memory of snapshots, and of the layers that they froze.
 
@@ -205,7 +221,9 @@ def sizes(paths: Paths, snapshots: Mapping[str, Snapshot]) -> dict[str, int]:
 
 def _size(paths: Paths, snapshot: Snapshot, counted: set[tuple[int, int]]) -> int:
     total = 0
-    for path in (path for vm in snapshot.vms.values() for path in vm.files() if not os.path.isabs(path)):
+    named = [path for vm in snapshot.vms.values() for path in vm.files() if not os.path.isabs(path)]
+    copies = [path for vm in snapshot.vms.values() if vm.memory for path in parts(paths, vm.memory)]
+    for path in named + copies:
         try:
             found = os.stat(os.path.join(paths.prefix(), path))
         except FileNotFoundError:

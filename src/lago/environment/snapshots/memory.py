@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 from collections.abc import Iterator
 from typing import Final
@@ -45,5 +46,6 @@ def unpacked(paths: Paths, path: str) -> Iterator[str]:
         run(["zstd", "-q", "-d", "-f", "--sparse", found, "-o", temporary], hint="is the disk full?")
         yield temporary
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
+        # With the copies of its parts.
+        for name in glob.glob(f"{glob.escape(temporary)}*"):
+            os.unlink(name)
