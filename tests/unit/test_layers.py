@@ -61,8 +61,9 @@ LAYERS = {
     """,
     "lago.environment.snapshots": """
         recover revert take
-        memory remove
-        fork layers
+        fork remove
+        memory
+        layers
         guests index snapshots
     """,
     "lago.guest": """

@@ -9,6 +9,7 @@ import threading
 import uuid
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping, Sequence
+from typing import BinaryIO
 
 import libvirt
 
@@ -218,6 +219,24 @@ def save(machine: Machine, tops: Mapping[str, str], memory: str | None) -> None:
         machine.domain().snapshotCreateXML(ET.tostring(root, encoding="unicode"), flags)
 
 
+def prepare(memory: str, state: str) -> None:
+    """Make the files that a machine maps when it comes back, as far as there are others than that with its memory.
+
+    Args:
+        memory: the file with its memory.
+        state: that with its description.
+
+    Raises:
+        OSError: there is no room.
+    """
+    with open(state, "rb") as file:
+        ram.apart(memory, mapped.cells(_description(file)))
+
+
+def _description(file: BinaryIO) -> ET.Element:
+    return ET.fromstring(file.read(int(file.readline())))  # noqa: S314 - libvirt's own
+
+
 def restore(machine: Machine, memory: str, tops: Mapping[str, str]) -> None:
     """Bring a machine that is down back to the instant of a snapshot; it stands still.
 
@@ -237,7 +256,7 @@ def restore(machine: Machine, memory: str, tops: Mapping[str, str]) -> None:
 def restore_apart(machine: Machine, memory: str, state: str, tops: Mapping[str, str]) -> None:
     """Bring a machine back that `save_apart` saved; it stands still. Arguments as there and for `restore`."""
     with refusals(f"{machine.name()} can't be brought back"), open(state, "rb") as file:
-        root = ET.fromstring(file.read(int(file.readline())))  # noqa: S314 - libvirt's own
+        root = _description(file)
         _relocate(machine, root, tops)
         for element in root.findall("genid"):
             # Libvirt has a new one by itself only where it restores by itself.

@@ -21,6 +21,11 @@ def packed_name(path: str) -> str:
     return f"{path}{_PACKED}"
 
 
+def is_packed(path: str) -> bool:
+    """Whether a file is packed, by its name."""
+    return path.endswith(_PACKED)
+
+
 def pack(paths: Paths, path: str) -> None:
     """Pack a file. Raises CommandError, and leaves it as it is."""
     source, dest = full(paths, path), full(paths, packed_name(path))
@@ -38,7 +43,7 @@ def pack(paths: Paths, path: str) -> None:
 def unpacked(paths: Paths, path: str) -> Iterator[str]:
     """Context manager: a file on this host with the content of one of the index."""
     found = full(paths, path)
-    if not path.endswith(_PACKED):
+    if not is_packed(path):
         yield found
         return
     temporary = beside(found)
