@@ -84,6 +84,15 @@ def test_an_older_kernel_tells_the_same(other: Other, monkeypatch: pytest.Monkey
     assert pages.private(other.pid, other.address, SIZE) == WRITTEN
 
 
+@pytest.mark.parametrize(
+    ("entry", "private"),
+    [(1 << 63, 1), (1 << 62, 1), (1 << 63 | 1 << 61, 0), (1 << 62 | 1 << 61, 0), (1 << 63 | 1 << 55, 1), (0, 0)],
+)
+def test_an_entry_of_a_page_map_says_whose_a_page_is(entry: int, private: int) -> None:
+    # In memory, swapped out, of a file, written to; proc(5) has these bits.
+    assert pages._PRIVATE[entry.to_bytes(8, "little")[7]] == private
+
+
 def test_more_runs_than_one_call_tells(other: Other, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "_REGIONS", 1)
     assert pages.private(other.pid, other.address, SIZE) == WRITTEN
