@@ -148,7 +148,7 @@ LAYERS = {
         checkpoint driver
         delta
         mapped
-        console memory migration power readiness screen
+        clock console memory migration power readiness screen
         machine
         network
         network_xml preflight

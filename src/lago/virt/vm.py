@@ -304,7 +304,7 @@ class VM(Machine, Tester):
         self,
         connect_retries: int | None = 50,
         on_phase: Phase = no_phase,
-        command: str | Callable[[], str] = "true",
+        command: str | Callable[[], bool] = "true",
         *,
         listens: bool = False,
     ) -> None:
@@ -313,8 +313,8 @@ class VM(Machine, Tester):
         Args:
             connect_retries: how many logins may fail; None: any number.
             on_phase: called with its name and what it does now, such as `booting`; without it nobody is told.
-            command: what it runs first, or a function that makes it when it is sent, for one that tells the time. It
-                must succeed.
+            command: what it runs first, or a function that runs something on it and says whether that succeeded, as it
+                must.
             listens: say that it was only brought back and listens already, so that it is logged in to at once.
 
         Raises:
@@ -323,7 +323,7 @@ class VM(Machine, Tester):
             VMError: it answers, but what is to be run on it after its first boot fails.
         """
         seconds = self.spec.boot_time_sec or config.get("boot_timeout")
-        first = command if callable(command) else lambda: command
+        first = command if callable(command) else lambda: not self.guest.run(command)
         self.driver.wait_for_ssh(seconds, on_phase, first, connect_retries, listens=listens)
         if self.provider is None and (rest := bootstrap.after_boot(self.spec)) is not None:
             words, data = rest

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ... import config
 from ...errors import LagoError
 from ...host.parallel import in_parallel, meanwhile, no_errand
 from ...log import task
-from ...virt import checkpoint
+from ...virt import checkpoint, clock
 from . import layers as disk_layers
 from . import memory as saved_memory
 from .index import Index, Snapshot, domain_with_tops
@@ -115,9 +116,9 @@ def _restore(vm: VM, snapshot: Snapshot, on_phase: Phase) -> None:
 
 
 def _ready(vm: VM, on_phase: Phase) -> None:
-    from .guests import clock_command
-
     if vm.guest.address:
-        told = clock_command if vm.provider is None else "true"
-        vm.wait_for_ssh(config.get("ssh_tries"), on_phase, told, listens=True)
+        first = partial(clock.answers, vm) if vm.provider is None else "true"
+        vm.wait_for_ssh(config.get("ssh_tries"), on_phase, first, listens=True)
+    elif vm.provider is None:
+        clock.put_right(vm)
     on_phase(vm.name(), "up")

@@ -15,7 +15,7 @@ from ...errors import LagoError
 from ...host.files import sync
 from ...host.parallel import in_parallel
 from ...log import LOG, task
-from ...virt import checkpoint
+from ...virt import checkpoint, clock
 from . import guests, layers
 from . import memory as saved_memory
 from .index import Index, Saved, Snapshot
@@ -171,8 +171,6 @@ def _save(env: VirtEnv, todo: Sequence[Saving], elsewhere: Sequence[Callable[[],
         checkpoint.save_ahead([one.vm for one in ahead], apart, env.paths.snapshots())
         with _quiet(running) if disk_only else _paused(running) as standing:
             _write(env.paths, todo, elsewhere)
-        if standing[0] and not disk_only:
-            in_parallel(guests.set_clock, running, what="set clocks")
     return standing[0]
 
 
@@ -251,11 +249,17 @@ def settle(paths: Paths, snapshot: Snapshot) -> None:
 @contextlib.contextmanager
 def _paused(vms: Sequence[VM]) -> Iterator[list[float]]:
     """Context manager: machines stand still; yields a list that has the seconds at the end."""
-    with _halting() as (seconds, go_on):
-        for vm in vms:
-            if checkpoint.pause(vm):
-                go_on.append(partial(checkpoint.resume, vm))
-        yield seconds
+    stood: list[VM] = []
+    try:
+        with _halting() as (seconds, go_on):
+            for vm in vms:
+                if checkpoint.pause(vm):
+                    go_on.append(partial(checkpoint.resume, vm))
+                    stood.append(vm)
+            yield seconds
+    finally:
+        # Their clocks stood still as well.
+        in_parallel(clock.put_right, stood, what="set clocks")
 
 
 @contextlib.contextmanager
