@@ -49,6 +49,7 @@ LAYERS = {
     """,
     "lago.environment": """
         template_update warm workdir
+        fingerprint
         prefix
         staging
         claims collect create export status
