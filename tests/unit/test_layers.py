@@ -65,7 +65,7 @@ LAYERS = {
         fork remove
         memory
         layers
-        guests index snapshots
+        guests index snapshots wake
     """,
     "lago.guest": """
         ansible ssh_config transfer

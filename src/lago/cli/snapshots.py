@@ -58,6 +58,9 @@ def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     fork.add_argument("fork_name", metavar="NEW_PREFIX", help="name of the new prefix")
     fork.add_argument("--from", dest="from_snapshot", metavar="SNAPSHOT", help="the instant; without it now")
+    fork.add_argument(
+        "--paused", action="store_true", help="let its machines stand paused until they are used, which costs nothing"
+    )
     fork.set_defaults(run=_fork)
 
 
@@ -201,4 +204,4 @@ def _fork(args: argparse.Namespace) -> None:
     prefix = the_prefix(args)
     path = Workdir(os.path.dirname(prefix.paths.prefix())).free(args.fork_name)
     with shown(list(prefix.topology.domains), sys.stderr) as on_phase:
-        prefix.fork(path, args.from_snapshot, on_phase)
+        prefix.fork(path, args.from_snapshot, on_phase, paused=args.paused)

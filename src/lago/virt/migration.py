@@ -26,6 +26,7 @@ from . import stream
 
 _FD: Final = "lago-state"
 _NO_LIMIT: Final = 1 << 50
+_WAS_SAVED: Final = "postmigrate"
 
 
 def write(domain: libvirt.virDomain, file: int) -> None:
@@ -47,6 +48,10 @@ def write(domain: libvirt.virDomain, file: int) -> None:
 
 def write_all(domain: libvirt.virDomain, file: int) -> None:
     """Write that with its memory, unless others can map that. Raises as `write` does."""
+    if ask(domain, "query-status", {})["status"] == _WAS_SAVED:
+        # QEMU does it only once while a machine stands still, so that goes on for an instant.
+        domain.resume()
+        domain.suspend()
     ask(domain, "migrate-set-parameters", {"max-bandwidth": _NO_LIMIT})
     with _without_memory(domain), _outcome(domain) as wait, _pipe(domain, partial(_drain, file), writes=True):
         ask(domain, "migrate", {"uri": f"fd:{_FD}"})
