@@ -95,12 +95,13 @@ def test_after_a_revert_clocks_are_not_behind_by_the_time_of_the_login(
 
 
 def test_a_snapshot_does_not_put_clocks_back(env: VirtEnv, monkeypatch: pytest.MonkeyPatch) -> None:
-    save, resume = checkpoint.save_apart, checkpoint.resume
+    pause, resume = checkpoint.pause, checkpoint.resume
     going_on: list[float] = []
 
-    def slowly(*args: Any) -> None:
-        save(*args)
+    def slowly(vm: VM) -> bool:
+        ran = pause(vm)
         threading.Event().wait(_SLOW)
+        return ran
 
     def noted(vm: VM) -> None:
         going_on.append(time.time())
@@ -108,7 +109,7 @@ def test_a_snapshot_does_not_put_clocks_back(env: VirtEnv, monkeypatch: pytest.M
 
     for vm in env.get_vms().values():
         clock.put_right(vm)
-    monkeypatch.setattr(checkpoint, "save_apart", slowly)
+    monkeypatch.setattr(checkpoint, "pause", slowly)
     monkeypatch.setattr(checkpoint, "resume", noted)
     prefix = env.snapshots
     assert isinstance(prefix, Prefix)
@@ -167,7 +168,7 @@ def test_a_snapshot_that_fails_does_not_put_clocks_back(env: VirtEnv, monkeypatc
         threading.Event().wait(_SLOW)
         raise HypervisorError("it can't be saved")
 
-    monkeypatch.setattr(checkpoint, "save_apart", fails)
+    monkeypatch.setattr(checkpoint, "save", fails)
     with pytest.raises(Errors):
         env.snapshots.create_snapshots("failed")
     readings = {name: read(vm) for name, vm in env.get_vms().items()}
