@@ -105,6 +105,7 @@ LAYERS = {
     "lago.pytest_plugin": """
         pytest_plugin
         environments
+        ahead
         admission home options
     """,
     "lago.services": """
