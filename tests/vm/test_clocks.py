@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import multiprocessing
+import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,7 @@ from lago import Prefix
 from lago.environment.snapshots.index import Index
 from lago.errors import Errors, HypervisorError
 from lago.guest.ssh import Guest
+from lago.host.locks import lock_if_free
 from lago.virt import VM, VirtEnv, checkpoint, clock
 
 from .box import MINI, THREE, TWO, Box
@@ -152,13 +154,16 @@ def are_right(readings: Mapping[str, Reading]) -> bool:
 def test_who_waits_for_the_connection_is_told_the_time_of_after_that(env: VirtEnv) -> None:
     for vm in env.get_vms().values():
         vm.succeed("date -u -s @1000000000")
-        busy = threading.Thread(target=vm.succeed, args=("touch /run/busy; sleep 4; rm /run/busy",))
-        busy.start()
-        try:
-            vm.wait_until_succeeds("test -e /run/busy")
-            clock.put_right(vm)
-        finally:
-            busy.join()
+        # Somebody has the connection, and somebody else is to make another one.
+        taken = [lock_if_free(f"{vm.guest.control}.{what}") for what in ("busy", "opening")]
+        putting = threading.Thread(target=clock.put_right, args=(vm,))
+        putting.start()
+        putting.join(_SLOW)
+        assert putting.is_alive()
+        for fd in taken:
+            assert fd is not None
+            os.close(fd)
+        putting.join()
         found = read(vm)
         assert are_right({vm.name(): found}), found
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from lago import Prefix, sdk
-from lago.virt import VirtEnv
+from lago.virt import VirtEnv, checkpoint
 
 from .box import TWO, Box, processes
 
@@ -151,6 +151,22 @@ def test_what_needs_no_machine_leaves_them_paused(origin: Box, fork: Box) -> Non
     fork.lago("revert", "here")
     assert states(fork) == {"running"}
     assert fork.shell("vm1", "hostname") == "vm1\n"
+
+
+def test_a_machine_that_stands_still_can_be_saved_again(origin: Box) -> None:
+    env = Prefix(str(origin.prefix)).virt_env
+    vms = list(env.get_vms().values())
+    for vm in vms:
+        assert checkpoint.pause(vm)
+    try:
+        for name in ("once", "twice"):
+            origin.lago("snapshot", name)
+            assert states(origin) == {"paused"}
+    finally:
+        for vm in vms:
+            checkpoint.resume(vm)
+        env.close()
+    assert origin.shell("vm0", "hostname") == "vm0\n"
 
 
 def test_a_fork_that_was_stopped_before_it_was_used_boots(fork: Box) -> None:
