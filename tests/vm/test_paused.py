@@ -146,6 +146,8 @@ def test_what_needs_no_machine_leaves_them_paused(origin: Box, fork: Box) -> Non
     assert states(fork) == states(third) == {"paused"}
     fork.lago("stop", "vm0")
     assert fork.states() == {"vm0": "down", "vm1": "paused"}
+    assert fork.shell("vm1", "hostname") == "vm1\n"
+    assert fork.states() == {"vm0": "down", "vm1": "running"}
     assert third.shell("vm0", "hostname") == "vm0\n"
     third.lago("destroy", "--yes")
     fork.lago("revert", "here")

@@ -88,7 +88,8 @@ class Environments:
         if ahead is not None and (taken := ahead.take()) is not None:
             fork, claim = taken.fork, taken.claim
             self._follow(request, Used(fork, name, resources=taken.resources))
-            fork.start()
+            for vm in fork.get_vms().values():
+                vm.env.resume()
         else:
             fork = env.fork(snapshot=PRISTINE)
             claim = self._add(request, fork, name, _needed(fork))
