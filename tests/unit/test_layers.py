@@ -48,7 +48,7 @@ LAYERS = {
         disks image_header
     """,
     "lago.environment": """
-        template_update warm workdir
+        fingerprint template_update warm workdir
         prefix
         staging
         claims collect create export status
@@ -60,10 +60,10 @@ LAYERS = {
         images
     """,
     "lago.environment.snapshots": """
-        recover revert take
+        fork recover revert take
         memory remove
-        fork layers
-        guests index snapshots
+        layers
+        guests index snapshots wake
     """,
     "lago.guest": """
         ansible ssh_config transfer
@@ -103,6 +103,7 @@ LAYERS = {
     "lago.pytest_plugin": """
         pytest_plugin
         environments
+        ahead
         admission home options
     """,
     "lago.services": """
@@ -133,8 +134,8 @@ LAYERS = {
     """,
     "lago.topology": """
         resolve state
-        addressing model
-        spec
+        addressing
+        model spec
         given
         address names place topology variables
     """,
@@ -145,13 +146,15 @@ LAYERS = {
         vm
         libvirt_driver provided
         extraction
-        checkpoint driver
-        console memory power readiness screen
+        checkpoint
+        delta
+        driver mapped
+        clock console memory power readiness screen
         machine
         network
-        network_xml preflight
-        domain_xml session
-        connection cpu keys lifecycle migration picture stuck tester
+        migration network_xml preflight
+        domain_xml session stream
+        connection cpu keys lifecycle pages picture stuck tester
     """,
     "ovirtlago": """
         pytest_plugin

@@ -129,7 +129,13 @@ class Libvirt:
         return logins.guest_of(machine.spec, list(env.domains).index(machine.name()), env.paths, env.hypervisor)
 
     def wait_for_ssh(
-        self, seconds: float, on_phase: readiness.Phase, command: Callable[[], str], tries: int | None, *, listens: bool
+        self,
+        seconds: float,
+        on_phase: readiness.Phase,
+        command: Callable[[], bool],
+        tries: int | None,
+        *,
+        listens: bool,
     ) -> None:
         timeout = seconds * self._machine.time_factor
         readiness.wait_for_ssh(self._machine, timeout, on_phase, command, tries, listens=listens)

@@ -45,7 +45,7 @@ def wait_for_ssh(
     machine: Machine,
     timeout: float,
     on_phase: Phase,
-    command: Callable[[], str],
+    command: Callable[[], bool],
     tries: int | None,
     *,
     listens: bool = False,
@@ -54,7 +54,7 @@ def wait_for_ssh(
 
     Args:
         timeout: seconds.
-        command: what it is told to do, asked for when it is sent; it must succeed.
+        command: runs one on it, and says whether it succeeded, as it must.
         tries: how many logins may fail; None: any number.
         listens: it ran before, so ssh is tried without asking first whether anybody is there.
 
@@ -87,7 +87,7 @@ def wait_for_ssh(
             if not listens and not isinstance(last, SSHError):
                 machine.env.hypervisor.connect(machine.ip(), _SSH_PORT, min(1.0, left)).close()
             machine.guest.open(min(left, each), lambda: ended.is_set() or cancelled.is_set())
-            if machine.guest.run(command()):
+            if not command():
                 raise SSHError("it logs us in, but does not run a command")
             return
         except SSHError as error:

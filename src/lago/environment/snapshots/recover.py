@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import libvirt
 
 from ...log import LOG
-from ...virt import checkpoint, memory, migration
+from ...virt import checkpoint, clock, memory, migration
 from . import layers
 from .index import Index
-from .remove import live_layers
+from .remove import live_layers, live_memory
 
 if TYPE_CHECKING:
     from ...virt import VirtEnv
@@ -31,5 +31,6 @@ def recover(env: VirtEnv) -> None:
         else:
             LOG.warning("%s stood still since Lago was killed, and goes on", vm.name())
             checkpoint.resume(vm)
+            clock.put_right(vm)
     index.busy = False
-    layers.prune(env.paths, index, [vm.spec for vm in vms], live_layers(env))
+    layers.prune(env.paths, index, [vm.spec for vm in vms], [*live_layers(env), *live_memory(env)])

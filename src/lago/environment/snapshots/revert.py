@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from ... import config
 from ...errors import LagoError
 from ...host.parallel import in_parallel, meanwhile, no_errand
 from ...log import task
@@ -16,6 +15,7 @@ from . import layers as disk_layers
 from . import memory as saved_memory
 from .index import Index, Snapshot, domain_with_tops
 from .remove import tidy
+from .wake import wait
 
 if TYPE_CHECKING:
     from ...virt import VM, VirtEnv
@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 
 
 def revert(
-    env: VirtEnv, name: str, names: Iterable[str], on_phase: Phase, beside: Callable[[], None] = no_errand
+    env: VirtEnv,
+    name: str,
+    names: Iterable[str],
+    on_phase: Phase,
+    beside: Callable[[], None] = no_errand,
+    *,
+    paused: bool = False,
 ) -> None:
     """Go back with those machines of the snapshot that are named; what they did since is lost.
 
@@ -31,6 +37,7 @@ def revert(
 
     Args:
         beside: done while they are waited for.
+        paused: leave those that ran as they were brought back, standing still, and wait for none.
 
     Raises:
         LagoError: there is no such snapshot, or files of it are missing.
@@ -73,12 +80,15 @@ def revert(
         # All are there before any goes on, so that none talks to one that is not.
         elsewhere = [vm.provider for vm in provided if vm.provider is not None]
         in_parallel(lambda one: one.revert_snapshot(name), elsewhere, what="bring VMs back")
-        in_parallel(checkpoint.resume, running, what="go on")
+        in_parallel(checkpoint.resume, [] if paused else running, what="go on")
     index.busy = False
     index.save(paths)
+    if paused:
+        beside()
+        return
     with task("Wait for ssh"), meanwhile(beside):
         awaited = [*running, *(vm for vm in provided if vm.alive())]
-        in_parallel(lambda vm: _ready(vm, on_phase), awaited, what="wait for ssh", cancel=env.cancelled.set)
+        in_parallel(lambda vm: wait(vm, on_phase), awaited, what="wait for ssh", cancel=env.cancelled.set)
     tidy(env, index)
     if env.live:
         env.end_if_idle()
@@ -108,15 +118,7 @@ def _restore(vm: VM, snapshot: Snapshot, on_phase: Phase) -> None:
     paths, saved = vm.env.paths, snapshot.vms[vm.name()]
     with saved_memory.unpacked(paths, str(saved.memory)) as memory:
         if saved.state:
-            checkpoint.restore_apart(vm, memory, disk_layers.full(paths, saved.state), tops)
+            with saved_memory.unpacked(paths, saved.state) as state:
+                checkpoint.restore_apart(vm, memory, state, tops)
         else:
             checkpoint.restore(vm, memory, tops)
-
-
-def _ready(vm: VM, on_phase: Phase) -> None:
-    from .guests import clock_command
-
-    if vm.guest.address:
-        told = clock_command if vm.provider is None else "true"
-        vm.wait_for_ssh(config.get("ssh_tries"), on_phase, told, listens=True)
-    on_phase(vm.name(), "up")
