@@ -150,7 +150,7 @@ LAYERS = {
         network
         network_xml preflight
         domain_xml session
-        connection cpu keys lifecycle migration picture stuck tester
+        connection cpu keys lifecycle migration picture stuck tester unravel
     """,
     "ovirtlago": """
         pytest_plugin
