@@ -145,7 +145,7 @@ LAYERS = {
         libvirt_driver provided
         extraction
         checkpoint driver
-        console memory power readiness screen
+        console memory power precopy readiness screen
         machine
         network
         network_xml preflight

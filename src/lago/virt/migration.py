@@ -29,25 +29,30 @@ _CAPABILITY: Final = "x-ignore-shared"
 
 def write(domain: libvirt.virDomain, file: int) -> None:
     """Write what the devices of a machine that stands still hold. Raises HypervisorError, OSError, libvirtError."""
-    _ask(domain, "migrate-set-parameters", {"max-bandwidth": _NO_LIMIT})
+    ask(domain, "migrate-set-parameters", {"max-bandwidth": _NO_LIMIT})
     with _without_memory(domain), _outcome(domain) as wait, _pipe(domain, file, writes=True):
-        _ask(domain, "migrate", {"uri": f"fd:{_FD}"})
+        ask(domain, "migrate", {"uri": f"fd:{_FD}"})
         wait()
 
 
 def read(domain: libvirt.virDomain, file: int) -> None:
     """Bring it back in a machine that was started to wait for it. Raises HypervisorError, OSError, libvirtError."""
     with _without_memory(domain), _outcome(domain) as wait, _pipe(domain, file, writes=False):
-        _ask(domain, "migrate-incoming", {"uri": f"fd:{_FD}"})
+        ask(domain, "migrate-incoming", {"uri": f"fd:{_FD}"})
         wait()
 
 
 def waits(domain: libvirt.virDomain) -> bool:
     """Whether a machine still waits for `read`. Raises libvirtError."""
-    return bool(_ask(domain, "query-status", {})["status"] == "inmigrate")
+    return bool(ask(domain, "query-status", {})["status"] == "inmigrate")
 
 
-def _ask(domain: libvirt.virDomain, command: str, arguments: dict[str, Any], files: list[int] | None = None) -> Any:
+def ask(domain: libvirt.virDomain, command: str, arguments: dict[str, Any], files: list[int] | None = None) -> Any:
+    """Ask QEMU's monitor something; what it answers. Raises HypervisorError if QEMU refuses, and libvirtError.
+
+    Args:
+        files: descriptors that it gets with the request.
+    """
     request = json.dumps({"execute": command, "arguments": arguments})
     if files is None:
         text = libvirt_qemu.qemuMonitorCommand(domain, request, 0)
@@ -71,14 +76,14 @@ def _pipe(domain: libvirt.virDomain, file: int, *, writes: bool) -> Iterator[Non
         copied = pool.submit(_copy, ours, file, writes)
         try:
             try:
-                _ask(domain, "getfd", {"fdname": _FD}, [theirs])
+                ask(domain, "getfd", {"fdname": _FD}, [theirs])
             finally:
                 os.close(theirs)
             yield
         except BaseException:
             # It may not have come to use it.
             with contextlib.suppress(HypervisorError, libvirt.libvirtError):
-                _ask(domain, "closefd", {"fdname": _FD})
+                ask(domain, "closefd", {"fdname": _FD})
             # A file that can't be written is why, and not the pipe that broke then.
             copied.result()
             raise
@@ -100,7 +105,7 @@ def _without_memory(domain: libvirt.virDomain) -> Iterator[None]:
     """Context manager: QEMU saves no memory; who lets libvirt save the machine later wants all of it."""
 
     def switch(state: bool) -> None:
-        _ask(domain, "migrate-set-capabilities", {"capabilities": [{"capability": _CAPABILITY, "state": state}]})
+        ask(domain, "migrate-set-capabilities", {"capabilities": [{"capability": _CAPABILITY, "state": state}]})
 
     switch(True)
     try:
@@ -123,7 +128,7 @@ def _outcome(domain: libvirt.virDomain) -> Iterator[Callable[[], None]]:
         # Asked from time to time as well: a machine that dies says nothing more.
         while True:
             ended.wait(1)
-            found = _ask(domain, "query-migrate", {})
+            found = ask(domain, "query-migrate", {})
             if found.get("status") == "completed":
                 return
             if found.get("status") == "failed":
