@@ -146,14 +146,14 @@ LAYERS = {
         libvirt_driver provided
         extraction
         checkpoint driver
-        delta
+        delta precopy
         mapped
         console memory migration power readiness screen
         machine
         network
         network_xml preflight
         domain_xml session
-        connection cpu keys lifecycle picture stuck tester
+        connection cpu keys lifecycle picture stuck tester unravel
         stream
         pages
     """,
