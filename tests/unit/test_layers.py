@@ -149,12 +149,12 @@ LAYERS = {
         checkpoint
         delta
         driver mapped
-        clock console memory power readiness screen
+        clock console memory power precopy readiness screen
         machine
         network
         migration network_xml preflight
         domain_xml session stream
-        connection cpu keys lifecycle pages picture stuck tester
+        connection cpu keys lifecycle pages picture stuck tester unravel
     """,
     "ovirtlago": """
         pytest_plugin
