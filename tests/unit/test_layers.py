@@ -60,7 +60,8 @@ LAYERS = {
         images
     """,
     "lago.environment.snapshots": """
-        fork recover revert take
+        recover revert
+        fork in_place take
         memory remove
         layers
         guests index snapshots wake
@@ -147,14 +148,14 @@ LAYERS = {
         libvirt_driver provided
         extraction
         checkpoint
-        delta
+        delta in_place
         driver mapped
         clock console memory power precopy readiness screen
-        machine
-        network
+        disk_swap machine
+        jobs network
         migration network_xml preflight
         domain_xml session stream
-        connection cpu keys lifecycle pages picture stuck tester unravel
+        carrier connection cpu hardware keys lifecycle pages picture stuck tester unravel
     """,
     "ovirtlago": """
         pytest_plugin
