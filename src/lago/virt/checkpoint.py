@@ -107,7 +107,7 @@ def save_changes(machine: Machine, changed: delta.Delta, state: str) -> str:
         try:
             changed.save(state)
         except (HypervisorError, OSError, libvirt.libvirtError) as error:
-            if says_full(error):
+            if says_full(error) or not machine.alive():
                 raise
             LOG.warning("%s is saved as a whole: %s", machine.name(), error)
             return str(error)
