@@ -14,6 +14,7 @@ from typing import BinaryIO
 import libvirt
 
 from ..errors import HypervisorError, VMError
+from ..host.files import in_memory
 from ..host.full import says_full
 from ..host.parallel import in_parallel
 from ..log import LOG
@@ -112,7 +113,7 @@ def save_changes(machine: Machine, changed: delta.Delta, state: str) -> str:
         try:
             changed.save(state)
         except (HypervisorError, OSError, libvirt.libvirtError) as error:
-            if says_full(error):
+            if says_full(error) or not machine.alive():
                 raise
             LOG.warning("%s is saved as a whole: %s", machine.name(), error)
             return str(error)
@@ -261,8 +262,9 @@ def prepare(memory: str, state: str) -> None:
     Raises:
         OSError: there is no room.
     """
-    with open(state, "rb") as file:
-        ram.apart(memory, mapped.cells(_description(file)))
+    if not in_memory(memory):
+        with open(state, "rb") as file:
+            ram.apart(memory, mapped.cells(_description(file)))
 
 
 def _description(file: BinaryIO) -> ET.Element:
@@ -296,12 +298,14 @@ def restore_apart(machine: Machine, memory: str, state: str, tops: Mapping[str, 
             element.text = str(uuid.uuid4())
         begin = file.tell()
         try:
-            mapped.describe(root, memory)
-            _boot_packed(machine, root)
-            cells = ram.apart(memory, sizes) if (sizes := mapped.cells(root)) else []
-            with _started(machine, root, cells) as domain:
-                migration.read(domain, file, {mapped.LIBVIRT_NAME: mapped.NAME}, shared=False)
-            return
+            if not in_memory(memory):
+                mapped.describe(root, memory)
+                _boot_packed(machine, root)
+                cells = ram.apart(memory, sizes) if (sizes := mapped.cells(root)) else []
+                with _started(machine, root, cells) as domain:
+                    migration.read(domain, file, {mapped.LIBVIRT_NAME: mapped.NAME}, shared=False)
+                return
+            LOG.debug("the memory of %s is copied, as it is in a tmpfs", machine.name())
         except (libvirt.libvirtError, HypervisorError, OSError) as error:
             LOG.warning("the memory of %s is copied, as it can't be mapped: %s", machine.name(), error)
         file.seek(begin)
