@@ -61,7 +61,7 @@ LAYERS = {
     """,
     "lago.environment.snapshots": """
         recover revert take
-        fork remove
+        fork in_place remove
         memory
         layers
         guests index snapshots
@@ -145,9 +145,9 @@ LAYERS = {
         vm
         libvirt_driver provided
         extraction
-        checkpoint driver
-        delta
-        mapped
+        checkpoint driver in_place
+        delta disk_swap
+        jobs mapped
         console memory migration power readiness screen
         machine
         network
@@ -155,7 +155,7 @@ LAYERS = {
         domain_xml session
         connection cpu keys lifecycle picture stuck tester
         stream
-        pages
+        carrier hardware pages
     """,
     "ovirtlago": """
         pytest_plugin

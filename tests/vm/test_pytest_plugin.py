@@ -131,6 +131,28 @@ def ends_early(pytester: pytest.Pytester, place: Path, number: signal.Signals, g
                 kill(process.pid)
 
 
+TEN = """
+import pytest
+from pathlib import Path
+
+def found(env, command):
+    return env.get_vms()["vm0"].ssh(command).out.decode().split()
+
+@pytest.mark.parametrize("turn", range(10))
+def test_it_is_as_at_first(lago_pristine, turn):
+    assert found(lago_pristine, "cat /root/spoilt /dev/shm/spoilt 2>/dev/null") == []
+    found(lago_pristine, f"echo {turn} >/root/spoilt; echo {turn} >/dev/shm/spoilt; sync")
+    log = Path(lago_pristine.get_paths().logs("lago.log")).read_text()
+    assert log.count("is ended and started again") == 1
+"""
+
+
+def test_ten_tests_have_it_as_at_first_without_ending_it(pytester: pytest.Pytester, place: Path) -> None:
+    pytester.makepyfile(TEN)
+    pytester.runpytest_subprocess(*PLUGIN).assert_outcomes(passed=10)
+    assert not (place / ".lago-pytest").exists()
+
+
 def test_workers_have_an_environment_each_as_memory_allows(pytester: pytest.Pytester, place: Path) -> None:
     pytester.makepyfile(
         """

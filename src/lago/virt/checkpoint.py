@@ -267,6 +267,7 @@ def restore_apart(machine: Machine, memory: str, state: str, tops: Mapping[str, 
         try:
             if not in_memory(memory):
                 mapped.describe(root, memory)
+                _boot_packed(machine, root)
                 cells = ram.apart(memory, sizes) if (sizes := mapped.cells(root)) else []
                 with _started(machine, root, cells) as domain:
                     migration.read(domain, file, {mapped.LIBVIRT_NAME: mapped.NAME}, shared=False)
@@ -317,6 +318,17 @@ def _relocate(machine: Machine, root: ET.Element, tops: Mapping[str, str]) -> No
             source.set("file", paths.images(os.path.basename(source.get("file", ""))))
     for log in root.iter("log"):
         log.set("file", machine.console_log())
+
+
+def _boot_packed(machine: Machine, root: ET.Element) -> None:
+    """Have a description name the packed form of its kernel, where there is one, for when the guest boots again.
+
+    An unpacked one is written into memory as a whole at each reset, and going back in place begins with one.
+    """
+    image = machine.spec.image
+    kernel = root.find("os/kernel")
+    if kernel is not None and "kernel-efi" in image and kernel.text == image.get("kernel"):
+        kernel.text = str(image["kernel-efi"])
 
 
 def pull(machine: Machine, dev: str, base: str) -> None:

@@ -178,7 +178,7 @@ def of(machine: Machine) -> Mapped | None:
     root = ET.fromstring(machine.domain().XMLDesc())  # noqa: S314 - libvirt's own
     words = [element.get("value", "") for element in root.iterfind(f"{_ARGUMENTS}/{_QEMU}arg")]
     for option, value in pairwise(words):
-        if option == "-object" and (found := json.loads(value)).get("id") == NAME:
+        if option == "-object" and (found := json.loads(value)).get("id") == NAME and "mem-path" in found:
             return Mapped((Part(NAME, found["mem-path"], found["size"]),))
     if not (sizes := cells(root)) or root.find("memoryBacking/access[@mode='private']") is None:
         return None
