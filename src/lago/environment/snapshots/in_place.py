@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from .index import Index, Saved, Snapshot
     from .layers import NewTop
 
-REFUSALS = (LagoError, OSError, libvirt.libvirtError)
-"""What is raised where a machine can't go back in place."""
+REFUSALS = (LagoError, OSError, libvirt.libvirtError, LookupError, ValueError)
+"""What is raised where a machine can't go back in place, also by a QEMU that answers otherwise than those we know."""
 
 Ways = MutableMapping[str, in_place.Way]
 """How machines go back, by name."""
