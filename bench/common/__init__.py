@@ -31,13 +31,19 @@ MIB = 1 << 20
 _DROPPED = ("LAGO_PREFIX_PATH", "LAGO_WORKDIR_PATH", "LAGO_LIBVIRT_URL", "PYTHONDONTWRITEBYTECODE")
 
 
-def options(description: str | None, *, vms: str = "") -> argparse.Namespace:
-    """The command line; `vms` is the default of `--vms`, for benchmarks that do the same with several numbers."""
+def options(description: str | None, *, vms: str = "", parts: Sequence[str] = ()) -> argparse.Namespace:
+    """The command line.
+
+    `vms` is the default of `--vms`, for benchmarks that do the same with several numbers; `parts` are those that
+    `--only` chooses of, for benchmarks that take long.
+    """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--repeat", type=int, default=5, metavar="N", help="runs, of which the median counts (5)")
     parser.add_argument("--check", action="store_true", help="exit with status 1 if a budget is missed")
     if vms:
         parser.add_argument("--vms", default=vms, metavar="N,...", help=f"numbers of machines ({vms})")
+    if parts:
+        parser.add_argument("--only", action="append", choices=parts, help="measure this part; may be said repeatedly")
     args = parser.parse_args()
     if args.repeat < 1:
         parser.error("--repeat must be 1 or more")
@@ -117,6 +123,11 @@ def compare(
         floor_runs.append(floor())
         runs.append(measured())
         say(f"{name}: run {number + 1} of {repeat}: {runs[-1]:.3f} s, floor {floor_runs[-1]:.3f} s")
+    return compared(name, runs, floor_runs, budget=budget)
+
+
+def compared(name: str, runs: Sequence[float], floor_runs: Sequence[float], *, budget: float) -> dict[str, Any]:
+    """The result for the report of what was measured already, in seconds."""
     seconds, least = statistics.median(runs), statistics.median(floor_runs)
     return {
         "name": name,

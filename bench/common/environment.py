@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -50,6 +51,12 @@ class Environment:
     def up(self) -> float:
         """Make, start and deploy it, from what was kept of one like it if there is such; seconds that took."""
         return timed(LAGO, "--libvirt_url", "private", "-P", "default", "up", "--warm", self._workdir, self._init_file)
+
+    def fork(self, name: str) -> Environment:
+        """The fork of that name beside it."""
+        fork = copy.copy(self)
+        fork.path = self.path.with_name(name)
+        return fork
 
     def lago(self, *words: str) -> float:
         """Run a command on it; seconds that took."""

@@ -123,6 +123,10 @@ class Paths:
         """Memory of machines in snapshots."""
         return self._prefixed("snapshots", *path)
 
+    def paused(self) -> str:
+        """This file marks a fork whose machines stand paused until they are used."""
+        return self.virt("paused")
+
     def hypervisor(self) -> str:
         """JSON that says where this prefix's libvirt lives."""
         return self._prefixed("virt", "hypervisor")

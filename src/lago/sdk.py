@@ -323,13 +323,16 @@ class Env:
         with self._logged():
             self._prefix.revert_snapshots(name)
 
-    def fork(self, path: Path | None = None, snapshot: str | None = None, *, keep: bool = False) -> Env:
+    def fork(
+        self, path: Path | None = None, snapshot: str | None = None, *, keep: bool = False, paused: bool = False
+    ) -> Env:
         """Make a copy that runs beside this environment, with the same names and addresses; neither notices the other.
 
         Args:
             path: where to make it; without it beside this one, so that it goes at the latest with the workdir.
             snapshot: the instant that it goes on from; without it now.
             keep: whether it stays when a `with` block ends.
+            paused: whether its machines stand paused, which costs nothing, until one is used, or `start` is called.
 
         Raises:
             PrefixError: there is something at `path`.
@@ -337,7 +340,7 @@ class Env:
         """
         beside = os.path.join(os.path.dirname(self._prefix.paths.prefix()), f"fork-{os.urandom(4).hex()}")
         with self._logged():
-            made = self._prefix.fork(os.fspath(path or beside), snapshot)
+            made = self._prefix.fork(os.fspath(path or beside), snapshot, paused=paused)
         return Env(made, None, self._logfile, self._loglevel, keep=keep)
 
     def ansible_inventory(self, keys: Iterable[str] | None = None) -> str:

@@ -57,6 +57,9 @@ class _Home:
     def revert_snapshots(self, name: str, *, vms: Any = ()) -> None:
         raise NotImplementedError(name)
 
+    def resume(self) -> None:
+        raise NotImplementedError
+
 
 def _env(place: Path, url: str = "test:///default") -> VirtEnv:
     for directory in ("logs", "virt"):

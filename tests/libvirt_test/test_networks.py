@@ -35,6 +35,9 @@ class Home:
     def revert_snapshots(self, name: str, *, vms: Any = ()) -> None:
         raise NotImplementedError(name)
 
+    def resume(self) -> None:
+        raise NotImplementedError
+
 
 def net(name: str, **more: Any) -> Net:
     values = {"type": "nat", "management": False, "gw": Address("10.9.8.1"), "dhcp": None, "mapping": {}, **more}

@@ -40,6 +40,9 @@ class Home:
     def revert_snapshots(self, name: str, *, vms: Iterable[str] = ()) -> None:
         """Nobody goes back."""
 
+    def resume(self) -> None:
+        """Nobody stands paused."""
+
 
 def machine(name: str, *nets: str) -> Domain:
     """A machine that is on no management net, so that nobody waits for it to answer."""

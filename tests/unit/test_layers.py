@@ -48,7 +48,7 @@ LAYERS = {
         disks image_header
     """,
     "lago.environment": """
-        template_update warm workdir
+        fingerprint template_update warm workdir
         prefix
         staging
         claims collect create export status
@@ -60,10 +60,11 @@ LAYERS = {
         images
     """,
     "lago.environment.snapshots": """
-        recover revert take
+        recover revert
+        fork in_place take
         memory remove
-        fork layers
-        guests index snapshots
+        layers
+        guests index snapshots wake
     """,
     "lago.guest": """
         ansible ssh_config transfer
@@ -103,6 +104,7 @@ LAYERS = {
     "lago.pytest_plugin": """
         pytest_plugin
         environments
+        ahead
         admission home options
     """,
     "lago.services": """
@@ -145,13 +147,15 @@ LAYERS = {
         vm
         libvirt_driver provided
         extraction
-        checkpoint driver
-        console memory power readiness screen
-        machine
-        network
-        network_xml preflight
-        domain_xml session
-        connection cpu keys lifecycle migration picture stuck tester
+        checkpoint
+        delta in_place
+        driver mapped
+        clock console memory power precopy readiness screen
+        disk_swap machine
+        jobs network
+        migration network_xml preflight
+        domain_xml session stream
+        carrier connection cpu hardware keys lifecycle pages picture stuck tester unravel
     """,
     "ovirtlago": """
         pytest_plugin

@@ -76,6 +76,62 @@ def test_without_machines():
     assert False
 """
 
+AHEAD = """
+import pathlib, time
+from lago import Prefix, config
+from lago.errors import LagoError
+
+def forks(env):
+    return {path for path in pathlib.Path(env.get_paths().prefix()).parent.glob("fork-*")}
+
+def ssh(env, command):
+    return env.get_vms()["vm0"].ssh(command).out.decode().strip()
+
+def stands(path):
+    env = Prefix(str(path)).virt_env
+    try:
+        return env.hypervisor.running() and env.states() == {"vm0": "paused"}
+    except LagoError:
+        return False  # It is about to start.
+    finally:
+        env.close()
+
+def the_next(env, fork):
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        others = forks(env) - {pathlib.Path(fork.get_paths().prefix())}
+        if others and stands(min(others)):
+            return min(others)
+        time.sleep(0.1)
+    raise AssertionError("no fork was made ahead")
+
+def test_first(lago_env, lago_fork):
+    assert len([*pathlib.Path(config.cache_home(), "pytest-memory").glob("*.[0-9]*")]) == 3
+    ssh(lago_fork, "touch /root/spoilt")
+    pathlib.Path("next").write_text(str(the_next(lago_env, lago_fork)))
+
+def test_without(lago_env):
+    assert forks(lago_env) == {pathlib.Path(pathlib.Path("next").read_text())}
+
+def test_second(lago_env, lago_fork):
+    assert lago_fork.get_paths().prefix() == pathlib.Path("next").read_text()
+    assert lago_fork.get_vms()["vm0"].state() == "running"
+    assert ssh(lago_fork, "ls /root/spoilt; hostname") == "vm0"
+
+def test_none_is_made_for_nobody(lago_env):
+    assert forks(lago_env) == set()
+"""
+
+AHEAD_SLOW = f"""{AHEAD.partition("def test_first")[0]}
+def test_it(lago_env, lago_fork):
+    there = the_next(lago_env, lago_fork)
+    pathlib.Path("ready").write_text(str(there))
+    time.sleep(600)
+
+def test_another(lago_fork):
+    pass
+"""
+
 SLOW = """
 import pathlib, time
 
@@ -114,10 +170,10 @@ def test_what_failed_is_told_and_kept_and_the_next_run_removes_it(pytester: pyte
     assert wait_for(lambda: not mentioned(place)), mentioned(place)
 
 
-def ends_early(pytester: pytest.Pytester, place: Path, number: signal.Signals, gone: str) -> None:
+def ends_early(pytester: pytest.Pytester, place: Path, number: signal.Signals, gone: str, text: str = SLOW) -> None:
     """Run pytest, see that the environment `gone` is, and end it in the middle of a test."""
     (place / "ready").unlink(missing_ok=True)
-    path = pytester.makepyfile(slow=SLOW)
+    path = pytester.makepyfile(slow=text)
     with pytester.popen(
         [*pytester._getpytestargs(), *PLUGIN, str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
@@ -130,6 +186,62 @@ def ends_early(pytester: pytest.Pytester, place: Path, number: signal.Signals, g
         finally:
             if process.poll() is None:
                 kill(process.pid)
+
+
+def test_the_next_fork_is_made_while_a_test_runs(pytester: pytest.Pytester, place: Path) -> None:
+    pytester.makepyfile(AHEAD)
+    pytester.runpytest_subprocess(*PLUGIN).assert_outcomes(passed=4)
+    assert not (place / ".lago-pytest").exists()
+    assert not mentioned(place)
+
+
+def test_no_fork_is_made_ahead_where_memory_does_not_admit_it(pytester: pytest.Pytester, place: Path) -> None:
+    pytester.makepyfile(
+        """
+        import pathlib
+        from lago import config
+
+        def test_first(lago_env, lago_fork):
+            assert len([*pathlib.Path(config.cache_home(), "pytest-memory").glob("*.[0-9]*")]) == 2
+            assert len([*pathlib.Path(lago_env.get_paths().prefix()).parent.glob("fork-*")]) == 1
+
+        def test_second(lago_fork):
+            assert lago_fork.get_vms()["vm0"].ssh(["true"]).code == 0
+        """
+    )
+    pytester.runpytest_subprocess(*PLUGIN, "--lago-memory=200").assert_outcomes(passed=2)
+    assert not (place / ".lago-pytest").exists()
+
+
+def test_nothing_is_left_of_a_fork_made_ahead_when_a_run_is_ended(pytester: pytest.Pytester, place: Path) -> None:
+    ends_early(pytester, place, signal.SIGKILL, gone=str(place / "none"), text=AHEAD_SLOW)
+    killed = (place / "ready").read_text()
+    assert Path(killed).exists()
+    ends_early(pytester, place, signal.SIGINT, gone=killed, text=AHEAD_SLOW)
+    assert not (place / ".lago-pytest").exists()
+    assert wait_for(lambda: not mentioned(place)), mentioned(place)
+
+
+TEN = """
+import pytest
+from pathlib import Path
+
+def found(env, command):
+    return env.get_vms()["vm0"].ssh(command).out.decode().split()
+
+@pytest.mark.parametrize("turn", range(10))
+def test_it_is_as_at_first(lago_pristine, turn):
+    assert found(lago_pristine, "cat /root/spoilt /dev/shm/spoilt 2>/dev/null") == []
+    found(lago_pristine, f"echo {turn} >/root/spoilt; echo {turn} >/dev/shm/spoilt; sync")
+    log = Path(lago_pristine.get_paths().logs("lago.log")).read_text()
+    assert log.count("is ended and started again") == 1
+"""
+
+
+def test_ten_tests_have_it_as_at_first_without_ending_it(pytester: pytest.Pytester, place: Path) -> None:
+    pytester.makepyfile(TEN)
+    pytester.runpytest_subprocess(*PLUGIN).assert_outcomes(passed=10)
+    assert not (place / ".lago-pytest").exists()
 
 
 def test_workers_have_an_environment_each_as_memory_allows(pytester: pytest.Pytester, place: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -81,3 +83,55 @@ def test_the_longest_unused_goes_when_there_is_no_room(box: Box) -> None:
     box.lago("warm", "prune", "--all")
     assert kept(box) == []
     assert not list(Path(box.env["XDG_CACHE_HOME"], "lago", "warm").glob("[!.]*"))
+
+
+def _rewritten(path: Path, change: Callable[[bytes], bytes]) -> None:
+    data = path.read_bytes()
+    assert change(data) != data
+    path.unlink()
+    path.write_bytes(change(data))
+
+
+def _of_another(pattern: bytes, other: bytes) -> Callable[[Path], None]:
+    """Damage: what is saved of the machine's devices is of a machine that this host does not have."""
+
+    def change(data: bytes) -> bytes:
+        return re.sub(pattern, lambda found: other.ljust(len(found[0])), data, count=1)
+
+    return lambda kept: _rewritten(next(kept.glob("snapshots/*.state")), change)
+
+
+def _cut(pattern: str) -> Callable[[Path], None]:
+    return lambda kept: _rewritten(next(kept.glob(pattern)), lambda data: data[: len(data) // 2])
+
+
+DAMAGE: dict[str, Callable[[Path], None]] = {
+    "machine type": _of_another(rb"machine='[^']+'", b"machine='pc-0.0'"),
+    "accelerator": _of_another(rb"<domain type='\w+'", b"<domain type='hvf'"),
+    "state": _cut("snapshots/*.state"),
+    "index": _cut("virt/snapshots"),
+    "layer": lambda kept: next(kept.glob("images/*")).unlink(),
+}
+
+
+@pytest.mark.parametrize(
+    "what", [pytest.param(one, marks=[pytest.mark.slow] if n > 1 else []) for n, one in enumerate(DAMAGE)]
+)
+def test_what_can_not_go_on_here_boots_and_is_kept_anew(box: Box, what: str) -> None:
+    box.lago("up", "--warm")
+    boot = deployed(box)
+    [key] = kept(box)
+    box.lago("destroy", "--yes")
+    DAMAGE[what](Path(box.env["XDG_CACHE_HOME"], "lago", "warm", key))
+    done = box.lago("up", "--warm")
+    assert len(re.findall("what was kept can't go on here, so machines boot: .", done.err)) == 1, done.err
+    assert deployed(box) != boot
+    assert box.states() == {"vm0": "running"}
+    assert kept(box) == [key]
+    boot = deployed(box)
+    box.lago("destroy", "--yes")
+    done = box.lago("up", "--warm")
+    assert "what was kept" not in done.err
+    assert deployed(box) == boot
+    box.lago("destroy", "--yes")
+    box.lago("warm", "prune", "--all")

@@ -103,10 +103,12 @@ def _nsexec(args: argparse.Namespace) -> NoReturn:
     command = args.command[1:] if args.command[:1] == ["--"] else args.command
     if not command:
         raise LagoError("nsexec needs a program to run", hint="lago nsexec -- CMD [ARG...]")
-    hypervisor = the_prefix(args).hypervisor
+    prefix = the_prefix(args)
+    hypervisor = prefix.hypervisor
     if hypervisor.shared:
         raise LagoError(
             "this environment has no network namespace of its own, its networks are the host's",
             hint="run the program as it is",
         )
+    prefix.resume()
     _become(hypervisor.command(command))

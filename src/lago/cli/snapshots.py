@@ -56,6 +56,9 @@ def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     fork.add_argument("fork_name", metavar="NEW_PREFIX", help="name of the new prefix")
     fork.add_argument("--from", dest="from_snapshot", metavar="SNAPSHOT", help="the instant; without it now")
+    fork.add_argument(
+        "--paused", action="store_true", help="let its machines stand paused until they are used, which costs nothing"
+    )
     fork.set_defaults(run=_fork)
 
 
@@ -111,25 +114,28 @@ def _asked(parser: argparse.ArgumentParser, args: argparse.Namespace) -> tuple[s
 
 
 def _by_machine(prefix: Prefix) -> dict[str, Any]:
-    """Machine -> snapshot -> disks, as earlier releases listed them."""
+    """Machine -> snapshot -> disks, as earlier releases listed them, each with how memory was saved."""
     found: dict[str, Any] = {vm: {} for vm in prefix.topology.domains}
     for one in prefix.snapshots().values():
         for vm, saved in one.vms.items():
-            found[vm][one.name] = [{"name": disk, "path": path} for disk, path in saved.disks.items()]
+            memory = {"memory": way} if (way := saved.way()) else {}
+            found[vm][one.name] = [{"name": disk, "path": path, **memory} for disk, path in saved.disks.items()]
     return found
 
 
 def _tree(prefix: Prefix) -> dict[str, Any]:
-    from ..environment.snapshots.index import size
+    from ..environment.snapshots.index import sizes
 
+    size = sizes(prefix.paths, prefix.snapshots())
     return {
         one.name: {
             "parent": one.parent,
             "created": output.when(one.created),
             "description": one.description,
             "memory": _has_memory(one),
+            "saved": {vm: way for vm, saved in one.vms.items() if (way := saved.way())},
             "pause": one.pause,
-            "bytes on disk": size(prefix.paths, one),
+            "bytes on disk": size[one.name],
         }
         for one in prefix.snapshots().values()
     }
@@ -140,13 +146,25 @@ def _has_memory(one: Snapshot) -> bool:
 
 
 def _table(prefix: Prefix, stream: TextIO) -> None:
-    from ..environment.snapshots.index import size
+    from ..environment.snapshots.index import sizes
 
     rows = []
+    size = sizes(prefix.paths, prefix.snapshots())
     for one in prefix.snapshots().values():
-        memory, mib = "yes" if _has_memory(one) else "no", f"{size(prefix.paths, one) >> 20}"
-        rows.append((one.name, output.when(one.created, " "), memory, mib, one.parent or "", one.description))
+        mib = f"{size[one.name] >> 20}"
+        rows.append((one.name, output.when(one.created, " "), _ways(one), mib, one.parent or "", one.description))
     output.print_table(stream, ("snapshot", "taken", "memory", "MiB", "from", ""), rows)
+
+
+def _ways(one: Snapshot) -> str:
+    """How memory was saved, of all machines alike or of each."""
+    found = {vm: way for vm, saved in one.vms.items() if (way := saved.way())}
+    if not found:
+        return "no"
+    ways = sorted(set(found.values()))
+    if len(ways) == 1:
+        return ways[0]
+    return "; ".join(f"{', '.join(vm for vm in found if found[vm] == way)}: {way}" for way in ways)
 
 
 def _draw(prefix: Prefix) -> str:
@@ -184,4 +202,4 @@ def _fork(args: argparse.Namespace) -> None:
     prefix = the_prefix(args)
     path = Workdir(os.path.dirname(prefix.paths.prefix())).free(args.fork_name)
     with shown(list(prefix.topology.domains), sys.stderr) as on_phase:
-        prefix.fork(path, args.from_snapshot, on_phase)
+        prefix.fork(path, args.from_snapshot, on_phase, paused=args.paused)

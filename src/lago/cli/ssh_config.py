@@ -27,6 +27,7 @@ def _ssh_config(args: argparse.Namespace) -> Any:
     from ..host.files import write_out
 
     prefix = the_prefix(args)
+    prefix.resume()
     guests = [prefix.guest(name) for name in args.vm_names or prefix.topology.domains]
     text = ssh_config.config(guests, prefix.paths.prefix(), private=not prefix.hypervisor.shared)
     if args.output is None:

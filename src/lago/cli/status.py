@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from ..environment.status import Machine, Status
 
 _NO_ADDRESS = "N/A"
+_PAUSED = "machines stand paused since they were forked; the first use of one lets them go on, as lago start does"
 
 
 def label(status: Status, *, for_people: bool = False) -> dict[str, Any]:
@@ -29,6 +30,8 @@ def label(status: Status, *, for_people: bool = False) -> dict[str, Any]:
     }
     if status.snapshots:
         data["Snapshots"] = {name: {"bytes on disk": size} for name, size in status.snapshots.items()}
+    if status.paused:
+        data["Paused"] = _PAUSED
     return {"Prefix": data}
 
 
@@ -60,3 +63,6 @@ def show(status: Status, stream: TextIO) -> None:
     for headers, rows in ((("VM", "status", "addresses", "distro"), vms), (("net", "status", "gateway", ""), nets)):
         console.print()
         output.print_table(stream, headers, rows)
+    if status.paused:
+        console.print()
+        console.print(output.cell(_PAUSED))

@@ -71,14 +71,15 @@ def _first(prefix: Prefix, on_phase: Any) -> None:
 
 
 def _up_warm(wanted: Wanted, prefix: Prefix, on_phase: Any) -> None:
-    from ..environment import warm
+    from ..environment import fingerprint, warm
 
-    name = warm.key(wanted.init_file, prefix)
+    name = fingerprint.of(wanted.init_file, prefix)
     if (kept := warm.find(name)) is not None:
         path = prefix.paths.prefix()
         prefix.destroy()
-        kept.fork(path, warm.SNAPSHOT, on_phase)
-        return
+        if warm.go_on(kept, path, on_phase):
+            return
+        prefix = wanted._replace(keep_current=True).make()
     _first(prefix, on_phase)
     prefix.create_snapshots(warm.SNAPSHOT, description="after deploy")
     warm.keep(name, prefix)

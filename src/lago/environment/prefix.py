@@ -446,11 +446,47 @@ class Prefix:
         """
         self._revert(name, vms, on_phase)
 
-    def _revert(self, name: str, vms: Iterable[str], on_phase: Phase, beside: Callable[[], None] = no_errand) -> None:
+    def _revert(
+        self,
+        name: str,
+        vms: Iterable[str],
+        on_phase: Phase,
+        beside: Callable[[], None] = no_errand,
+        *,
+        paused: bool = False,
+    ) -> None:
         from .snapshots.revert import revert
 
         with self._changing("Revert snapshot") as env:
-            revert(env, name, [vm.name() for vm in env.select(vms)], on_phase, beside)
+            revert(env, name, [vm.name() for vm in env.select(vms)], on_phase, beside, paused=paused)
+
+    def resume(self, on_phase: Phase = no_phase) -> None:
+        """Let machines go on that stand paused since they were forked, and return when they answer ssh.
+
+        Whatever needs a running machine does so first; where nothing stands paused it does nothing.
+
+        Args:
+            on_phase: called with a machine's name and what it does now, such as `logging in`; without it nobody is
+                told.
+
+        Raises:
+            VMNotReady: a machine does not answer.
+        """
+        if self._paused():
+            with self._machines("Resume") as env:
+                self._go_on(env, on_phase)
+
+    def _paused(self) -> bool:
+        return os.path.exists(self.paths.paused())
+
+    def _go_on(self, env: VirtEnv, on_phase: Phase = no_phase) -> None:
+        """Let machines go on that stand paused; the prefix is locked, so somebody else may have done so meanwhile."""
+        from .snapshots.wake import wake
+
+        if self._paused():
+            if env.live:
+                wake(env, on_phase)
+            os.unlink(self.paths.paused())
 
     def delete_snapshot(self, name: str) -> None:
         """Remove a snapshot with the files that nothing else needs; all others stay valid.
@@ -466,7 +502,15 @@ class Prefix:
         with self._changing("Delete snapshot") as env:
             remove(env, name)
 
-    def fork(self, path: str, snapshot: str | None = None, on_phase: Phase = no_phase, *, start: bool = True) -> Self:
+    def fork(
+        self,
+        path: str,
+        snapshot: str | None = None,
+        on_phase: Phase = no_phase,
+        *,
+        start: bool = True,
+        paused: bool = False,
+    ) -> Self:
         """Make a copy that runs beside this prefix, with the same names and addresses; neither notices the other.
 
         Args:
@@ -474,6 +518,7 @@ class Prefix:
             snapshot: the instant that its machines go on from; without it now.
             on_phase: called with a machine's name and what it does now, such as `booting`; without it nobody is told.
             start: let them go on at once; otherwise they do when somebody reverts to the snapshot.
+            paused: bring them back, but let them stand paused, and wait for none; they go on when one is used first.
 
         Raises:
             PrefixError: there is something at `path`.
@@ -496,12 +541,14 @@ class Prefix:
         with self._changing("Fork"), staged(path) as staging:
             prefix = type(self)(staging)
             name = self._fork(prefix, snapshot)
+            if start and paused:
+                write_atomically(prefix.paths.paused(), "")
             prefix._claims.hold_images(prefix.topology, path)
         made = type(self)(path)
         # The disk writes while the machines of the copy wake up.
         settle = no_errand if snapshot else partial(made._settle, name)
         if start:
-            made._revert(name, (), on_phase, settle)
+            made._revert(name, (), on_phase, settle, paused=paused)
         else:
             settle()
         return made
@@ -547,6 +594,7 @@ class Prefix:
         check_place(self._prefix)
         with self._machines("Start Prefix") as env:
             self._claims.renew(self.topology)
+            self._go_on(env, on_phase)
             env.start(names, on_phase)
 
     def deploy(self, on_phase: Phase = no_phase) -> None:
@@ -562,6 +610,7 @@ class Prefix:
         from . import deploy
 
         with self._machines("Deploy environment") as env:
+            self._go_on(env)
             deploy.run(env, on_phase, self.SCRIPTS)
 
     def stop(self, names: Iterable[str] = ()) -> None:
@@ -594,6 +643,7 @@ class Prefix:
         from .collect import collect
 
         with self._machines("Collect artifacts") as env:
+            self._go_on(env)
             return collect(env, output_dir, ignore_nopath=ignore_nopath)
 
     def export_vms(
@@ -658,6 +708,7 @@ class Prefix:
         from ..guest import ansible
 
         wanted = ansible.KEYS if keys is None else keys
+        self.resume()
         return ansible.inventory(self.topology.domains, self.guest, self.paths, self.hypervisor, wanted)
 
     def shutdown(
@@ -680,6 +731,7 @@ class Prefix:
             VMNotReady: one did not come up again.
         """
         with self._machines("Reboot prefix" if reboot else "Shutdown prefix") as env:
+            self._go_on(env)
             return env.shutdown(vm_names or (), reboot=reboot, on_phase=on_phase)
 
     def cleanup(self) -> None:
@@ -726,7 +778,7 @@ class Prefix:
         Returns:
             `path` and `uuid` of the prefix, and by name: `machines` with `state`, `nics` (`net` and `ip` of each),
             `distro`, `metadata`, `root_password` and `snapshots`; `networks` with `state`, `gateway` and `management`;
-            `snapshots`, the bytes on disk of each.
+            `snapshots`, the bytes on disk of each; `paused`, whether machines stand so since they were forked.
         """
         from .status import status
 
@@ -744,4 +796,6 @@ class Prefix:
             nets = dict.fromkeys(topology.nets, "unknown")
         if self._provided() and not self.hypervisor.running():
             states |= self.virt_env.provided_states()
-        return status(self.paths, self.uuid, topology, self.snapshots(), machines=states, networks=nets)
+        return status(
+            self.paths, self.uuid, topology, self.snapshots(), machines=states, networks=nets, paused=self._paused()
+        )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import config
-from .snapshots.index import Snapshot, size
+from .snapshots.index import Snapshot, sizes
 
 if TYPE_CHECKING:
     from ..paths import Paths
@@ -53,7 +53,8 @@ class Status(NamedTuple):
 
     Attributes:
         path: of its prefix.
-        snapshots: by name, oldest first, the bytes on disk that each takes.
+        snapshots: by name, oldest first, the bytes on disk that each takes beside those before it.
+        paused: whether machines stand paused since they were forked, until one is used.
     """
 
     path: str
@@ -61,6 +62,7 @@ class Status(NamedTuple):
     machines: Mapping[str, Machine]
     networks: Mapping[str, Network]
     snapshots: Mapping[str, int]
+    paused: bool = False
 
 
 def status(
@@ -71,6 +73,7 @@ def status(
     *,
     machines: Mapping[str, str],
     networks: Mapping[str, str],
+    paused: bool,
 ) -> Status:
     """Return what there is, with what is known of its state.
 
@@ -79,6 +82,7 @@ def status(
         snapshots: by name, oldest first.
         machines: their states by name.
         networks: their states by name.
+        paused: whether machines are meant to stand paused.
     """
     return Status(
         path=paths.prefix(),
@@ -87,7 +91,8 @@ def status(
         networks={
             name: Network(networks[name], net.gw and str(net.gw), net.management) for name, net in topology.nets.items()
         },
-        snapshots={name: size(paths, one) for name, one in snapshots.items()},
+        snapshots=sizes(paths, snapshots),
+        paused=paused and "paused" in machines.values(),
     )
 
 

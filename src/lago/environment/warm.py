@@ -1,30 +1,28 @@
 """Environments that are kept ready: `lago up --warm` goes on from the snapshot of one like it, if there is one.
 
 They are prefixes below the cache directory, never started themselves, each with the snapshot `warm`. The name of one is
-made of all that decides what comes of an init file: its text, the images, the deploy scripts, and the versions of Lago,
-QEMU and libvirt. So one that does not fit any more is not found any more.
+its `fingerprint`, so one that does not fit any more is not found any more.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import shutil
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from .. import config, version
-from ..errors import LockTimeout
+from .. import config
+from ..errors import Errors, LagoError, LockTimeout
 from ..host.locks import lock_file
-from ..host.programs import run
 from ..log import LOG
-from . import deploy
 from .prefix import Prefix
 from .snapshots.index import Index
 
+if TYPE_CHECKING:
+    from ..virt.readiness import Phase
+
 SNAPSHOT: Final = "warm"
-_VERSION_OF: Final = ("qemu-system-x86_64", "libvirtd")
 
 
 class Warm(NamedTuple):
@@ -36,33 +34,6 @@ class Warm(NamedTuple):
     size: int
 
 
-def key(init_file: str, prefix: Prefix) -> str:
-    """What tells environments apart: 32 hexadecimal digits.
-
-    Args:
-        init_file: what the environment was made of.
-        prefix: the environment, not started yet.
-    """
-    digest = hashlib.sha256()
-
-    def add(text: bytes) -> None:
-        digest.update(len(text).to_bytes(8, "big") + text)
-
-    with open(init_file, "rb") as file:
-        add(file.read())
-    for domain in prefix.topology.domains.values():
-        for disk in domain.disks:
-            if disk.template:
-                add(disk.template.id.encode())
-        for script in deploy.scripts(domain, prefix.paths, prefix.SCRIPTS):
-            with open(script, "rb") as file:
-                add(file.read())
-    add(version.installed().encode())
-    for program in _VERSION_OF:
-        add(run([program, "--version"], check=False).out)
-    return digest.hexdigest()[:32]
-
-
 def _home() -> str:
     return os.path.join(config.cache_home(), "warm")
 
@@ -71,10 +42,41 @@ def find(name: str) -> Prefix | None:
     """Find the environment that is kept under a key; it counts as used now."""
     path = os.path.join(_home(), name)
     prefix = Prefix(path)
-    if SNAPSHOT not in Index.load(prefix.paths).snapshots:
+    try:
+        if SNAPSHOT not in Index.load(prefix.paths).snapshots:
+            return None
+    except LagoError as error:
+        _give_up(prefix, error)
         return None
     os.utime(path)
     return prefix
+
+
+def go_on(kept: Prefix, path: str, on_phase: Phase) -> bool:
+    """Make an environment that goes on from one that is kept, and return whether it does.
+
+    One that can't, as it is damaged or this host can't run it, is told about and no longer kept.
+
+    Args:
+        path: where to make it.
+        on_phase: called with a machine's name and what it does now.
+    """
+    try:
+        kept.fork(path, SNAPSHOT, on_phase)
+    except (LagoError, OSError) as error:
+        if os.path.lexists(path):
+            Prefix(path).destroy()
+        _give_up(kept, error)
+        return False
+    return True
+
+
+def _give_up(kept: Prefix, error: Exception) -> None:
+    """Say that an environment is of no use here, and remove it, unless somebody else uses it."""
+    why = error.errors[0] if isinstance(error, Errors) else error
+    LOG.warning("what was kept can't go on here, so machines boot: %s", str(why).partition("\n")[0])
+    with _alone():
+        _remove(kept.paths.prefix())
 
 
 def keep(name: str, prefix: Prefix) -> None:
@@ -113,16 +115,21 @@ def _evict(limit: int) -> list[Warm]:
     gone, total = [], 0
     for one in kept():
         total += one.size
-        if total > limit:
-            try:
-                with lock_file(Prefix(one.path).paths.lock(), what=one.path, timeout=0):
-                    Prefix(one.path).release()
-                    shutil.rmtree(one.path)
-            except LockTimeout:
-                LOG.debug("%s is being forked, and stays", one.path)
-                continue
+        if total > limit and _remove(one.path):
             gone.append(one)
     return gone
+
+
+def _remove(path: str) -> bool:
+    """Remove an environment that is kept, and return whether it is gone; one that is being forked stays."""
+    try:
+        with lock_file(Prefix(path).paths.lock(), what=path, timeout=0):
+            Prefix(path).release()
+            shutil.rmtree(path)
+    except LockTimeout:
+        LOG.debug("%s is being forked, and stays", path)
+        return False
+    return True
 
 
 def _size(path: str) -> int:

@@ -57,6 +57,24 @@ def sync(path: str) -> None:
         os.close(fd)
 
 
+def in_memory(path: str) -> bool:
+    """Whether a file is in a tmpfs, or in another file system that is memory. Raises OSError.
+
+    There a hole that is read by a mapping takes room, and ends the program that reads it if there is none.
+    """
+    import ctypes
+
+    # It begins with the type, of which statfs(2) has the numbers; Python's os.statvfs leaves it out.
+    found = (ctypes.c_ulong * 32)()
+    if ctypes.CDLL(None, use_errno=True).statfs(os.fsencode(path), found):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), path)
+    return found[0] in _IN_MEMORY
+
+
+_IN_MEMORY = (0x01021994, 0x858458F6)
+
+
 def beside(path: str) -> str:
     """A temporary name in the same directory, no other thread's."""
     directory, name = os.path.split(path)

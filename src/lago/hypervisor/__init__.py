@@ -63,6 +63,9 @@ class Hypervisor(Protocol):
     def kill(self, machine: str) -> None:
         """End the QEMU of a machine as libvirt names it, without a word to it or to libvirt, if it is ours to end."""
 
+    def process(self, machine: str) -> int | None:
+        """Process id, on this host, of the QEMU of a machine as libvirt names it; None if we can't tell."""
+
     def connect(self, address: str, port: int, timeout: float) -> socket.socket:
         """Connect to a guest by TCP, tried for up to `timeout` seconds. Raises OSError."""
 

@@ -242,6 +242,18 @@ class Private:
             answer, _ = protocol.call(self._socket, {"op": "kill", "machine": machine}, _KILL_TIMEOUT)
             LOG.debug("%s: kill: %s", machine, answer)
 
+    def process(self, machine: str) -> int | None:
+        supervisor = self._up()
+        try:
+            with open(f"/proc/{supervisor}/root/run/libvirt/qemu/{machine}.pid", encoding="ascii") as file:
+                inside = file.read().strip()
+            with open(f"/proc/{supervisor}/task/{supervisor}/children", encoding="ascii") as file:
+                below = file.read().split()
+        except OSError:
+            return None
+        # All that is in its namespace is below it, and what libvirtd starts and leaves alone is so at once.
+        return next((int(pid) for pid in below if _numbers(int(pid))[1:][-1:] == [inside]), None)
+
     def connect(self, address: str, port: int, timeout: float) -> socket.socket:
         request = {"op": "connect", "address": address, "port": port, "timeout": timeout}
         answer, guest = protocol.call(self._socket, request, timeout + 5)
@@ -304,11 +316,18 @@ def _is_first(pid: int, users: Container[int]) -> bool:
     try:
         if os.stat(f"/proc/{pid}").st_uid not in users:
             return False
-        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
-            numbers = next(line.split()[1:] for line in file if line.startswith("NSpid:"))
-    except (OSError, StopIteration):
+    except OSError:
         return False
-    return len(numbers) > 1 and numbers[-1] == "1"
+    return _numbers(pid)[1:][-1:] == ["1"]
+
+
+def _numbers(pid: int) -> list[str]:
+    """The numbers of a process in the pid namespaces that it is in, ours first; none if it has ended."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+            return next((line.split()[1:] for line in file if line.startswith("NSpid:")), [])
+    except OSError:
+        return []
 
 
 def _machines(pid: int) -> frozenset[str]:

@@ -49,6 +49,9 @@ class Shared:
     def kill(self, machine: str) -> None:
         """Do nothing: machines are not ours to end behind libvirt's back."""
 
+    def process(self, machine: str) -> int | None:
+        """None: its machines may be on another host."""
+
     def connect(self, address: str, port: int, timeout: float) -> socket.socket:
         return reach(address, port, timeout)
 

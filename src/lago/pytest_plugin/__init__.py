@@ -75,7 +75,8 @@ def lago_fork(request: pytest.FixtureRequest, lago_env: Env) -> Env:
     """Copy of `lago_env` of this test's own, a `lago.sdk.Env`, as that was when it had just come up and was deployed.
 
     Scope: function. It is destroyed when the test ends, unless `--lago-keep` says that it stays. It costs seconds, not
-    a boot, and the memory of the machines a second time. It needs a private hypervisor, the default.
+    a boot, and less if it was made while an earlier test ran; and memory for what its machines write. It needs a
+    private hypervisor, the default.
     """
     return _environments(request.config).fork(request, lago_env)
 

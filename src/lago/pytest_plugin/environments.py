@@ -17,11 +17,25 @@ from ..environment import report
 from ..errors import LagoError
 from ..log import LOG
 from . import admission, home, options
+from .ahead import Ahead
 
 PRISTINE: Final = "pytest-pristine"
 """The snapshot that forks come from, taken when an environment has just come up."""
 
-_FROM_PRISTINE: Final = {"lago_fork", "lago_pristine"}
+_FORK: Final = "lago_fork"
+_FROM_PRISTINE: Final = {_FORK, "lago_pristine"}
+
+_RESERVE: Final = 64
+"""MiB that a machine of a fork may write before anybody looks again."""
+
+_OWN: Final = 64
+"""MiB that its QEMU needs for itself."""
+
+_NODES: Final[Mapping[str, type[pytest.Item | pytest.Collector]]] = {
+    "package": pytest.Package,
+    "module": pytest.Module,
+    "class": pytest.Class,
+}
 
 
 @dataclass(eq=False)
@@ -45,6 +59,8 @@ class Environments:
         self._resources = contextlib.ExitStack()
         self._home: Path | None = None
         self._made = 0
+        self._scope = options.scope("lago_env", config)
+        self._ahead: Ahead | None = None
         self._live: list[Used] = []
         self.kept: list[str] = []
 
@@ -52,7 +68,7 @@ class Environments:
         """Make an environment, start it and deploy it; it ends with the scope of the fixture."""
         name = self._name(request)
         env = sdk.init(init_file, self._place() / name)
-        self._add(request, env, name)
+        self._add(request, env, name, sum(vm.spec.memory for vm in env.get_vms().values()))
         env.start()
         env.deploy()
         if any(_FROM_PRISTINE & set(getattr(item, "fixturenames", ())) for item in request.session.items):
@@ -60,24 +76,58 @@ class Environments:
         return env
 
     def fork(self, request: pytest.FixtureRequest, env: sdk.Env) -> sdk.Env:
-        """Fork an environment as it was when it had just come up; it ends with the scope of the fixture."""
-        fork = env.fork(snapshot=PRISTINE)
-        self._add(request, fork, f"{self._name(request)}-fork")
+        """Fork an environment as it was when it had just come up; it ends with the scope of the fixture.
+
+        If a later test wants a fork of it too, that is made meanwhile, if memory admits it.
+        """
+        name = f"{self._name(request)}-fork"
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and ahead.env is not env:
+            ahead.discard()
+            ahead = None
+        if ahead is not None and (taken := ahead.take()) is not None:
+            fork, claim = taken.fork, taken.claim
+            self._follow(request, Used(fork, name, resources=taken.resources))
+            for vm in fork.get_vms().values():
+                vm.env.resume()
+        else:
+            fork = env.fork(snapshot=PRISTINE)
+            claim = self._add(request, fork, name, _needed(fork))
+        if processes := _processes(fork):
+            claim.measure(processes, _reserve(fork))
+        if self._wanted_again(request):
+            self._make_ahead(env)
         return fork
+
+    def _wanted_again(self, request: pytest.FixtureRequest) -> bool:
+        """Whether a later test wants a fork of the same environment."""
+        node, items = request.node, request.session.items
+        if node not in items or self._scope == "function":
+            return False
+        later = [one for one in items[items.index(node) + 1 :] if _FORK in getattr(one, "fixturenames", ())]
+        kind = _NODES.get(self._scope)
+        return any(kind is None or one.getparent(kind) is node.getparent(kind) for one in later)
+
+    def _make_ahead(self, env: sdk.Env) -> None:
+        resources = contextlib.ExitStack()
+        if (claim := admission.spare(_needed(env), self._memory, resources)) is not None:
+            self._ahead = Ahead(env, PRISTINE, claim, resources)
 
     def pristine(self, env: sdk.Env) -> sdk.Env:
         """Revert the environment to how it was when it had just come up, and return it."""
         env.revert_snapshots(PRISTINE)
         return env
 
-    def _add(self, request: pytest.FixtureRequest, env: sdk.Env, name: str) -> None:
+    def _add(self, request: pytest.FixtureRequest, env: sdk.Env, name: str, mib: int) -> admission.Claim:
         used = Used(env, name)
         alone = not self._live
+        self._follow(request, used)
+        return used.resources.enter_context(admission.admitted(mib, self._memory, self._say, wait=alone))
+
+    def _follow(self, request: pytest.FixtureRequest, used: Used) -> None:
         self._live.append(used)
         # What comes up badly ends no earlier, so that it can be told about.
         request.addfinalizer(lambda: self._end(used))
-        mib = sum(vm.spec.memory for vm in env.get_vms().values())
-        used.resources.enter_context(admission.admitted(mib, self._memory, self._say, wait=alone))
 
     def _name(self, request: pytest.FixtureRequest) -> str:
         self._made += 1
@@ -115,10 +165,15 @@ class Environments:
             return
         self._live.remove(used)
         with used.resources:
-            if self._keep == "always" or (self._keep == "failed" and used.failed):
-                self.kept.append(used.env.get_paths().prefix())
-            elif os.path.exists(used.env.get_paths().prefix()):
-                used.env.destroy()
+            try:
+                if self._ahead is not None and self._ahead.env is used.env:
+                    ahead, self._ahead = self._ahead, None
+                    ahead.discard()
+            finally:
+                if self._keep == "always" or (self._keep == "failed" and used.failed):
+                    self.kept.append(used.env.get_paths().prefix())
+                elif os.path.exists(used.env.get_paths().prefix()):
+                    used.env.destroy()
 
     def close(self) -> None:
         """End all that are left."""
@@ -128,3 +183,19 @@ class Environments:
                     self._end(used)
                 except LagoError as error:
                     LOG.error("%s can't be removed: %s", used.env, error.render())
+
+
+def _reserve(env: sdk.Env) -> int:
+    """MiB that the machines of a fork may write next: no more than they have."""
+    return sum(min(vm.spec.memory, _RESERVE) for vm in env.get_vms().values())
+
+
+def _needed(env: sdk.Env) -> int:
+    """MiB that a fork needs at first."""
+    return _reserve(env) + _OWN * len(env.get_vms())
+
+
+def _processes(env: sdk.Env) -> list[int]:
+    """The processes of the machines of a fork, where they can be looked at."""
+    vms = [vm for vm in env.get_vms().values() if vm.provider is None]
+    return [pid for vm in vms if (pid := vm.env.hypervisor.process(vm.libvirt_name())) is not None]

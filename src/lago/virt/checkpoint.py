@@ -8,21 +8,20 @@ import shutil
 import threading
 import uuid
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import BinaryIO
 
 import libvirt
 
 from ..errors import HypervisorError, VMError
+from ..host.files import in_memory
 from ..host.full import says_full
 from ..host.parallel import in_parallel
+from ..log import LOG
+from . import delta, mapped, migration, precopy
 from . import memory as ram
-from . import migration
 from .connection import refusals
 from .machine import Machine
-
-_QEMU: Final = "{http://libvirt.org/schemas/domain/qemu/1.0}"
-_ARGUMENTS: Final = f"{_QEMU}commandline"
 
 
 def check(machine: Machine, *, memory: bool) -> None:
@@ -68,12 +67,85 @@ def pause(machine: Machine) -> bool:
 def resume(machine: Machine) -> None:
     """Resume a machine that stands still."""
     with refusals(f"{machine.name()} can't go on", f"lago stop {machine.name()}; lago start {machine.name()}"):
-        machine.domain().resume()
+        domain = machine.domain()
+        try:
+            domain.resume()
+        except libvirt.libvirtError:
+            # QEMU itself lets a machine go on that it can't save.
+            if domain.state()[0] != libvirt.VIR_DOMAIN_RUNNING:
+                raise
 
 
 def splits(machine: Machine) -> bool:
     """Whether memory and what devices hold are saved apart for a machine that runs, which is quicker."""
-    return ram.in_files(machine) and bool(ram.files(machine))
+    return ram.in_files(machine)
+
+
+def base(machine: Machine) -> str | None:
+    """The saved file that a machine that runs has mapped as its memory, if it has."""
+    with refusals(f"the memory of {machine.name()} can't be asked for"):
+        found = mapped.of(machine)
+    return found.path if found else None
+
+
+def changes(machine: Machine) -> delta.Delta | str:
+    """Prepare what saves only that of a machine that runs which changed since a snapshot, or why that can't be."""
+    if machine.spec.tpm:
+        return "libvirt saves it, for its TPM"
+    if not splits(machine):
+        return "libvirt saves it"
+    try:
+        return delta.Delta(machine)
+    except (HypervisorError, OSError, libvirt.libvirtError) as error:
+        return str(error)
+
+
+def save_changes(machine: Machine, changed: delta.Delta, state: str) -> str:
+    """Write what changed of a machine that stands still; its disks stay as they are.
+
+    Args:
+        state: the file, for its description, and what its devices and the pages hold that it changed.
+
+    Returns:
+        Why that is not possible, if it is not.
+    """
+    with _saving(machine):
+        try:
+            changed.save(state)
+        except (HypervisorError, OSError, libvirt.libvirtError) as error:
+            if says_full(error) or not machine.alive():
+                raise
+            LOG.warning("%s is saved as a whole: %s", machine.name(), error)
+            return str(error)
+    return ""
+
+
+def streams(machine: Machine) -> bool:
+    """Whether it is QEMU that writes the memory of such a machine, and not we who copy it."""
+    return mapped.of(machine) is None and not ram.files(machine)
+
+
+@contextlib.contextmanager
+def streaming(machines: Sequence[tuple[Machine, precopy.Files]], directory: str) -> Iterator[Callable[[], None]]:
+    """Context manager: memory of machines that run was written but for what still changes.
+
+    Where a disk might become full none is yet, as in `save_ahead`.
+
+    Args:
+        directory: where the files are.
+
+    Yields:
+        What writes the rest when all stand still. If it is not called, nothing is saved and all are as before.
+
+    Raises:
+        HypervisorError: the disk is full.
+        UnableError: a machine can't be saved in this way (see `precopy`).
+    """
+    needed = sum(machine.domain().memoryStats().get("rss", 0) << 10 for machine, _ in machines)
+    with contextlib.closing(precopy.Precopy(machines)) as saving:
+        if shutil.disk_usage(directory).free > 2 * needed:
+            saving.converge()
+        yield saving.finish
 
 
 def save_apart(machine: Machine, memory: str, state: str) -> None:
@@ -87,8 +159,39 @@ def save_apart(machine: Machine, memory: str, state: str) -> None:
         text = machine.domain().XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_SECURE).encode()
         file.write(b"%d\n" % len(text) + text)
         file.flush()
-        migration.write(machine.domain(), file.fileno())
-        ram.save(ram.files(machine), memory)
+        if found := mapped.of(machine):
+            # All that it has of memory is among the rest then.
+            migration.write_all(machine.domain(), file.fileno())
+            ram.blank(memory, found.size)
+        else:
+            migration.write(machine.domain(), file.fileno())
+            ram.save(ram.files(machine), memory)
+    for path in (memory, state):
+        os.chmod(path, 0o444)
+
+
+def consolidate(base: str, state: str, memory: str) -> bool:
+    """Leave out of a state what is in the base already, or make a new base of both if the state is still large.
+
+    Where there is no room for that, they stay as they are.
+
+    Args:
+        base: the file that the state is counted from.
+        state: the state, which nobody reads; it is replaced as a whole.
+        memory: the new base, which may be the old one if nobody uses that.
+
+    Returns:
+        Whether there is a new base.
+    """
+    try:
+        delta.compact(base, state)
+        if not delta.large(base, state):
+            return False
+        delta.merge(base, state, memory)
+    except (HypervisorError, OSError) as error:
+        LOG.warning("%s stays large: %s", state, error)
+        return False
+    return True
 
 
 def save_ahead(machines: Sequence[Machine], memory: Mapping[str, str], directory: str) -> None:
@@ -100,14 +203,15 @@ def save_ahead(machines: Sequence[Machine], memory: Mapping[str, str], directory
         memory: the file of each machine, by name.
         directory: where these files are.
     """
-    needed = sum(os.stat(file).st_blocks * 512 for machine in machines for file in ram.files(machine))
+    files = {machine: found for machine in machines if (found := ram.files(machine))}
+    needed = sum(os.stat(file).st_blocks * 512 for found in files.values() for file in found)
     if shutil.disk_usage(directory).free > 2 * needed:
-        in_parallel(lambda machine: _save_memory(machine, memory[machine.name()]), machines, what="save memory")
+        in_parallel(lambda machine: _save_memory(machine, files[machine], memory), files, what="save memory")
 
 
-def _save_memory(machine: Machine, memory: str) -> None:
+def _save_memory(machine: Machine, files: Sequence[str], memory: Mapping[str, str]) -> None:
     with _saving(machine):
-        ram.save(ram.files(machine), memory)
+        ram.save(files, memory[machine.name()])
 
 
 @contextlib.contextmanager
@@ -117,9 +221,7 @@ def _saving(machine: Machine) -> Iterator[None]:
     except (libvirt.libvirtError, HypervisorError, OSError) as error:
         raise HypervisorError(
             f"{machine.name()} can't be saved: {error}",
-            hint="the disk is full: lago snapshot delete an old one, or see df"
-            if says_full(error)
-            else "lago snapshot --disk-only saves the disks alone",
+            hint=precopy.FULL if says_full(error) else "lago snapshot --disk-only saves the disks alone",
         ) from error
 
 
@@ -150,6 +252,25 @@ def save(machine: Machine, tops: Mapping[str, str], memory: str | None) -> None:
         machine.domain().snapshotCreateXML(ET.tostring(root, encoding="unicode"), flags)
 
 
+def prepare(memory: str, state: str) -> None:
+    """Make the files that a machine maps when it comes back, as far as there are others than that with its memory.
+
+    Args:
+        memory: the file with its memory.
+        state: that with its description.
+
+    Raises:
+        OSError: there is no room.
+    """
+    if not in_memory(memory):
+        with open(state, "rb") as file:
+            ram.apart(memory, mapped.cells(_description(file)))
+
+
+def _description(file: BinaryIO) -> ET.Element:
+    return ET.fromstring(file.read(int(file.readline())))  # noqa: S314 - libvirt's own
+
+
 def restore(machine: Machine, memory: str, tops: Mapping[str, str]) -> None:
     """Bring a machine that is down back to the instant of a snapshot; it stands still.
 
@@ -168,26 +289,47 @@ def restore(machine: Machine, memory: str, tops: Mapping[str, str]) -> None:
 
 def restore_apart(machine: Machine, memory: str, state: str, tops: Mapping[str, str]) -> None:
     """Bring a machine back that `save_apart` saved; it stands still. Arguments as there and for `restore`."""
-    with refusals(f"{machine.name()} can't be brought back"), open(state, "rb", buffering=0) as file:
-        root = ET.fromstring(file.read(int(file.readline())))  # noqa: S314 - libvirt's own
+    with refusals(f"{machine.name()} can't be brought back"), open(state, "rb") as file:
+        root = _description(file)
         _relocate(machine, root, tops)
+        ram.describe(root)
         for element in root.findall("genid"):
             # Libvirt has a new one by itself only where it restores by itself.
             element.text = str(uuid.uuid4())
-        for element in root.findall(_ARGUMENTS):
-            root.remove(element)
-        arguments = ET.SubElement(root, _ARGUMENTS)
-        for word in ("-incoming", "defer"):
-            ET.SubElement(arguments, f"{_QEMU}arg", value=word)
-        text = ET.tostring(root, encoding="unicode")
-        with machine.env.lifecycle.starting(machine.libvirt_name()):
-            domain = machine.env.libvirt_con.createXML(text, libvirt.VIR_DOMAIN_START_PAUSED)
+        begin = file.tell()
         try:
+            if not in_memory(memory):
+                mapped.describe(root, memory)
+                _boot_packed(machine, root)
+                cells = ram.apart(memory, sizes) if (sizes := mapped.cells(root)) else []
+                with _started(machine, root, cells) as domain:
+                    migration.read(domain, file, {mapped.LIBVIRT_NAME: mapped.NAME}, shared=False)
+                return
+            LOG.debug("the memory of %s is copied, as it is in a tmpfs", machine.name())
+        except (libvirt.libvirtError, HypervisorError, OSError) as error:
+            LOG.warning("the memory of %s is copied, as it can't be mapped: %s", machine.name(), error)
+        file.seek(begin)
+        mapped.describe(root, None)
+        with _started(machine, root) as domain:
             ram.load(memory, ram.files(machine))
-            migration.read(domain, file.fileno())
-        except BaseException:
-            machine.stop()
-            raise
+            migration.read(domain, file, {mapped.NAME: mapped.LIBVIRT_NAME}, shared=True)
+
+
+@contextlib.contextmanager
+def _started(machine: Machine, root: ET.Element, cells: Sequence[str] = ()) -> Iterator[libvirt.virDomain]:
+    """Context manager: a machine is started as described; it is stopped again if that goes wrong which is done then.
+
+    Args:
+        cells: the files that it shall map as its NUMA cells.
+    """
+    text = ET.tostring(root, encoding="unicode")
+    try:
+        with mapped.linked(machine, cells), machine.env.lifecycle.starting(machine.libvirt_name()):
+            domain = machine.env.libvirt_con.createXML(text, libvirt.VIR_DOMAIN_START_PAUSED)
+        yield domain
+    except BaseException:
+        machine.stop()
+        raise
 
 
 def _relocate(machine: Machine, root: ET.Element, tops: Mapping[str, str]) -> None:
@@ -209,6 +351,17 @@ def _relocate(machine: Machine, root: ET.Element, tops: Mapping[str, str]) -> No
             source.set("file", paths.images(os.path.basename(source.get("file", ""))))
     for log in root.iter("log"):
         log.set("file", machine.console_log())
+
+
+def _boot_packed(machine: Machine, root: ET.Element) -> None:
+    """Have a description name the packed form of its kernel, where there is one, for when the guest boots again.
+
+    An unpacked one is written into memory as a whole at each reset, and going back in place begins with one.
+    """
+    image = machine.spec.image
+    kernel = root.find("os/kernel")
+    if kernel is not None and "kernel-efi" in image and kernel.text == image.get("kernel"):
+        kernel.text = str(image["kernel-efi"])
 
 
 def pull(machine: Machine, dev: str, base: str) -> None:

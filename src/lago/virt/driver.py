@@ -43,13 +43,13 @@ class Driver(Protocol):
         """Way to log in to it; without an address nobody does."""
 
     def wait_for_ssh(
-        self, seconds: float, on_phase: Phase, command: Callable[[], str], tries: int | None, *, listens: bool
+        self, seconds: float, on_phase: Phase, command: Callable[[], bool], tries: int | None, *, listens: bool
     ) -> None:
         """Return when it has run a command over ssh.
 
         Args:
             seconds: for which it is waited, if it is not emulated.
-            command: asked for when it is sent; it must succeed.
+            command: runs one, and says whether it succeeded, as it must.
             tries: how many logins may fail; None: any number.
             listens: it runs since long, it was only brought back.
 

@@ -6,7 +6,9 @@ import contextlib
 import socket
 from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Protocol
+from typing import Final, Protocol
+
+import libvirt
 
 from .. import config
 from ..bootstrap import logins
@@ -24,9 +26,11 @@ from ..topology.names import libvirt_domain_name
 from . import factory, network
 from .network import Network
 from .readiness import Phase
+from .session import STATES
 from .vm import VM, Environment, Snapshots
 
 _GRACE = 3.0
+_ENDED: Final = ("down", STATES[libvirt.VIR_DOMAIN_SHUTOFF], STATES[libvirt.VIR_DOMAIN_CRASHED])
 
 
 class Origin(Snapshots, Protocol):
@@ -174,6 +178,7 @@ class VirtEnv(Environment):
             OSError: there is no connection by then.
         """
         machine = self.get_vm(vm)
+        self.resume()
         if machine.outside and machine.guest.address:
             return dial.reach(machine.guest.address, port, timeout)
         return self.hypervisor.connect(machine.ip(), port, timeout)
@@ -220,6 +225,7 @@ class VirtEnv(Environment):
             VMNotReady: a machine did not come up in time.
         """
         vms = self.select(names)
+        self.resume()
         here = [vm for vm in vms if not vm.outside]
         nets = [self._nets[name] for name in dict.fromkeys(nic.net for vm in here for nic in vm.nics())]
         # Where all machines are elsewhere there is nothing to start, and to tell.
@@ -390,9 +396,9 @@ class VirtEnv(Environment):
             self._end()
 
     def _running_here(self) -> list[VM]:
-        """Running machines that need the nets of the environment."""
+        """Machines that need the nets of the environment: they run, or stand still."""
         states = self.states()
-        return [vm for vm in self._vms.values() if states[vm.name()] == "running" and not vm.outside]
+        return [vm for vm in self._vms.values() if states[vm.name()] not in _ENDED and not vm.outside]
 
     def _end(self) -> None:
         self.close()

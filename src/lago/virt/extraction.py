@@ -13,7 +13,7 @@ from ..errors import ExtractPathError, HypervisorError, LagoError, SSHError, VME
 from ..guest import transfer
 from ..guestfs import extract as offline
 from ..log import LOG, task
-from . import checkpoint
+from . import checkpoint, clock
 from .machine import Machine
 
 _PATIENCE: Final = 10
@@ -129,6 +129,7 @@ def _still(machine: Machine) -> Iterator[list[tuple[str, str]]]:
         finally:
             if paused:
                 checkpoint.resume(machine)
+                clock.put_right(machine)
         yield [(copies[disk.dev], disk.format) for disk in writable]
     finally:
         for copy in copies.values():

@@ -13,7 +13,7 @@ from .. import bootstrap
 from ..bootstrap import logins
 from ..guest.ssh import Guest
 from ..topology.names import libvirt_net_name
-from . import console, cpu, domain_xml, memory, power, preflight, readiness
+from . import console, cpu, domain_xml, power, preflight, readiness
 from .connection import create, refusals, unless_gone
 from .machine import Machine
 from .session import STATES
@@ -62,7 +62,6 @@ class Libvirt:
             console_log=machine.console_log(),
             oem_strings=additions.oem_strings,
             nvram=paths.nvram(machine.name()),
-            memory_files=memory.in_files(machine),
         )
         kvm = env.accel.kind == "kvm"
         here = kvm and env.hypervisor.local
@@ -129,7 +128,13 @@ class Libvirt:
         return logins.guest_of(machine.spec, list(env.domains).index(machine.name()), env.paths, env.hypervisor)
 
     def wait_for_ssh(
-        self, seconds: float, on_phase: readiness.Phase, command: Callable[[], str], tries: int | None, *, listens: bool
+        self,
+        seconds: float,
+        on_phase: readiness.Phase,
+        command: Callable[[], bool],
+        tries: int | None,
+        *,
+        listens: bool,
     ) -> None:
         timeout = seconds * self._machine.time_factor
         readiness.wait_for_ssh(self._machine, timeout, on_phase, command, tries, listens=listens)

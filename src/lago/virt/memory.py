@@ -8,29 +8,48 @@ removes it at the end (`memory_backing_dir` in its qemu.conf).
 from __future__ import annotations
 
 import os
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
 
+from ..host.files import replacing, sync
 from .machine import Machine
 
 
 def in_files(machine: Machine) -> bool:
-    """Whether a machine has its memory in such files when it is started.
+    """Whether a machine has its memory in such files when it is brought back.
 
     Programs that share a machine's memory want another kind of it, and what a TPM holds is saved by libvirt only.
     """
     return machine.env.hypervisor.memory_dir is not None and not machine.spec.shares and not machine.spec.tpm
 
 
+def directory(machine: Machine) -> str:
+    """The directory in which libvirt has a directory of such files for each machine. Raises HypervisorError."""
+    below = os.path.join(str(machine.env.hypervisor.memory_dir), "libvirt", "qemu")
+    return machine.env.hypervisor.path_from_outside(below)
+
+
 def files(machine: Machine) -> list[str]:
     """The files of a machine that runs, one for each NUMA node in their order; none if it has its memory elsewhere."""
-    directory = machine.env.hypervisor.memory_dir
-    if directory is None:
+    if machine.env.hypervisor.memory_dir is None:
         return []
-    below = machine.env.hypervisor.path_from_outside(os.path.join(directory, "libvirt", "qemu"))
     number = machine.domain().ID()
-    found = [one.path for one in os.scandir(below) if one.name.startswith(f"{number}-")]
+    try:
+        found = [one.path for one in os.scandir(directory(machine)) if one.name.startswith(f"{number}-")]
+    except FileNotFoundError:
+        # Libvirt makes it for the first machine that needs it.
+        return []
     names = [os.path.join(path, name) for path in found for name in os.listdir(path)]
-    return sorted(names, key=lambda name: (len(name), name))
+    return sorted((name for name in names if not os.path.islink(name)), key=lambda name: (len(name), name))
+
+
+def describe(root: ET.Element) -> None:
+    """Have the machine of a description have its memory in such files when it is started."""
+    for element in root.findall("memoryBacking"):
+        root.remove(element)
+    backing = ET.SubElement(root, "memoryBacking")
+    ET.SubElement(backing, "source", type="file")
+    ET.SubElement(backing, "access", mode="shared")
 
 
 def save(sources: Sequence[str], dest: str) -> None:
@@ -43,6 +62,39 @@ def save(sources: Sequence[str], dest: str) -> None:
                 write.truncate(base + size)
                 _copy(read.fileno(), 0, write.fileno(), base, size)
                 base += size
+
+
+def blank(dest: str, size: int) -> None:
+    """Make a file of memory that nobody has touched, of so many bytes. Raises OSError."""
+    with open(dest, "wb") as file:
+        file.truncate(size)
+
+
+def apart(source: str, sizes: Sequence[int]) -> list[str]:
+    """A file for each of several parts of what `save` wrote; QEMU can't map any but the first of one.
+
+    The first is the file itself. The others are copies beside it, which are made when they are needed first, and stay.
+
+    Args:
+        sizes: of the parts, in bytes.
+
+    Raises:
+        OSError: there is no room.
+    """
+    found, base = [source], sizes[0] if sizes else 0
+    for number, size in enumerate(sizes[1:], 1):
+        path = f"{source}.{number}"
+        if not os.path.exists(path):
+            with replacing(path) as temporary, open(source, "rb", buffering=0) as read:
+                with open(temporary, "wb", buffering=0) as write:
+                    write.truncate(size)
+                    _copy(read.fileno(), base, write.fileno(), 0, size)
+                    os.fchmod(write.fileno(), 0o444)
+                # One that is cut off would be taken for the whole.
+                sync(temporary)
+        found.append(path)
+        base += size
+    return found
 
 
 def load(source: str, dests: Sequence[str]) -> None:

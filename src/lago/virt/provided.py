@@ -92,7 +92,7 @@ class Provided:
         self,
         seconds: float,
         on_phase: Phase,
-        command: Callable[[], str],
+        command: Callable[[], bool],
         tries: int | None,
         *,
         listens: bool,  # noqa: ARG002 - a login is tried at once in any case
@@ -108,7 +108,7 @@ class Provided:
         while not cancelled.is_set() and (left := deadline - time.monotonic()) > 0:
             try:
                 guest.open(min(left, each), cancelled.is_set)
-                if guest.run(command()):
+                if not command():
                     raise SSHError("it logs us in, but does not run a command")
                 return
             except SSHError as error:

@@ -45,7 +45,7 @@ def wait_for_ssh(
     machine: Machine,
     timeout: float,
     on_phase: Phase,
-    command: Callable[[], str],
+    command: Callable[[], bool],
     tries: int | None,
     *,
     listens: bool = False,
@@ -54,7 +54,7 @@ def wait_for_ssh(
 
     Args:
         timeout: seconds.
-        command: what it is told to do, asked for when it is sent; it must succeed.
+        command: runs one on it, and says whether it succeeded, as it must.
         tries: how many logins may fail; None: any number.
         listens: it ran before, so ssh is tried without asking first whether anybody is there.
 
@@ -65,6 +65,8 @@ def wait_for_ssh(
     last: Exception | None = None
     phase = ""
     cancelled = machine.env.cancelled
+    # One that was brought back said before what it has not said yet.
+    before = len(machine.console_text()) if listens else 0
     if machine.libvirt_state() == _HALTED_BY_IO:
         raise explain(machine, None, None)
     each = (config.get("ssh_timeout") or math.inf) * machine.env.accel.time_factor
@@ -76,7 +78,7 @@ def wait_for_ssh(
         if not left or ended.is_set() or cancelled.is_set():
             break
         console = machine.console_text()
-        if _HALTED in console or (last_said.stays(console) and _stuck(console, last)):
+        if _HALTED in console[before:] or (last_said.stays(console) and _stuck(console[before:], last)):
             break
         answered = listens or isinstance(last, SSHError)
         now = "logging in" if answered else "booting" if kernel_spoke(console) else "starting"
@@ -87,7 +89,7 @@ def wait_for_ssh(
             if not listens and not isinstance(last, SSHError):
                 machine.env.hypervisor.connect(machine.ip(), _SSH_PORT, min(1.0, left)).close()
             machine.guest.open(min(left, each), lambda: ended.is_set() or cancelled.is_set())
-            if machine.guest.run(command()):
+            if not command():
                 raise SSHError("it logs us in, but does not run a command")
             return
         except SSHError as error:
@@ -109,7 +111,7 @@ def wait_for_ssh(
             ended.wait(0.02)
     if cancelled.is_set():
         raise VMNotReady(f"{machine.name()}: no longer waited for")
-    raise explain(machine, None if left else timeout, last)
+    raise explain(machine, None if left else timeout, last, before)
 
 
 class _LastSaid:
@@ -144,15 +146,16 @@ def _prepares_itself(machine: Machine, console: str) -> bool:
     return seeded or bootstrap.works_at_first_boot(machine.spec)
 
 
-def explain(machine: Machine, timeout: float | None, last: Exception | None) -> VMNotReady:
+def explain(machine: Machine, timeout: float | None, last: Exception | None, before: int = 0) -> VMNotReady:
     """Error for a machine that does not answer: how far it came, with the end of its console log.
 
     Args:
         timeout: what was waited in vain, if it was not ended early.
+        before: how much was on its console before it was brought back.
     """
     console = machine.console_text()
-    found = _stuck(console, last) if machine.running() else None
-    what, details = (f"{found.what}: {found.words}", "") if found else _how_far(machine, console, last)
+    found = _stuck(console[before:], last) if machine.running() else None
+    what, details = (f"{found.what}: {found.words}", "") if found else _how_far(machine, console, last, before)
     console_tail = tail("\n".join(lines(console)), _TAIL)
     waited = f" within {timeout:g} s" if timeout is not None else ""
     hint = f"its whole console log: {machine.console_log()}"
@@ -197,9 +200,9 @@ def _refusal(machine: Machine) -> str:
     return f"it refuses {tried}; {_WAYS[bootstrap.method(machine.spec)].done}"
 
 
-def _how_far(machine: Machine, console: str, last: Exception | None) -> tuple[str, str]:
+def _how_far(machine: Machine, console: str, last: Exception | None, before: int) -> tuple[str, str]:
     state, reason = machine.libvirt_state()
-    panic = next((line for line in console.splitlines() if _PANIC in line), None)
+    panic = next((line for line in console[before:].splitlines() if _PANIC in line), None)
     if panic:
         return f"its kernel panicked: {panic.strip()}", ""
     if state in (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_CRASHED, None):

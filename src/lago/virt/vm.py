@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import os
 import re
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from .. import bootstrap, config, services
 from ..errors import ExtractPathNoPathError, SSHError, VMError, VMNotReady, VMNotRunning
 from ..guest import ssh, transfer
 from ..guest.forward import Forward, Local
+from ..host.locks import held_here
 from ..host.programs import CommandStatus
 from ..log import no_phase, task
 from ..plugins import machines
@@ -55,6 +57,9 @@ class Snapshots(Protocol):
             vms: names of the machines that go back; without them all of the snapshot.
         """
 
+    def resume(self) -> None:
+        """Let machines go on that stand paused since they were forked, and return when they answer."""
+
 
 class Environment(Session, abc.ABC):
     """The environment of a machine, with the others in it; `lago.virt.VirtEnv` is one."""
@@ -84,6 +89,17 @@ class Environment(Session, abc.ABC):
     @abc.abstractmethod
     def connect(self, vm: str, port: int, timeout: float = 10) -> socket.socket:
         """Connect to a TCP port of a machine, for at most `timeout` seconds. Raises OSError, VMNotFound."""
+
+    def resume(self) -> None:
+        """Let machines go on that stand paused since they were forked: somebody wants to use one.
+
+        Who holds the lock of the environment has done so, where that was wanted.
+
+        Raises:
+            VMNotReady: one does not answer.
+        """
+        if os.path.exists(self.paths.paused()) and not held_here(self.paths.lock()):
+            self.snapshots.resume()
 
 
 class VM(Machine, Tester):
@@ -226,6 +242,16 @@ class VM(Machine, Tester):
         """Whether it runs, or stands still."""
         return self.driver.alive()
 
+    def must_run(self) -> None:
+        """Raise VMNotRunning if it does not run; one that stands paused since it was forked goes on.
+
+        Raises:
+            VMNotRunning: it does not run.
+            VMNotReady: it was to go on, and a machine of its environment does not answer.
+        """
+        self.env.resume()
+        super().must_run()
+
     def start(self) -> None:
         """Start it, unless it runs. Its nets must be up.
 
@@ -304,7 +330,7 @@ class VM(Machine, Tester):
         self,
         connect_retries: int | None = 50,
         on_phase: Phase = no_phase,
-        command: str | Callable[[], str] = "true",
+        command: str | Callable[[], bool] = "true",
         *,
         listens: bool = False,
     ) -> None:
@@ -313,8 +339,8 @@ class VM(Machine, Tester):
         Args:
             connect_retries: how many logins may fail; None: any number.
             on_phase: called with its name and what it does now, such as `booting`; without it nobody is told.
-            command: what it runs first, or a function that makes it when it is sent, for one that tells the time. It
-                must succeed.
+            command: what it runs first, or a function that runs something on it and says whether that succeeded, as it
+                must.
             listens: say that it was only brought back and listens already, so that it is logged in to at once.
 
         Raises:
@@ -322,8 +348,9 @@ class VM(Machine, Tester):
                 seconds and five times as long when emulated; or it ended, or lets nobody in. It says how far it came.
             VMError: it answers, but what is to be run on it after its first boot fails.
         """
+        self.env.resume()
         seconds = self.spec.boot_time_sec or config.get("boot_timeout")
-        first = command if callable(command) else lambda: command
+        first = command if callable(command) else lambda: not self.guest.run(command)
         self.driver.wait_for_ssh(seconds, on_phase, first, connect_retries, listens=listens)
         if self.provider is None and (rest := bootstrap.after_boot(self.spec)) is not None:
             words, data = rest
@@ -465,6 +492,7 @@ class VM(Machine, Tester):
         Raises:
             ExtractPathError: they can't be had.
         """
+        self.env.resume()
         return self.driver.extract(paths)
 
     def connect(self, tries: int | None = None) -> None:
@@ -498,6 +526,7 @@ class VM(Machine, Tester):
             VMNotReady: it has not said it within `timeout`.
             VMError: `regex` is no regular expression.
         """
+        self.env.resume()
         return console.wait_for_text(self, self._console_cursor, regex, timeout)
 
     def interactive_console(self, stdin: int = 0, stdout: int = 1, *, force: bool = False) -> bool:

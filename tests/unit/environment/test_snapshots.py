@@ -14,7 +14,8 @@ from lago.constants import SNAPSHOT_COMMANDS
 from lago.disks import qemu_img as lago_disks
 from lago.environment.prefix import Prefix
 from lago.environment.snapshots import layers as disk_layers
-from lago.environment.snapshots.index import Index, Layer, Saved, Snapshot
+from lago.environment.snapshots import memory as saved_memory
+from lago.environment.snapshots.index import Index, Layer, Saved, Snapshot, sizes
 from lago.environment.workdir import Workdir
 from lago.errors import LagoError, LockTimeout, PrefixError
 from lago.host.locks import lock_file
@@ -66,6 +67,52 @@ class TestBook:
         with pytest.raises(LagoError, match="there is no snapshot b") as raised:
             index.remove("b")
         assert raised.value.hint == "there are: a, c"
+
+
+class TestMemory:
+    WAYS = (
+        (Saved(disks={}), ""),
+        (Saved(disks={}, memory="snapshots/3.vm0.mem"), "all"),
+        (Saved(disks={}, memory="snapshots/3.vm0.mem", state="snapshots/3.vm0.state"), "all"),
+        (Saved(disks={}, memory="snapshots/3.vm0.mem.zst", state="snapshots/3.vm0.state.zst", whole="so"), "all: so"),
+        (Saved(disks={}, memory="snapshots/3.vm0.mem", state="snapshots/5.vm0.state.zst"), "changes"),
+    )
+
+    @pytest.mark.parametrize(("saved", "way"), WAYS)
+    def test_how_memory_was_saved_is_told(self, saved: Saved, way: str) -> None:
+        assert saved.way() == way
+
+    def test_what_several_snapshots_have_counts_for_the_oldest(self, tmp_path: Path) -> None:
+        (tmp_path / "snapshots").mkdir()
+        for name, kib in (("3.vm0.mem", 64), ("3.vm0.state", 8), ("5.vm0.state", 16)):
+            (tmp_path / "snapshots" / name).write_bytes(b"x" * (kib << 10))
+        os.link(tmp_path / "snapshots" / "3.vm0.mem", tmp_path / "snapshots" / "other.mem")
+        found = {
+            name: Snapshot(name, 1.5, {"vm0": Saved({}, f"snapshots/{memory}", None, f"snapshots/{state}")})
+            for name, memory, state in (
+                ("base", "3.vm0.mem", "3.vm0.state"),
+                ("later", "3.vm0.mem", "5.vm0.state"),
+                ("linked", "other.mem", "gone.state"),
+            )
+        }
+        paths = Prefix(str(tmp_path)).paths
+        assert sizes(paths, found) == {"base": 72 << 10, "later": 16 << 10, "linked": 0}
+        (tmp_path / "snapshots" / "3.vm0.mem.1").write_bytes(b"x" * (32 << 10))
+        assert sizes(paths, found) == {"base": 104 << 10, "later": 16 << 10, "linked": 0}
+        (tmp_path / "snapshots" / "3.vm0.mem.1").unlink()
+        del found["base"]
+        assert sizes(paths, found) == {"later": 80 << 10, "linked": 0}
+
+    @pytest.mark.programs
+    def test_packed_memory_leaves_nothing_when_it_was_unpacked(self, tmp_path: Path) -> None:
+        (tmp_path / "snapshots").mkdir()
+        paths, path = Prefix(str(tmp_path)).paths, "snapshots/3.vm0.mem"
+        (tmp_path / path).write_bytes(b"x" * 9999)
+        saved_memory.pack(paths, path)
+        with saved_memory.unpacked(paths, f"{path}.zst") as found:
+            assert Path(found).read_bytes() == b"x" * 9999
+            Path(f"{found}.1").write_bytes(b"a copy of a part")
+        assert os.listdir(tmp_path / "snapshots") == ["3.vm0.mem.zst"]
 
 
 @pytest.fixture

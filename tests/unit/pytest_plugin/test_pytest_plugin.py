@@ -161,6 +161,30 @@ class TestAdmission:
         with admission.admitted(64, 100, pytest.fail, wait=True):
             pass
 
+    @pytest.mark.programs
+    def test_forks_count_as_what_their_processes_hold_now_and_a_reserve(self) -> None:
+        code = "import sys; print(flush=True); input(); more = b'x' * (200 << 20); print(flush=True); input()"
+        with (
+            subprocess.Popen(
+                [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            ) as process,
+            contextlib.ExitStack() as held,
+        ):
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdout.readline()
+            with admission.admitted(1000, 300, pytest.fail, wait=True) as claim:
+                assert admission.spare(128, 300, held) is None
+                claim.measure([process.pid], 64)
+                with contextlib.ExitStack() as others:
+                    assert admission.spare(128, 300, others) is not None
+                print(file=process.stdin, flush=True)
+                process.stdout.readline()
+                assert admission.spare(128, 300, held) is None
+                process.kill()
+                process.wait()
+                assert admission.spare(128, 300, held) is not None
+
 
 class TestHome:
     def test_it_goes_at_the_end_with_the_directory_that_it_is_in(self, tmp_path: Path) -> None:

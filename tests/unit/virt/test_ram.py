@@ -43,3 +43,18 @@ def test_what_was_saved_ahead_is_brought_up_to_date(tmp_path: Path) -> None:
     sparse(second, MIB)
     memory.save([str(first), str(second)], str(saved))
     assert saved.read_bytes() == first.read_bytes() + second.read_bytes()
+
+
+def test_parts_of_a_saved_file_are_files_of_their_own_and_made_once(tmp_path: Path) -> None:
+    saved = sparse(tmp_path / "saved", 4 * MIB, at0=b"a" * 5000, at1048576=b"b" * 4096, at3145728=b"c" * 8192)
+    sizes = [MIB, 2 * MIB, MIB]
+    found = [Path(path) for path in memory.apart(str(saved), sizes)]
+    assert found[0] == saved
+    whole = saved.read_bytes()
+    assert [path.read_bytes() for path in found[1:]] == [whole[MIB : 3 * MIB], whole[3 * MIB :]]
+    assert all(path.stat().st_mode & 0o222 == 0 for path in found[1:])
+    assert sum(path.stat().st_blocks for path in found[1:]) * 512 < 64 << 10
+    before = [path.stat().st_mtime_ns for path in found]
+    assert [Path(path) for path in memory.apart(str(saved), sizes)] == found
+    assert [path.stat().st_mtime_ns for path in found] == before
+    assert memory.apart(str(saved), [4 * MIB]) == [str(saved)]

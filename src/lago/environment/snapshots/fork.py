@@ -8,7 +8,9 @@ import shutil
 from typing import TYPE_CHECKING
 
 from ...disks import qemu_img
-from .index import Index
+from ...virt import checkpoint
+from . import memory as saved_memory
+from .index import Index, Snapshot, parts
 
 if TYPE_CHECKING:
     from ...paths import Paths
@@ -51,10 +53,21 @@ def fork(source: Paths, name: str, dest: Paths) -> None:
         if entry == "env" or entry.startswith(("net-", "vm-")):
             shutil.copy2(source.virt(entry), dest.virt(entry))
     seeds = {f"images/{entry}" for entry in os.listdir(source.images()) if entry.endswith((".iso", ".fd"))}
-    for path in needed | seeds:
+    _prepare(source, snapshot)
+    copies = {path for saved in snapshot.vms.values() if saved.memory for path in parts(source, saved.memory)}
+    for path in needed | seeds | copies:
         if not os.path.isabs(path):
             _share(os.path.join(source.prefix(), path), os.path.join(dest.prefix(), path))
     forked.save(dest)
+
+
+def _prepare(source: Paths, snapshot: Snapshot) -> None:
+    """Make what machines map beside their memory once, so that forks have links to it and need no copy each."""
+    for saved in snapshot.vms.values():
+        if saved.memory and saved.state and not saved_memory.is_packed(saved.state):
+            memory, state = (os.path.join(source.prefix(), path) for path in (saved.memory, saved.state))
+            with contextlib.suppress(OSError):
+                checkpoint.prepare(memory, state)
 
 
 def _share(source: str, dest: str) -> None:

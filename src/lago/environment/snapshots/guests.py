@@ -1,52 +1,17 @@
-"""What guests are asked for when a snapshot is taken: to hold still, and to set their clocks."""
+"""What guests are asked for when a snapshot is taken that leaves memory out: to hold still."""
 
 from __future__ import annotations
 
-import shlex
-import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import libvirt
 
-from ...errors import LagoError, VMError
+from ...errors import VMError
 from ...log import LOG
 from ...virt.connection import refusals
 
 if TYPE_CHECKING:
     from ...virt import VM
-
-_CLOCK_PATIENCE: Final = 30.0
-
-# GNU's date is asked for by its path, since busybox's shell takes its own; that one knows whole seconds only.
-_SET_CLOCK: Final = """\
-exec >/dev/null 2>&1
-date=/bin/date
-test -x $date || date=date
-becomes() { $date -u -s "@$1" || sudo -n $date -u -s "@$1"; }
-becomes "$1" || $date -u -d @0.5 || { sleep "$2"; becomes "$3"; }
-exit 0
-"""
-
-
-def clock_command() -> str:
-    """Tell a guest what time it is now, as far as it lets us: a command for its shell, to be sent at once.
-
-    Its clock is then behind by as long as the command was on its way. Where it can be set to whole seconds only, that
-    waits for the next one.
-    """
-    now = time.time()
-    following = int(now) + 1
-    return shlex.join(["sh", "-c", _SET_CLOCK, "sh", f"{now:.3f}", f"{following - now:.3f}", str(following)])
-
-
-def set_clock(vm: VM) -> None:
-    """Tell a guest what time it is, if there is a connection to it; it stood still, and its clock with it."""
-    if not vm.guest.connected() or not vm.running():
-        return
-    try:
-        vm.guest.run(clock_command(), timeout=_CLOCK_PATIENCE)
-    except (LagoError, OSError) as error:
-        LOG.debug("the clock of %s: %s", vm.name(), error)
 
 
 def quiesce(vm: VM) -> str:

@@ -31,15 +31,27 @@ class Saved(NamedTuple):
 
     Attributes:
         disks: the layer of each of its disks, by the disk's name.
-        memory: the file with its memory, if it ran and that was taken.
-        state: the file with its description and what its devices hold, if the one with memory does not have that.
+        memory: the file with its memory, if it ran and that was taken; other snapshots may have the same.
+        state: the file with its description and what its devices hold, if the one with memory does not have that, and
+            with the pages that are other than in there.
         nvram: the file with what its firmware keeps, if it has such.
+        whole: why all of its memory was saved, and not only what it changed since another snapshot.
     """
 
     disks: dict[str, str]
     memory: str | None = None
     nvram: str | None = None
     state: str | None = None
+    whole: str = ""
+
+    def way(self) -> str:
+        """How its memory was saved: `changes` alone, or `all`, and why that; nothing if it was not."""
+        if not self.memory:
+            return ""
+        if self.whole:
+            return f"all: {self.whole}"
+        stems = {path.partition(".mem")[0].partition(".state")[0] for path in (self.memory, self.state) if path}
+        return "all" if len(stems) == 1 else "changes"
 
     def files(self) -> list[str]:
         """All files."""
@@ -182,16 +194,43 @@ def _snapshot(raw: Mapping[str, Any]) -> Snapshot:
     return Snapshot(**{**raw, "vms": vms})
 
 
-def size(paths: Paths, snapshot: Snapshot) -> int:
-    """Bytes on disk of the files with memory of a snapshot, and of the layers that it froze."""
-    files = {path for vm in snapshot.vms.values() for path in vm.files()}
+def parts(paths: Paths, path: str) -> list[str]:
+    """The copies of parts of a file with memory that there are, for machines with NUMA cells; paths as in the index."""
+    directory, name = os.path.split(path)
+    try:
+        found = os.listdir(os.path.join(paths.prefix(), directory))
+    except FileNotFoundError:
+        return []
+    return [os.path.join(directory, one) for one in found if one.startswith(f"{name}.") and one != part_of(one)]
+
+
+def part_of(path: str) -> str:
+    """The file with memory that a file is a copy of a part of; the file itself if it is none."""
+    whole, _, number = path.rpartition(".")
+    return whole if number.isdigit() and whole.endswith(".mem") else path
+
+
+def sizes(paths: Paths, snapshots: Mapping[str, Snapshot]) -> dict[str, int]:
+    """Bytes on disk of the files with memory of snapshots, and of the layers that they froze.
+
+    What several have, be it by links of other names, counts once, for the first that has it.
+    """
+    counted: set[tuple[int, int]] = set()
+    return {name: _size(paths, one, counted) for name, one in snapshots.items()}
+
+
+def _size(paths: Paths, snapshot: Snapshot, counted: set[tuple[int, int]]) -> int:
     total = 0
-    for path in files:
-        if not os.path.isabs(path):
-            try:
-                total += os.stat(os.path.join(paths.prefix(), path)).st_blocks * 512
-            except FileNotFoundError:
-                continue
+    named = [path for vm in snapshot.vms.values() for path in vm.files() if not os.path.isabs(path)]
+    copies = [path for vm in snapshot.vms.values() if vm.memory for path in parts(paths, vm.memory)]
+    for path in named + copies:
+        try:
+            found = os.stat(os.path.join(paths.prefix(), path))
+        except FileNotFoundError:
+            continue
+        if (found.st_dev, found.st_ino) not in counted:
+            counted.add((found.st_dev, found.st_ino))
+            total += found.st_blocks * 512
     return total
 
 

@@ -11,7 +11,7 @@ from ...disks import qemu_img
 from ...host.parallel import in_parallel
 from ...paths import Paths
 from ...topology.model import Disk, Domain
-from .index import Index, Layer, domain_with_tops, format_of
+from .index import Index, Layer, domain_with_tops, format_of, part_of
 
 
 class NewTop(NamedTuple):
@@ -96,7 +96,7 @@ def prune(paths: Paths, index: Index, domains: Iterable[Domain], in_use: Iterabl
 
     Args:
         domains: all machines.
-        in_use: images that machines run on, whatever the index says.
+        in_use: images and memory that machines run on, whatever the index says.
     """
     domains = list(domains)
     needed = index.needed([*tops_of(index, domains), *in_use])
@@ -106,7 +106,7 @@ def prune(paths: Paths, index: Index, domains: Iterable[Domain], in_use: Iterabl
     if os.path.isdir(paths.snapshots()):
         candidates += [os.path.relpath(paths.snapshots(name), paths.prefix()) for name in os.listdir(paths.snapshots())]
     # First, to have room for the index on a full disk; what it says is needed stays.
-    unlink(paths, [path for path in candidates if path not in needed])
+    unlink(paths, [path for path in candidates if part_of(path) not in needed])
     index.save(paths)
 
 

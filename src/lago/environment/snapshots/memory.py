@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 from collections.abc import Iterator
 from typing import Final
@@ -18,6 +19,11 @@ _PACKED: Final = ".zst"
 def packed_name(path: str) -> str:
     """The name of a file in the index when it is packed."""
     return f"{path}{_PACKED}"
+
+
+def is_packed(path: str) -> bool:
+    """Whether a file is packed, by its name."""
+    return path.endswith(_PACKED)
 
 
 def pack(paths: Paths, path: str) -> None:
@@ -37,7 +43,7 @@ def pack(paths: Paths, path: str) -> None:
 def unpacked(paths: Paths, path: str) -> Iterator[str]:
     """Context manager: a file on this host with the content of one of the index."""
     found = full(paths, path)
-    if not path.endswith(_PACKED):
+    if not is_packed(path):
         yield found
         return
     temporary = beside(found)
@@ -45,5 +51,6 @@ def unpacked(paths: Paths, path: str) -> Iterator[str]:
         run(["zstd", "-q", "-d", "-f", "--sparse", found, "-o", temporary], hint="is the disk full?")
         yield temporary
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
+        # With the copies of its parts.
+        for name in glob.glob(f"{glob.escape(temporary)}*"):
+            os.unlink(name)

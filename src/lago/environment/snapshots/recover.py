@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import libvirt
 
 from ...log import LOG
-from ...virt import checkpoint, memory, migration
+from ...virt import checkpoint, clock, in_place, memory, migration
 from . import layers
+from .in_place import follow
 from .index import Index
-from .remove import live_layers
+from .remove import live_layers, live_memory
 
 if TYPE_CHECKING:
     from ...virt import VirtEnv
@@ -25,11 +26,15 @@ def recover(env: VirtEnv) -> None:
     for vm in vms:
         if vm.libvirt_state()[0] != libvirt.VIR_DOMAIN_PAUSED:
             continue
-        if memory.in_files(vm) and migration.waits(vm.domain()):
+        if memory.in_files(vm) and (migration.waits(vm.domain()) or in_place.unfinished(vm.domain())):
             LOG.warning("%s was being brought back when Lago was killed, and is down", vm.name())
             vm.stop()
         else:
             LOG.warning("%s stood still since Lago was killed, and goes on", vm.name())
             checkpoint.resume(vm)
+            clock.put_right(vm)
+    for vm in vms:
+        if vm.provider is None and vm.alive():
+            follow(env.paths, index, vm)
     index.busy = False
-    layers.prune(env.paths, index, [vm.spec for vm in vms], live_layers(env))
+    layers.prune(env.paths, index, [vm.spec for vm in vms], [*live_layers(env), *live_memory(env)])

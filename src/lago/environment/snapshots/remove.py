@@ -26,7 +26,7 @@ def tidy(env: VirtEnv, index: Index) -> None:
     paths = env.paths
     domains = [vm.spec for vm in env.get_vms().values()]
     live = live_layers(env)
-    layers.prune(paths, index, domains, live)
+    layers.prune(paths, index, domains, [*live, *live_memory(env)])
     used = {path for top in live for path in index.chain(top)}
     found = layers.merges(paths, index, layers.tops_of(index, domains))
     for one in [one for one in found if one.path not in used]:
@@ -43,8 +43,18 @@ def tidy(env: VirtEnv, index: Index) -> None:
 
 def live_layers(env: VirtEnv) -> dict[str, tuple[VM, str]]:
     """The images that running machines write to, with machine and device."""
-    ours = [vm for vm in env.get_vms().values() if vm.provider is None]
-    running = [vm for vm in ours if env.live and vm.alive()]
     return {
-        layers.in_index(env.paths, path): (vm, dev) for vm in running for dev, path in checkpoint.live_tops(vm).items()
+        layers.in_index(env.paths, path): (vm, dev)
+        for vm in _running(env)
+        for dev, path in checkpoint.live_tops(vm).items()
     }
+
+
+def live_memory(env: VirtEnv) -> set[str]:
+    """The files that running machines have mapped as their memory, and that their next snapshots are counted from."""
+    bases = [checkpoint.base(vm) for vm in _running(env)]
+    return {layers.in_index(env.paths, path) for path in bases if path}
+
+
+def _running(env: VirtEnv) -> list[VM]:
+    return [vm for vm in env.get_vms().values() if vm.provider is None and env.live and vm.alive()]

@@ -7,23 +7,31 @@ import shutil
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from ... import config
 from ...errors import LagoError
 from ...host.parallel import in_parallel, meanwhile, no_errand
-from ...log import task
+from ...log import LOG, task
 from ...virt import checkpoint
+from . import in_place
 from . import layers as disk_layers
 from . import memory as saved_memory
 from .index import Index, Snapshot, domain_with_tops
 from .remove import tidy
+from .wake import wait
 
 if TYPE_CHECKING:
     from ...virt import VM, VirtEnv
     from ...virt.readiness import Phase
+    from .in_place import Ways
 
 
 def revert(
-    env: VirtEnv, name: str, names: Iterable[str], on_phase: Phase, beside: Callable[[], None] = no_errand
+    env: VirtEnv,
+    name: str,
+    names: Iterable[str],
+    on_phase: Phase,
+    beside: Callable[[], None] = no_errand,
+    *,
+    paused: bool = False,
 ) -> None:
     """Go back with those machines of the snapshot that are named; what they did since is lost.
 
@@ -31,6 +39,7 @@ def revert(
 
     Args:
         beside: done while they are waited for.
+        paused: leave those that ran as they were brought back, standing still, and wait for none.
 
     Raises:
         LagoError: there is no such snapshot, or files of it are missing.
@@ -51,8 +60,9 @@ def revert(
     try:
         if running:
             env.ensure()
+        ways = in_place.ways(running, snapshot)
         with task("Stop machines"):
-            ending = [vm for vm in ours if env.live and vm.alive()]
+            ending = [vm for vm in ours if env.live and vm.alive() and vm.name() not in ways]
             in_parallel(_end, ending, what="stop VMs")
     except BaseException:
         disk_layers.unlink(paths, [top.path for top in tops])
@@ -63,22 +73,27 @@ def revert(
     index.save(paths)
     for vm in vms:
         vm.spec = domain_with_tops(vm.spec, index)
-    for vm in vms:
-        if nvram := snapshot.vms[vm.name()].nvram:
-            shutil.copyfile(disk_layers.full(paths, nvram), paths.nvram(vm.name()))
     with task("Bring machines back"):
         nets = {nic.net for vm in running for nic in vm.nics()}
         in_parallel(lambda net: env.get_net(net).start(), nets, what="start nets")
-        in_parallel(lambda vm: _restore(vm, snapshot, on_phase), running, what="bring VMs back")
+        in_place.halt([vm for vm in running if vm.name() in ways])
+        for vm in vms:
+            if nvram := snapshot.vms[vm.name()].nvram:
+                shutil.copyfile(disk_layers.full(paths, nvram), paths.nvram(vm.name()))
+        in_parallel(lambda vm: _bring_back(vm, snapshot, ways, on_phase), running, what="bring VMs back")
         # All are there before any goes on, so that none talks to one that is not.
         elsewhere = [vm.provider for vm in provided if vm.provider is not None]
         in_parallel(lambda one: one.revert_snapshot(name), elsewhere, what="bring VMs back")
-        in_parallel(checkpoint.resume, running, what="go on")
+        in_parallel(checkpoint.resume, [] if paused else running, what="go on")
     index.busy = False
+    in_place.keep_names(paths, index, tops, ways)
     index.save(paths)
+    if paused:
+        beside()
+        return
     with task("Wait for ssh"), meanwhile(beside):
         awaited = [*running, *(vm for vm in provided if vm.alive())]
-        in_parallel(lambda vm: _ready(vm, on_phase), awaited, what="wait for ssh", cancel=env.cancelled.set)
+        in_parallel(lambda vm: wait(vm, on_phase), awaited, what="wait for ssh", cancel=env.cancelled.set)
     tidy(env, index)
     if env.live:
         env.end_if_idle()
@@ -100,23 +115,27 @@ def _end(vm: VM) -> None:
     vm.stop()
 
 
-def _restore(vm: VM, snapshot: Snapshot, on_phase: Phase) -> None:
+def _bring_back(vm: VM, snapshot: Snapshot, ways: Ways, on_phase: Phase) -> None:
     on_phase(vm.name(), "coming back")
+    if vm.name() in ways:
+        try:
+            in_place.go(vm, ways[vm.name()])
+            return
+        except in_place.REFUSALS as error:
+            LOG.warning("%s is ended and started again, as it can't go back in place: %s", vm.name(), error)
+            del ways[vm.name()]
+            _end(vm)
+    _restore(vm, snapshot)
+
+
+def _restore(vm: VM, snapshot: Snapshot) -> None:
     # The guest knows the connection of before, if there is one, as it was then, and never ends it.
     vm.guest.close()
     tops = {disk.dev: disk_layers.full(vm.env.paths, disk.path) for disk in vm.spec.writable()}
     paths, saved = vm.env.paths, snapshot.vms[vm.name()]
     with saved_memory.unpacked(paths, str(saved.memory)) as memory:
         if saved.state:
-            checkpoint.restore_apart(vm, memory, disk_layers.full(paths, saved.state), tops)
+            with saved_memory.unpacked(paths, saved.state) as state:
+                checkpoint.restore_apart(vm, memory, state, tops)
         else:
             checkpoint.restore(vm, memory, tops)
-
-
-def _ready(vm: VM, on_phase: Phase) -> None:
-    from .guests import clock_command
-
-    if vm.guest.address:
-        told = clock_command if vm.provider is None else "true"
-        vm.wait_for_ssh(config.get("ssh_tries"), on_phase, told, listens=True)
-    on_phase(vm.name(), "up")

@@ -15,7 +15,7 @@ from ...errors import LagoError
 from ...host.files import sync
 from ...host.parallel import in_parallel
 from ...log import LOG, task
-from ...virt import checkpoint
+from ...virt import checkpoint, clock, precopy
 from . import guests, layers
 from . import memory as saved_memory
 from .index import Index, Saved, Snapshot
@@ -25,6 +25,7 @@ from .remove import tidy
 if TYPE_CHECKING:
     from ...paths import Paths
     from ...virt import VM, VirtEnv
+    from ...virt.delta import Delta
 
 
 @dataclass
@@ -37,6 +38,8 @@ class Saving:
         memory: the file for its memory, if it runs and that is wanted.
         state: the file for what its devices hold, if that is saved apart from the memory.
         nvram: the file for what its firmware keeps, if it has such.
+        changed: what saves only what it changed, if that is possible.
+        whole: why that is not possible.
     """
 
     vm: VM
@@ -45,15 +48,21 @@ class Saving:
     memory: str | None
     state: str | None
     nvram: str | None
+    changed: Delta | None
+    whole: str
 
     def files(self) -> list[str]:
         """All that is written, but for images."""
         return [path for path in (self.memory, self.state, self.nvram) if path]
 
+    def base(self) -> str | None:
+        """The file with its memory, which is another snapshot's if only changes are saved."""
+        return self.memory if self.changed is None else layers.in_index(self.vm.env.paths, self.changed.base)
+
     def saved(self) -> Saved:
         """What the snapshot has of it."""
         disks = {top.disk.name: top.backing for top in self.tops}
-        return Saved(disks=disks, memory=self.memory, nvram=self.nvram, state=self.state)
+        return Saved(disks=disks, memory=self.base(), nvram=self.nvram, state=self.state, whole=self.whole)
 
 
 def take(
@@ -94,6 +103,8 @@ def take(
         pause = _save(
             env, todo, [partial(one.create_snapshot, name) for one in elsewhere.values()], disk_only=disk_only
         )
+        if settled:
+            _consolidate(paths, todo)
         if compress:
             _compress(paths, todo)
     except BaseException:
@@ -127,17 +138,21 @@ def _plan(env: VirtEnv, index: Index, vms: Sequence[VM], *, memory: bool) -> lis
     tops = layers.plan(index, [vm.spec for vm in vms], below)
     os.makedirs(env.paths.snapshots(), 0o755, exist_ok=True)
     number = index.number()
+    with_memory = running if memory else []
+    prepared = dict(zip(with_memory, in_parallel(checkpoint.changes, with_memory, what="look at memory"), strict=True))
 
     def one(vm: VM) -> Saving:
         stem = f"snapshots/{number}.{vm.name()}"
-        with_memory = memory and vm in running
+        changed = prepared.get(vm, "")
         return Saving(
             vm=vm,
             running=vm in running,
             tops=tuple(top for top in tops if top.vm == vm.name()),
-            memory=f"{stem}.mem" if with_memory else None,
-            state=f"{stem}.state" if with_memory and checkpoint.splits(vm) else None,
+            memory=f"{stem}.mem" if vm in with_memory else None,
+            state=f"{stem}.state" if vm in with_memory and checkpoint.splits(vm) else None,
             nvram=f"{stem}.nvram" if os.path.exists(env.paths.nvram(vm.name())) else None,
+            changed=None if isinstance(changed, str) else changed,
+            whole=changed if isinstance(changed, str) else "",
         )
 
     return [one(vm) for vm in vms]
@@ -149,36 +164,76 @@ def _save(env: VirtEnv, todo: Sequence[Saving], elsewhere: Sequence[Callable[[],
     Args:
         elsewhere: saves machines that Lago does not run.
     """
-    running = [one.vm for one in todo if one.running]
-    apart = {one.vm.name(): layers.full(env.paths, one.memory) for one in todo if one.memory and one.state}
+    streamed = [one for one in todo if one.state and not one.changed and checkpoint.streams(one.vm)]
     with task("Save machines"):
-        checkpoint.save_ahead([vm for vm in running if vm.name() in apart], apart, env.paths.snapshots())
-        with _quiet(running) if disk_only else _paused(running) as standing:
-            _write(env.paths, todo, elsewhere)
-        if standing[0] and not disk_only:
-            in_parallel(guests.set_clock, running, what="set clocks")
-    return standing[0]
+        try:
+            return _save_together(env, todo, elsewhere, streamed, disk_only=disk_only)
+        except LagoError as error:
+            if not precopy.unable(error):
+                raise
+            LOG.warning("%s\nlibvirt saves it as a whole, which takes longer", error.render())
+            layers.unlink(env.paths, [path for one in streamed for path in one.files()])
+            for one in streamed:
+                one.state = None
+            return _save_together(env, todo, elsewhere, [], disk_only=disk_only)
 
 
-def _write(paths: Paths, todo: Sequence[Saving], elsewhere: Sequence[Callable[[], None]]) -> None:
-    """Write the state of machines that stand still, and let them write to their new images."""
-    running = [one for one in todo if one.running]
-    try:
+def _save_together(
+    env: VirtEnv,
+    todo: Sequence[Saving],
+    elsewhere: Sequence[Callable[[], None]],
+    streamed: Sequence[Saving],
+    *,
+    disk_only: bool,
+) -> float:
+    """Save all machines, as `_save`; QEMU writes the memory of those in `streamed`. Raises UnableError if it can't."""
+    paths, running = env.paths, [one for one in todo if one.running]
+    vms = [one.vm for one in running]
+    moving = [vm for vm in vms if vm.running()]
+    copied = [one for one in running if one.state and one not in streamed]
+    whole = [one for one in copied if not one.changed]
+    ahead = {one.vm.name(): layers.full(paths, str(one.memory)) for one in whole}
+    checkpoint.save_ahead([one.vm for one in whole], ahead, paths.snapshots())
+    files = [(one.vm, _files(paths, one)) for one in streamed]
+    with (
+        checkpoint.streaming(files, paths.snapshots()) as finish,
+        _quiet(vms) if disk_only else _paused(moving) as standing,
+        _unless_failed(paths, todo),
+    ):
         # Whoever may refuse, or be stopped by a full disk, comes first, when all is still as it was.
+        finish()
         in_parallel(lambda save: save(), elsewhere, what="save machines elsewhere")
-        in_parallel(partial(_write_apart, paths), [one for one in running if one.state], what="save memory")
+        in_parallel(partial(_write_apart, paths), copied, what="save memory")
         in_parallel(partial(_write_rest, paths), running, what="save machines")
         for one in todo:
             if one.nvram:
                 shutil.copyfile(paths.nvram(one.vm.name()), layers.full(paths, one.nvram))
+    return standing[0]
+
+
+@contextlib.contextmanager
+def _unless_failed(paths: Paths, todo: Sequence[Saving]) -> Iterator[None]:
+    """Context manager: what is written is removed if something fails."""
+    try:
+        yield
     except BaseException:
         # While all stand still: QEMU pauses a guest that finds no room for what it writes.
         layers.unlink(paths, [path for one in todo for path in one.files()])
         raise
 
 
+def _files(paths: Paths, one: Saving) -> precopy.Files:
+    return precopy.Files(layers.full(paths, str(one.memory)), layers.full(paths, str(one.state)))
+
+
 def _write_apart(paths: Paths, one: Saving) -> None:
-    checkpoint.save_apart(one.vm, layers.full(paths, str(one.memory)), layers.full(paths, str(one.state)))
+    memory, state = layers.full(paths, str(one.memory)), layers.full(paths, str(one.state))
+    if one.changed is not None:
+        one.whole = checkpoint.save_changes(one.vm, one.changed, state)
+        if not one.whole:
+            return
+        one.changed = None
+    checkpoint.save_apart(one.vm, memory, state)
 
 
 def _write_rest(paths: Paths, one: Saving) -> None:
@@ -187,12 +242,27 @@ def _write_rest(paths: Paths, one: Saving) -> None:
     checkpoint.save(one.vm, images, memory)
 
 
+def _consolidate(paths: Paths, todo: Sequence[Saving]) -> None:
+    """Let what machines changed take no more than it must, now that they go on."""
+
+    def consolidate(one: Saving) -> None:
+        names = (layers.full(paths, str(path)) for path in (one.base(), one.state, one.memory))
+        if checkpoint.consolidate(*names):
+            one.changed = None
+
+    with task("Tidy memory up"):
+        in_parallel(consolidate, [one for one in todo if one.state], what="tidy memory up")
+
+
 def _compress(paths: Paths, todo: Sequence[Saving]) -> None:
-    with_memory = [(one, one.memory) for one in todo if one.memory]
+    own = [one for one in todo if one.memory and one.changed is None]
+    files = [str(one.memory) for one in own] + [one.state for one in todo if one.state]
     with task("Compress memory"):
-        in_parallel(lambda one: saved_memory.pack(paths, one[1]), with_memory, what="compress memory")
-    for one, memory in with_memory:
-        one.memory = saved_memory.packed_name(memory)
+        in_parallel(partial(saved_memory.pack, paths), files, what="compress memory")
+    for one in own:
+        one.memory = saved_memory.packed_name(str(one.memory))
+    for one in todo:
+        one.state = one.state and saved_memory.packed_name(one.state)
 
 
 def _record(env: VirtEnv, index: Index, taken: Snapshot) -> None:
@@ -213,12 +283,16 @@ def settle(paths: Paths, snapshot: Snapshot) -> None:
 
 @contextlib.contextmanager
 def _paused(vms: Sequence[VM]) -> Iterator[list[float]]:
-    """Context manager: machines stand still; yields a list that has the seconds at the end."""
-    with _halting() as (seconds, go_on):
-        for vm in vms:
-            if checkpoint.pause(vm):
+    """Context manager: machines that ran stand still; yields a list that has the seconds at the end."""
+    try:
+        with _halting() as (seconds, go_on):
+            for vm in vms:
                 go_on.append(partial(checkpoint.resume, vm))
-        yield seconds
+                checkpoint.pause(vm)
+            yield seconds
+    finally:
+        # Their clocks stood still as well.
+        in_parallel(clock.put_right, vms, what="set clocks")
 
 
 @contextlib.contextmanager
