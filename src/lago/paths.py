@@ -111,6 +111,10 @@ class Paths:
         """What the machine wrote on its serial console since it was started."""
         return self.logs(f"{vm}.console.log")
 
+    def console_undone(self, vm: str) -> str:
+        """How many characters of its console log, from the begin, are of what a revert in place has undone."""
+        return self.logs(f"{vm}.console.undone")
+
     def virt(self, *path: str) -> str:
         """The resolved environment as JSON: `env`, `net-<name>`, `vm-<name>`."""
         return self._prefixed("virt", *path)

@@ -223,6 +223,7 @@ def cluster(box: Box) -> Iterator[VirtEnv]:
     env.close()
 
 
+@pytest.mark.slow
 def test_after_each_revert_on_a_busy_host_the_clocks_of_a_cluster_are_right(cluster: VirtEnv) -> None:
     cluster.snapshots.create_snapshots("then")
     with busy_host():

@@ -181,6 +181,7 @@ def test_the_memory_that_a_machine_runs_on_stays_when_its_snapshot_is_deleted(bo
     assert len(files(box)) == 4
 
 
+@pytest.mark.slow
 def test_a_tree_of_snapshots_is_gone_through_at_random(box: Box) -> None:
     rng = random.Random(5)
     taken = ["first"]
@@ -207,6 +208,7 @@ def test_a_tree_of_snapshots_is_gone_through_at_random(box: Box) -> None:
     box.lago("snapshot", "delete", *[name for name in taken if name != "first"])
 
 
+@pytest.mark.slow
 def test_forks_of_forks_outlive_what_they_came_from(box: Box) -> None:
     box.lago("fork", "child", "--from", "first")
     assert look(box, "child") == SUMS["first"]
@@ -226,6 +228,7 @@ def test_forks_of_forks_outlive_what_they_came_from(box: Box) -> None:
     box.lago("-P", "grandchild", "destroy", "--yes")
 
 
+@pytest.mark.slow
 def test_packed_memory_comes_back_also_after_a_revert(box: Box) -> None:
     box.lago("revert", "first")
     mark(box, "packed", 60)
@@ -252,7 +255,7 @@ def test_packed_memory_comes_back_also_after_a_revert(box: Box) -> None:
     assert len(files(box)) == 4
 
 
-@pytest.mark.parametrize("where", ["the whole of it", "what changed"])
+@pytest.mark.parametrize("where", [pytest.param("the whole of it", marks=pytest.mark.slow), "what changed"])
 def test_what_can_not_be_saved_quickly_is_saved_as_a_whole(
     box: Box, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
@@ -304,7 +307,7 @@ def test_what_can_not_be_mapped_is_copied(box: Box, monkeypatch: pytest.MonkeyPa
     box.lago("snapshot", "delete", "again")
 
 
-@pytest.mark.parametrize("times", [6, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("times", [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_while_changes_are_saved_and_merged_no_snapshot_is_lost(box: Box, times: int) -> None:
     rng = random.Random(3)
     before = None
@@ -349,6 +352,7 @@ def small_disk(tmp_path: Path, mib: int) -> Iterator[Path]:
         assert wait_for(lambda: subprocess.run(argv, capture_output=True, check=False).returncode == 0)
 
 
+@pytest.mark.slow
 def test_memory_in_a_tmpfs_is_copied_and_no_machine_ends_when_that_is_full(mini: Path, tmp_path: Path) -> None:
     with small(tmp_path, 200_000), contextlib.closing(Box(tmp_path)) as box:
         box.write(ONE)
@@ -414,6 +418,7 @@ def test_an_ordinary_user_with_uefi_saves_only_what_changed(mini: Path, throwawa
         assert sums(box) == before
 
 
+@pytest.mark.slow
 def test_machines_with_several_cells_map_a_file_for_each(mini: Path, tmp_path: Path) -> None:
     names = ("machine-no-1", "machine-no-2")  # which libvirt's directories don't tell apart
     with contextlib.closing(Box(tmp_path)) as box:

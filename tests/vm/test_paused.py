@@ -118,7 +118,9 @@ CALLS: dict[str, Callable[[VirtEnv], object]] = {
 }
 
 
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(
+    "call", [pytest.param(one, marks=[pytest.mark.slow] if n > 1 else []) for n, one in enumerate(CALLS)]
+)
 def test_what_a_program_calls_lets_them_go_on(origin: Box, call: str) -> None:
     with sdk.load_env(origin.place / ".lago").fork(snapshot=SNAPSHOT, paused=True) as fork:
         env = Prefix(fork.get_paths().prefix()).virt_env

@@ -109,6 +109,7 @@ def test_a_second_snapshot_without_a_revert_is_as_good(booted: Box) -> None:
         ]
 
 
+@pytest.mark.slow
 def test_memory_that_nobody_touched_is_not_used_for_being_read(booted: Box) -> None:
     with prefix_of(booted) as prefix:
         vm = prefix.virt_env.get_vm("vm0")
@@ -122,6 +123,7 @@ def test_memory_that_nobody_touched_is_not_used_for_being_read(booted: Box) -> N
     assert file.stat().st_blocks * 512 < 110 << 20
 
 
+@pytest.mark.slow
 def test_a_guest_that_writes_memory_as_fast_as_it_can_is_saved_all_the_same(
     booted: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,7 +196,7 @@ def test_what_fails_is_saved_by_libvirt_and_told(booted: Box, monkeypatch: pytes
         monkeypatch.setattr(precopy, "unravel", unravel)
         prefix.create_snapshots("whole")
     log = (booted.prefix / "logs" / "lago.log").read_text(errors="replace")
-    assert "vm0 can't be saved while it runs: an example" in log
+    assert re.search("vm[01] can't be saved while it runs: an example", log)
     assert WHOLE in log
     files = {path.name.partition(".")[2] for path in (booted.prefix / "snapshots").iterdir()}
     assert files == {"vm0.mem", "vm1.mem"}
@@ -253,7 +255,7 @@ def test_an_interrupt_leaves_machines_as_they_were(booted: Box, monkeypatch: pyt
     assert booted.shell("vm1", "hostname") == "vm1\n"
 
 
-@pytest.mark.parametrize("times", [5, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("times", [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_at_any_point_machines_go_on_and_can_be_saved(booted: Box, times: int) -> None:
     booted.shell("vm0", FILL)
     directory = booted.prefix / "snapshots"
@@ -281,6 +283,7 @@ def listed(directory: Path) -> list[Path]:
     return list(directory.iterdir()) if directory.exists() else []
 
 
+@pytest.mark.slow
 def test_killed_when_qemu_is_done_and_waits_machines_go_on(booted: Box) -> None:
     """The longest pause that there is: QEMU has written all, and nobody lets it go on."""
     script = (
@@ -318,8 +321,9 @@ def test_a_disk_that_becomes_full_meanwhile_is_told_and_guests_go_on(
         box.shell("vm0", FILL)
         with prefix_of(box) as prefix:
             monkeypatch.setattr(precopy, "unravel", unravel)
-            with pytest.raises(LagoError, match="can't be saved") as raised:
+            with pytest.raises(LagoError) as raised:
                 prefix.create_snapshots("full")
+            assert "can't be saved" in raised.value.render()
             assert "hint: the disk is full: lago snapshot delete" in raised.value.render()
         filler.unlink()
         assert box.states() == {"vm0": "running", "vm1": "running"}
@@ -328,6 +332,7 @@ def test_a_disk_that_becomes_full_meanwhile_is_told_and_guests_go_on(
         box.lago("destroy", "--yes")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("firmware", ["bios", "uefi"])
 def test_cells_several_disks_and_firmware(mini: Path, tmp_path: Path, firmware: str) -> None:
     with contextlib.closing(Box(tmp_path)) as box:
@@ -349,6 +354,7 @@ def test_cells_several_disks_and_firmware(mini: Path, tmp_path: Path, firmware: 
             box.shell("cells", "dmesg | grep -i 'bad page\\|corrupt' && false || true")
 
 
+@pytest.mark.slow
 def test_three_machines_of_different_size_are_saved_in_step(mini: Path, tmp_path: Path) -> None:
     text = "".join(
         f"  vm{n}: {MINI.replace('128', str(size)) % '{net: lan}'}\n" for n, size in enumerate((128, 512, 128))

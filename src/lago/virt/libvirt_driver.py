@@ -41,6 +41,7 @@ class Libvirt:
             preflight.check(machine.spec, machine.env.hypervisor)
             with contextlib.suppress(FileNotFoundError):
                 os.rename(machine.console_log(), f"{machine.console_log()}.old")
+            machine.begin_console()
             defined = machine.env.libvirt_con.defineXML(self._xml())
             with machine.env.lifecycle.starting(machine.libvirt_name()):
                 create(defined)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import abc
+import contextlib
+import os
 
 import libvirt
 
 from ..errors import VMError, VMNotRunning
 from ..guest import ssh
+from ..host.files import write_atomically
 from ..topology.model import Domain, Nic
 from ..topology.names import libvirt_domain_name
 from .connection import look_up
@@ -121,6 +124,23 @@ class Machine(abc.ABC):
                 return file.read()
         except OSError:
             return ""
+
+    def undo_console(self) -> None:
+        """Record that what is on its console so far is of a time that is undone. Raises OSError."""
+        write_atomically(self.env.paths.console_undone(self.name()), f"{len(self.console_text())}\n")
+
+    def console_undone(self) -> int:
+        """How much of `console_text`, from its begin, is of such a time."""
+        try:
+            with open(self.env.paths.console_undone(self.name()), encoding="ascii") as file:
+                return int(file.read())
+        except (OSError, ValueError):
+            return 0
+
+    def begin_console(self) -> None:
+        """Forget what `undo_console` recorded, as it is started and its log begins anew."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.env.paths.console_undone(self.name()))
 
     def qemu_log(self) -> str | None:
         """Path of QEMU's own log, where it is ours to read."""

@@ -197,6 +197,7 @@ class _Saving:
         with self._able():
             domain = self._machine.domain()
             self._ran = domain.state()[0] == libvirt.VIR_DOMAIN_RUNNING
+            migration.allow(domain)
             parts = _parts(domain)
             self._undo.enter_context(_capable(domain))
             wanted = {"max-bandwidth": _NO_LIMIT, "downtime-limit": _DOWNTIME}
