@@ -27,8 +27,8 @@ nets: {lan: {}}
 """
 KINDS = """
 domains:
-  vm0: {memory: 256, vcpu: 2, disks: [{template_name: mini}, {size: 64M}], nics: [{net: lan}]}
-  vm1: {memory: 128, vcpu: 4, disks: [{template_name: mini}, {size: 64M, dev: sdb}], nics: [{net: lan}]}
+  vm0: {memory: 256, vcpu: 2, disks: [{template_name: mini}, {size: 8M}], nics: [{net: lan}]}
+  vm1: {memory: 128, vcpu: 4, disks: [{template_name: mini}, {size: 8M, dev: sdb}], nics: [{net: lan}]}
 nets: {lan: {}}
 """
 """Several processors, which come with NUMA cells, and disks on two buses."""
