@@ -156,6 +156,12 @@ LAYERS = {
         migration network_xml preflight
         domain_xml session stream
         carrier connection cpu hardware keys lifecycle pages picture stuck tester unravel
+        clock console memory power readiness screen
+        machine
+        network
+        migration network_xml preflight
+        domain_xml session stream
+        connection cpu keys lifecycle pages picture stuck tester
     """,
     "ovirtlago": """
         pytest_plugin

@@ -8,7 +8,7 @@ import shutil
 import threading
 import uuid
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import BinaryIO
 
 import libvirt
@@ -18,7 +18,7 @@ from ..host.files import in_memory
 from ..host.full import says_full
 from ..host.parallel import in_parallel
 from ..log import LOG
-from . import delta, mapped, migration, precopy
+from . import delta, mapped, migration
 from . import memory as ram
 from .connection import refusals
 from .machine import Machine
@@ -67,18 +67,12 @@ def pause(machine: Machine) -> bool:
 def resume(machine: Machine) -> None:
     """Resume a machine that stands still."""
     with refusals(f"{machine.name()} can't go on", f"lago stop {machine.name()}; lago start {machine.name()}"):
-        domain = machine.domain()
-        try:
-            domain.resume()
-        except libvirt.libvirtError:
-            # QEMU itself lets a machine go on that it can't save.
-            if domain.state()[0] != libvirt.VIR_DOMAIN_RUNNING:
-                raise
+        machine.domain().resume()
 
 
 def splits(machine: Machine) -> bool:
     """Whether memory and what devices hold are saved apart for a machine that runs, which is quicker."""
-    return ram.in_files(machine)
+    return ram.in_files(machine) and bool(mapped.of(machine) or ram.files(machine))
 
 
 def base(machine: Machine) -> str | None:
@@ -118,34 +112,6 @@ def save_changes(machine: Machine, changed: delta.Delta, state: str) -> str:
             LOG.warning("%s is saved as a whole: %s", machine.name(), error)
             return str(error)
     return ""
-
-
-def streams(machine: Machine) -> bool:
-    """Whether it is QEMU that writes the memory of such a machine, and not we who copy it."""
-    return mapped.of(machine) is None and not ram.files(machine)
-
-
-@contextlib.contextmanager
-def streaming(machines: Sequence[tuple[Machine, precopy.Files]], directory: str) -> Iterator[Callable[[], None]]:
-    """Context manager: memory of machines that run was written but for what still changes.
-
-    Where a disk might become full none is yet, as in `save_ahead`.
-
-    Args:
-        directory: where the files are.
-
-    Yields:
-        What writes the rest when all stand still. If it is not called, nothing is saved and all are as before.
-
-    Raises:
-        HypervisorError: the disk is full.
-        UnableError: a machine can't be saved in this way (see `precopy`).
-    """
-    needed = sum(machine.domain().memoryStats().get("rss", 0) << 10 for machine, _ in machines)
-    with contextlib.closing(precopy.Precopy(machines)) as saving:
-        if shutil.disk_usage(directory).free > 2 * needed:
-            saving.converge()
-        yield saving.finish
 
 
 def save_apart(machine: Machine, memory: str, state: str) -> None:
@@ -221,7 +187,9 @@ def _saving(machine: Machine) -> Iterator[None]:
     except (libvirt.libvirtError, HypervisorError, OSError) as error:
         raise HypervisorError(
             f"{machine.name()} can't be saved: {error}",
-            hint=precopy.FULL if says_full(error) else "lago snapshot --disk-only saves the disks alone",
+            hint="the disk is full: lago snapshot delete an old one, or see df"
+            if says_full(error)
+            else "lago snapshot --disk-only saves the disks alone",
         ) from error
 
 
@@ -293,7 +261,6 @@ def restore_apart(machine: Machine, memory: str, state: str, tops: Mapping[str, 
     with refusals(f"{machine.name()} can't be brought back"), open(state, "rb") as file:
         root = _description(file)
         _relocate(machine, root, tops)
-        ram.describe(root)
         for element in root.findall("genid"):
             # Libvirt has a new one by itself only where it restores by itself.
             element.text = str(uuid.uuid4())

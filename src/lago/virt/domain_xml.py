@@ -19,7 +19,8 @@ DEFAULT_MTU: Final = 1500
 class DomainFiles:
     """Absolute paths that a domain needs: of its disks in order, of read-only seed disks, and of its console log.
 
-    `nvram` is where UEFI firmware keeps its variables; libvirt makes the file.
+    `nvram` is where UEFI firmware keeps its variables; libvirt makes the file. `memory_files` is whether libvirt shall
+    have the memory in files too.
     """
 
     disks: tuple[str, ...]
@@ -27,6 +28,7 @@ class DomainFiles:
     console_log: str
     oem_strings: tuple[str, ...] = field(default=())
     nvram: str = ""
+    memory_files: bool = False
 
 
 def _add(parent: ET.Element, tag: str, text: str | None = None, /, **attributes: str) -> ET.Element:
@@ -73,10 +75,10 @@ def domain_xml(
     # A new one whenever memory is brought back, upon which guests stir their random numbers anew.
     _add(root, "genid")
     _add(root, "memory", str(domain.memory), unit="MiB")
-    if domain.shares:
+    if domain.shares or files.memory_files:
         # virtiofsd reads and writes the guest's memory.
         backing = _add(root, "memoryBacking")
-        _add(backing, "source", type="memfd")
+        _add(backing, "source", type="memfd" if domain.shares else "file")
         _add(backing, "access", mode="shared")
     _add(root, "vcpu", str(domain.vcpu))
     if files.oem_strings:

@@ -13,7 +13,7 @@ from .. import bootstrap
 from ..bootstrap import logins
 from ..guest.ssh import Guest
 from ..topology.names import libvirt_net_name
-from . import console, cpu, domain_xml, power, preflight, readiness
+from . import console, cpu, domain_xml, memory, power, preflight, readiness
 from .connection import create, refusals, unless_gone
 from .machine import Machine
 from .session import STATES
@@ -63,6 +63,7 @@ class Libvirt:
             console_log=machine.console_log(),
             oem_strings=additions.oem_strings,
             nvram=paths.nvram(machine.name()),
+            memory_files=memory.in_files(machine),
         )
         kvm = env.accel.kind == "kvm"
         here = kvm and env.hypervisor.local

@@ -8,7 +8,6 @@ removes it at the end (`memory_backing_dir` in its qemu.conf).
 from __future__ import annotations
 
 import os
-import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
 
 from ..host.files import replacing, sync
@@ -16,7 +15,7 @@ from .machine import Machine
 
 
 def in_files(machine: Machine) -> bool:
-    """Whether a machine has its memory in such files when it is brought back.
+    """Whether a machine has its memory in such files when it is started.
 
     Programs that share a machine's memory want another kind of it, and what a TPM holds is saved by libvirt only.
     """
@@ -41,15 +40,6 @@ def files(machine: Machine) -> list[str]:
         return []
     names = [os.path.join(path, name) for path in found for name in os.listdir(path)]
     return sorted((name for name in names if not os.path.islink(name)), key=lambda name: (len(name), name))
-
-
-def describe(root: ET.Element) -> None:
-    """Have the machine of a description have its memory in such files when it is started."""
-    for element in root.findall("memoryBacking"):
-        root.remove(element)
-    backing = ET.SubElement(root, "memoryBacking")
-    ET.SubElement(backing, "source", type="file")
-    ET.SubElement(backing, "access", mode="shared")
 
 
 def save(sources: Sequence[str], dest: str) -> None:

@@ -15,7 +15,7 @@ from ...errors import LagoError
 from ...host.files import sync
 from ...host.parallel import in_parallel
 from ...log import LOG, task
-from ...virt import checkpoint, clock, precopy
+from ...virt import checkpoint, clock
 from . import guests, layers
 from . import memory as saved_memory
 from .index import Index, Saved, Snapshot
@@ -164,66 +164,31 @@ def _save(env: VirtEnv, todo: Sequence[Saving], elsewhere: Sequence[Callable[[],
     Args:
         elsewhere: saves machines that Lago does not run.
     """
-    streamed = [one for one in todo if one.state and not one.changed and checkpoint.streams(one.vm)]
+    running = [one.vm for one in todo if one.running]
+    ahead = [one for one in todo if one.memory and one.state and not one.changed]
+    apart = {one.vm.name(): layers.full(env.paths, str(one.memory)) for one in ahead}
     with task("Save machines"):
-        try:
-            return _save_together(env, todo, elsewhere, streamed, disk_only=disk_only)
-        except LagoError as error:
-            if not precopy.unable(error):
-                raise
-            LOG.warning("%s\nlibvirt saves it as a whole, which takes longer", error.render())
-            layers.unlink(env.paths, [path for one in streamed for path in one.files()])
-            for one in streamed:
-                one.state = None
-            return _save_together(env, todo, elsewhere, [], disk_only=disk_only)
+        checkpoint.save_ahead([one.vm for one in ahead], apart, env.paths.snapshots())
+        with _quiet(running) if disk_only else _paused(running) as standing:
+            _write(env.paths, todo, elsewhere)
+    return standing[0]
 
 
-def _save_together(
-    env: VirtEnv,
-    todo: Sequence[Saving],
-    elsewhere: Sequence[Callable[[], None]],
-    streamed: Sequence[Saving],
-    *,
-    disk_only: bool,
-) -> float:
-    """Save all machines, as `_save`; QEMU writes the memory of those in `streamed`. Raises UnableError if it can't."""
-    paths, running = env.paths, [one for one in todo if one.running]
-    vms = [one.vm for one in running]
-    moving = [vm for vm in vms if vm.running()]
-    copied = [one for one in running if one.state and one not in streamed]
-    whole = [one for one in copied if not one.changed]
-    ahead = {one.vm.name(): layers.full(paths, str(one.memory)) for one in whole}
-    checkpoint.save_ahead([one.vm for one in whole], ahead, paths.snapshots())
-    files = [(one.vm, _files(paths, one)) for one in streamed]
-    with (
-        checkpoint.streaming(files, paths.snapshots()) as finish,
-        _quiet(vms) if disk_only else _paused(moving) as standing,
-        _unless_failed(paths, todo),
-    ):
+def _write(paths: Paths, todo: Sequence[Saving], elsewhere: Sequence[Callable[[], None]]) -> None:
+    """Write the state of machines that stand still, and let them write to their new images."""
+    running = [one for one in todo if one.running]
+    try:
         # Whoever may refuse, or be stopped by a full disk, comes first, when all is still as it was.
-        finish()
         in_parallel(lambda save: save(), elsewhere, what="save machines elsewhere")
-        in_parallel(partial(_write_apart, paths), copied, what="save memory")
+        in_parallel(partial(_write_apart, paths), [one for one in running if one.state], what="save memory")
         in_parallel(partial(_write_rest, paths), running, what="save machines")
         for one in todo:
             if one.nvram:
                 shutil.copyfile(paths.nvram(one.vm.name()), layers.full(paths, one.nvram))
-    return standing[0]
-
-
-@contextlib.contextmanager
-def _unless_failed(paths: Paths, todo: Sequence[Saving]) -> Iterator[None]:
-    """Context manager: what is written is removed if something fails."""
-    try:
-        yield
     except BaseException:
         # While all stand still: QEMU pauses a guest that finds no room for what it writes.
         layers.unlink(paths, [path for one in todo for path in one.files()])
         raise
-
-
-def _files(paths: Paths, one: Saving) -> precopy.Files:
-    return precopy.Files(layers.full(paths, str(one.memory)), layers.full(paths, str(one.state)))
 
 
 def _write_apart(paths: Paths, one: Saving) -> None:
@@ -283,16 +248,18 @@ def settle(paths: Paths, snapshot: Snapshot) -> None:
 
 @contextlib.contextmanager
 def _paused(vms: Sequence[VM]) -> Iterator[list[float]]:
-    """Context manager: machines that ran stand still; yields a list that has the seconds at the end."""
+    """Context manager: machines stand still; yields a list that has the seconds at the end."""
+    stood: list[VM] = []
     try:
         with _halting() as (seconds, go_on):
             for vm in vms:
-                go_on.append(partial(checkpoint.resume, vm))
-                checkpoint.pause(vm)
+                if checkpoint.pause(vm):
+                    go_on.append(partial(checkpoint.resume, vm))
+                    stood.append(vm)
             yield seconds
     finally:
         # Their clocks stood still as well.
-        in_parallel(clock.put_right, vms, what="set clocks")
+        in_parallel(clock.put_right, stood, what="set clocks")
 
 
 @contextlib.contextmanager
