@@ -150,18 +150,12 @@ LAYERS = {
         checkpoint
         delta in_place
         driver mapped
-        clock console memory power precopy readiness screen
+        clock console memory power readiness screen
         disk_swap machine
         jobs network
         migration network_xml preflight
         domain_xml session stream
-        carrier connection cpu hardware keys lifecycle pages picture stuck tester unravel
-        clock console memory power readiness screen
-        machine
-        network
-        migration network_xml preflight
-        domain_xml session stream
-        connection cpu keys lifecycle pages picture stuck tester
+        carrier connection cpu hardware keys lifecycle pages picture stuck tester
     """,
     "ovirtlago": """
         pytest_plugin

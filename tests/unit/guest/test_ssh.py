@@ -143,7 +143,8 @@ def test_a_user_that_looks_like_an_option_is_none(tmp_path: Path) -> None:
 
 @pytest.mark.programs
 def test_no_answer_is_told_in_time_and_ssh_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake_ssh(tmp_path, f"echo $$ >{shlex.quote(str(tmp_path))}/pid; exec sleep 60", monkeypatch)
+    # The file is there only with its content.
+    fake_ssh(tmp_path, f"cd {shlex.quote(str(tmp_path))}; echo $$ >new; mv new pid; exec sleep 60", monkeypatch)
     began = time.monotonic()
     with pytest.raises(SSHError, match="no answer within"):
         guest(tmp_path).open(100, given_up=(tmp_path / "pid").exists)
