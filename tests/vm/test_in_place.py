@@ -133,6 +133,12 @@ def test_a_panic_that_was_undone_is_not_told_any_more(two: Reverts) -> None:
     two.back()
     two.box.lago("start")
     assert two.pids() == pids
+    # Its log goes on also where QEMU does not.
+    two.box.lago("stop", "vm0")
+    two.back()
+    assert two.pids() != pids
+    assert "Kernel panic" in two.box.lago("logs", "vm0").out
+    two.box.lago("start")
 
 
 def test_memory_is_to_the_byte_what_it_was(two: Reverts, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -251,7 +251,6 @@ def restore(machine: Machine, memory: str, tops: Mapping[str, str]) -> None:
         text = connection.saveImageGetXMLDesc(memory, libvirt.VIR_DOMAIN_SAVE_IMAGE_XML_SECURE)
         root = ET.fromstring(text)  # noqa: S314 - libvirt's own
         _relocate(machine, root, tops)
-        machine.begin_console()
         with machine.env.lifecycle.starting(machine.libvirt_name()):
             connection.restoreFlags(memory, ET.tostring(root, encoding="unicode"), libvirt.VIR_DOMAIN_SAVE_PAUSED)
 
@@ -291,7 +290,6 @@ def _started(machine: Machine, root: ET.Element, cells: Sequence[str] = ()) -> I
         cells: the files that it shall map as its NUMA cells.
     """
     text = ET.tostring(root, encoding="unicode")
-    machine.begin_console()
     try:
         with mapped.linked(machine, cells), machine.env.lifecycle.starting(machine.libvirt_name()):
             domain = machine.env.libvirt_con.createXML(text, libvirt.VIR_DOMAIN_START_PAUSED)

@@ -222,7 +222,6 @@ def go(way: Way, tops: Mapping[str, str]) -> None:
         libvirtError: likewise.
     """
     domain = way.machine.domain()
-    way.machine.undo_console()
     ask(domain, "blockdev-add", {"driver": "null-co", "node-name": _MARK, "size": 512})
     with Jobs(domain) as jobs:
         # Before devices are loaded, which look into it.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -39,8 +38,6 @@ class Libvirt:
             if found is not None and found.isActive():
                 return
             preflight.check(machine.spec, machine.env.hypervisor)
-            with contextlib.suppress(FileNotFoundError):
-                os.rename(machine.console_log(), f"{machine.console_log()}.old")
             machine.begin_console()
             defined = machine.env.libvirt_con.defineXML(self._xml())
             with machine.env.lifecycle.starting(machine.libvirt_name()):

@@ -126,8 +126,9 @@ class Machine(abc.ABC):
             return ""
 
     def undo_console(self) -> None:
-        """Record that what is on its console so far is of a time that is undone. Raises OSError."""
-        write_atomically(self.env.paths.console_undone(self.name()), f"{len(self.console_text())}\n")
+        """Record that what is on its console so far is of a time that is undone, if there is room for that."""
+        with contextlib.suppress(OSError):
+            write_atomically(self.env.paths.console_undone(self.name()), f"{len(self.console_text())}\n")
 
     def console_undone(self) -> int:
         """How much of `console_text`, from its begin, is of such a time."""
@@ -138,7 +139,9 @@ class Machine(abc.ABC):
             return 0
 
     def begin_console(self) -> None:
-        """Forget what `undo_console` recorded, as it is started and its log begins anew."""
+        """Let its console log begin anew, as it is started from nothing."""
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(self.console_log(), f"{self.console_log()}.old")
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.env.paths.console_undone(self.name()))
 

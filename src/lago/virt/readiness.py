@@ -65,8 +65,7 @@ def wait_for_ssh(
     last: Exception | None = None
     phase = ""
     cancelled = machine.env.cancelled
-    # One that was brought back said before what it has not said yet.
-    before = len(machine.console_text()) if listens else machine.console_undone()
+    before = machine.console_undone()
     if machine.libvirt_state() == _HALTED_BY_IO:
         raise explain(machine, None, None)
     each = (config.get("ssh_timeout") or math.inf) * machine.env.accel.time_factor

@@ -60,8 +60,6 @@ def halt(vms: Sequence[VM]) -> None:
 
 def go(vm: VM, way: in_place.Way) -> None:
     """Bring a machine back that was paused. Raises one of `REFUSALS` if it has to be ended."""
-    # The guest knows the connection of before, if there is one, as it was then, and never ends it.
-    vm.guest.close()
     in_place.go(way, {disk.dev: full(vm.env.paths, disk.path) for disk in vm.spec.writable()})
 
 

@@ -117,6 +117,9 @@ def _end(vm: VM) -> None:
 
 def _bring_back(vm: VM, snapshot: Snapshot, ways: Ways, on_phase: Phase) -> None:
     on_phase(vm.name(), "coming back")
+    # The guest knows the connection of before, if there is one, as it was then, and never ends it.
+    vm.guest.close()
+    vm.undo_console()
     if vm.name() in ways:
         try:
             in_place.go(vm, ways[vm.name()])
@@ -129,8 +132,6 @@ def _bring_back(vm: VM, snapshot: Snapshot, ways: Ways, on_phase: Phase) -> None
 
 
 def _restore(vm: VM, snapshot: Snapshot) -> None:
-    # The guest knows the connection of before, if there is one, as it was then, and never ends it.
-    vm.guest.close()
     tops = {disk.dev: disk_layers.full(vm.env.paths, disk.path) for disk in vm.spec.writable()}
     paths, saved = vm.env.paths, snapshot.vms[vm.name()]
     with saved_memory.unpacked(paths, str(saved.memory)) as memory:
