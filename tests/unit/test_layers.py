@@ -153,7 +153,7 @@ LAYERS = {
         clock console memory power readiness screen
         disk_swap machine
         jobs network
-        migration network_xml preflight
+        migration network_xml preflight state_file
         domain_xml session stream
         carrier connection cpu hardware keys lifecycle pages picture stuck tester
     """,

@@ -9,7 +9,6 @@ import threading
 import uuid
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping, Sequence
-from typing import BinaryIO
 
 import libvirt
 
@@ -18,7 +17,7 @@ from ..host.files import in_memory
 from ..host.full import says_full
 from ..host.parallel import in_parallel
 from ..log import LOG
-from . import delta, mapped, migration
+from . import delta, mapped, migration, state_file
 from . import memory as ram
 from .connection import refusals
 from .machine import Machine
@@ -123,7 +122,7 @@ def save_apart(machine: Machine, memory: str, state: str) -> None:
     """
     with _saving(machine), open(state, "wb") as file:
         text = machine.domain().XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_SECURE).encode()
-        file.write(b"%d\n" % len(text) + text)
+        state_file.write_text(file, text)
         file.flush()
         if found := mapped.of(machine):
             # All that it has of memory is among the rest then.
@@ -232,11 +231,7 @@ def prepare(memory: str, state: str) -> None:
     """
     if not in_memory(memory):
         with open(state, "rb") as file:
-            ram.apart(memory, mapped.cells(_description(file)))
-
-
-def _description(file: BinaryIO) -> ET.Element:
-    return ET.fromstring(file.read(int(file.readline())))  # noqa: S314 - libvirt's own
+            ram.apart(memory, mapped.cells(state_file.read_description(file)))
 
 
 def restore(machine: Machine, memory: str, tops: Mapping[str, str]) -> None:
@@ -258,7 +253,7 @@ def restore(machine: Machine, memory: str, tops: Mapping[str, str]) -> None:
 def restore_apart(machine: Machine, memory: str, state: str, tops: Mapping[str, str]) -> None:
     """Bring a machine back that `save_apart` saved; it stands still. Arguments as there and for `restore`."""
     with refusals(f"{machine.name()} can't be brought back"), open(state, "rb") as file:
-        root = _description(file)
+        root = state_file.read_description(file)
         _relocate(machine, root, tops)
         for element in root.findall("genid"):
             # Libvirt has a new one by itself only where it restores by itself.

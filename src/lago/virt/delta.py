@@ -13,13 +13,13 @@ import os
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterable, Iterator, Set
-from typing import BinaryIO, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import libvirt
 
 from ..errors import HypervisorError
 from ..host.files import replacing
-from . import mapped, migration, pages, stream
+from . import mapped, migration, pages, state_file, stream
 from . import memory as ram
 from .machine import Machine
 
@@ -83,7 +83,7 @@ class Delta:
     def save(self, state: str) -> None:
         """Write the state of the machine, which stands still. Raises HypervisorError, OSError, libvirtError."""
         with open(state, "wb", buffering=0) as file:
-            _write_text(file, self._text.encode())
+            state_file.write_text(file, self._text.encode())
             writer = stream.Writer(file.fileno(), self._head)
             for block, address in self._sources:
                 runs = pages.private(self._pid, address, block.size)
@@ -133,10 +133,6 @@ def _others(domain: libvirt.virDomain, own: Set[str]) -> Iterator[_Source]:
         yield _Source(stream.Block(name, int(size, 16), 0), int(answer[2], 16) - offset)
 
 
-def _write_text(file: BinaryIO, text: bytes) -> None:
-    file.write(b"%d\n" % len(text) + text)
-
-
 def compact(base: str, state: str) -> None:
     """Leave out of a state the pages that are alike in the base.
 
@@ -182,13 +178,10 @@ def merge(base: str, state: str, memory: str) -> None:
         os.chmod(new_memory, 0o444)
 
 
-_ZEROS: Final = bytes(pages.SIZE)
-
-
 def _rewrite(source: str, dest: str, needed: Callable[[int, bytes], bool]) -> None:
     """Copy a state, of the machine's own memory only pages that are `needed`, by their offset in the base."""
     with open(source, "rb") as old, open(dest, "wb", buffering=0) as new:
-        _write_text(new, old.read(int(old.readline())))
+        state_file.write_text(new, state_file.read_text(old))
         head = stream.head(old)
         own = [block for block in head.blocks if mapped.is_main(block.name)]
         ends = itertools.accumulate(block.size for block in own)
@@ -196,8 +189,8 @@ def _rewrite(source: str, dest: str, needed: Callable[[int, bytes], bool]) -> No
         writer = stream.Writer(new.fileno(), head)
         for page in stream.pages(old, head):
             begin = begins.get(page.block)
-            if begin is None or needed(begin + page.offset, page.data or _ZEROS):
-                writer.page(page._replace(data=None) if page.data == _ZEROS else page)
+            if begin is None or needed(begin + page.offset, page.data or pages.ZEROS):
+                writer.page(page._replace(data=None) if page.data == pages.ZEROS else page)
         writer.devices(old.read())
         os.fchmod(new.fileno(), 0o444)
 

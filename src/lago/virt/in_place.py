@@ -20,7 +20,7 @@ import libvirt
 
 from ..errors import HypervisorError
 from ..host.files import replacing
-from . import carrier, disk_swap, hardware, mapped, pages, stream
+from . import carrier, disk_swap, hardware, mapped, pages, state_file, stream
 from . import memory as ram
 from .disk_swap import Nodes, Swap
 from .jobs import Jobs
@@ -40,7 +40,6 @@ _MOST_OWN: Final = 128 << 20
 
 _MOST_STATE: Final = 128 << 20
 _CHUNK: Final = 1 << 20
-_ZEROS: Final = bytes(pages.SIZE)
 
 
 class Saved(NamedTuple):
@@ -128,7 +127,7 @@ def _places(parts: Iterable[tuple[mapped.Part, int]], state: str) -> dict[str, i
     if mapped.NAME in found:
         found[mapped.LIBVIRT_NAME] = found[mapped.NAME]
     with open(state, "rb") as file:
-        main = {block.name for block in _head(file).blocks if mapped.is_main(block.name)}
+        main = {block.name for block in state_file.read_head(file).blocks if mapped.is_main(block.name)}
     if unknown := main - found.keys():
         raise HypervisorError(f"the snapshot has memory that it has not: {', '.join(unknown)}")
     return found
@@ -136,7 +135,7 @@ def _places(parts: Iterable[tuple[mapped.Part, int]], state: str) -> dict[str, i
 
 def _check_hardware(machine: Machine, saved: Saved) -> None:
     with open(saved.state, "rb") as file:
-        then = ET.fromstring(file.read(int(file.readline())))  # noqa: S314 - libvirt's own
+        then = state_file.read_description(file)
     now = ET.fromstring(machine.domain().XMLDesc(_FLAGS))  # noqa: S314 - libvirt's own
     if part := hardware.difference(then, now):
         raise HypervisorError(f"its hardware is not what it was then: {part}")
@@ -194,7 +193,7 @@ def _carrier(machine: Machine, saved: Saved) -> str:
 
 def _write_carrier(state: str, path: str) -> None:
     with open(state, "rb") as file, carrier.writing(path) as dest:
-        head = _head(file)
+        head = state_file.read_head(file)
         # The memory itself is left out, and with it the capability for that and the addresses which belong to it.
         blocks = tuple(block for block in head.blocks if not mapped.is_main(block.name))
         writer = stream.Writer(dest, head._replace(blocks=blocks).with_shared())
@@ -202,12 +201,6 @@ def _write_carrier(state: str, path: str) -> None:
             if not mapped.is_main(page.block):
                 writer.page(page)
         writer.devices(file.read())
-
-
-def _head(file: BinaryIO) -> stream.Head:
-    """Read on in a state until the pages of memory begin."""
-    file.seek(int(file.readline()), os.SEEK_CUR)
-    return stream.head(file)
 
 
 def go(way: Way, tops: Mapping[str, str]) -> None:
@@ -240,8 +233,9 @@ def _put_back(way: Way) -> None:
         with open(part.path, "rb", buffering=0) as base:
             pages.write(way.process, address, _content(base, own))
     with open(way.saved.state, "rb") as state:
-        found = (page for page in stream.pages(state, _head(state)) if page.block in way.places)
-        pages.write(way.process, 0, ((way.places[page.block] + page.offset, page.data or _ZEROS) for page in found))
+        found = (page for page in stream.pages(state, state_file.read_head(state)) if page.block in way.places)
+        pieces = ((way.places[page.block] + page.offset, page.data or pages.ZEROS) for page in found)
+        pages.write(way.process, 0, pieces)
 
 
 def _content(file: BinaryIO, runs: pages.Runs) -> Iterator[tuple[int, memoryview]]:

@@ -48,25 +48,14 @@ def write(domain: libvirt.virDomain, file: int) -> None:
 
 def write_all(domain: libvirt.virDomain, file: int) -> None:
     """Write that with its memory, unless others can map that. Raises as `write` does."""
-    allow(domain)
+    if ask(domain, "query-status", {})["status"] == _WAS_SAVED:
+        # QEMU does it only once while a machine stands still, so that goes on for an instant.
+        domain.resume()
+        domain.suspend()
     ask(domain, "migrate-set-parameters", {"max-bandwidth": _NO_LIMIT})
     with _without_memory(domain), _outcome(domain) as wait, _pipe(domain, partial(_drain, file), writes=True):
         ask(domain, "migrate", {"uri": f"fd:{_FD}"})
         wait()
-
-
-def allow(domain: libvirt.virDomain) -> None:
-    """See that a machine can be saved that was saved before and stood still since.
-
-    QEMU does it only once while a machine stands still, so that goes on for an instant.
-
-    Raises:
-        HypervisorError: QEMU refuses.
-        libvirtError: libvirt refuses.
-    """
-    if ask(domain, "query-status", {})["status"] == _WAS_SAVED:
-        domain.resume()
-        domain.suspend()
 
 
 def _devices(domain: libvirt.virDomain) -> bytes:

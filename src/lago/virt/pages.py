@@ -19,6 +19,9 @@ from typing import Final, NamedTuple
 SIZE: Final = 4096
 """Bytes of a page, of guests and of this host."""
 
+ZEROS: Final = bytes(SIZE)
+"""What a page holds that nobody has written to."""
+
 Runs = list[tuple[int, int]]
 """Where pages are that follow each other: offset of the first, and offset behind the last."""
 
