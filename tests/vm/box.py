@@ -59,6 +59,14 @@ class Box:
         path.chmod(0o644)
         return path
 
+    @classmethod
+    def of_user(cls, user: User, store: Path, name: str) -> Box:
+        """A new directory of an ordinary user's, who has the template `mini`."""
+        user.take_template(store, "mini")
+        place = user.home / name
+        place.mkdir()
+        return cls(user.own(place), user=user)
+
     def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
         """What programs find in their environment."""
         return {**(self.user.environment if self.user else os.environ), **_SETTINGS, **self.env, **(more or {})}

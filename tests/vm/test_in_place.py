@@ -338,11 +338,7 @@ def _has_qemu(box: Box, vm: str) -> bool:
 @pytest.fixture
 def ordinary(mini: Path, throwaway_user: User) -> Iterator[Box]:
     """A directory of an ordinary user."""
-    throwaway_user.take_template(mini, "mini")
-    place = throwaway_user.home / "in-place"
-    place.mkdir()
-    throwaway_user.own(place)
-    with contextlib.closing(Box(place, user=throwaway_user)) as box:
+    with contextlib.closing(Box.of_user(throwaway_user, mini, "in-place")) as box:
         yield box
 
 

@@ -23,10 +23,7 @@ def lost(request: pytest.FixtureRequest, mini: Path, tmp_path: Path) -> Iterator
     """An environment with a machine that runs, of root's or an ordinary user's, without its directory of sockets."""
     if request.param == "user":
         user: User = request.getfixturevalue("throwaway_user")
-        user.take_template(mini, "mini")
-        place = user.home / f"lost-{os.urandom(4).hex()}"
-        place.mkdir()
-        made = Box(user.own(place), user=user)
+        made = Box.of_user(user, mini, f"lost-{os.urandom(4).hex()}")
     else:
         made = Box(tmp_path)
     try:

@@ -395,11 +395,7 @@ def test_on_a_full_disk_changes_are_not_kept_and_all_go_on(mini: Path, tmp_path:
 
 
 def test_an_ordinary_user_with_uefi_saves_only_what_changed(mini: Path, throwaway_user: User) -> None:
-    throwaway_user.take_template(mini, "mini")
-    place = throwaway_user.home / "memory"
-    place.mkdir()
-    throwaway_user.own(place)
-    with contextlib.closing(Box(place, user=throwaway_user)) as box:
+    with contextlib.closing(Box.of_user(throwaway_user, mini, "memory")) as box:
         box.up(FIRMWARE)
         mark(box, "base", 100)
         mark(box, "base of cells", 700, vm="cells")

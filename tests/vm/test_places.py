@@ -37,11 +37,7 @@ def made(request: pytest.FixtureRequest, mini: Path, tmp_path: Path) -> Iterator
     """A directory of root's, and one of an ordinary user's."""
     box = Box(tmp_path)
     if request.param == "user":
-        user = request.getfixturevalue("throwaway_user")
-        user.take_template(mini, "mini")
-        box = Box(user.home / tmp_path.name, user=user)
-        box.place.mkdir()
-        user.own(box.place)
+        box = Box.of_user(request.getfixturevalue("throwaway_user"), mini, tmp_path.name)
     box.write(ONE)
     yield box
     box.close()

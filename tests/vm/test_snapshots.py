@@ -302,11 +302,7 @@ def test_shares_are_refused_before_anything_stands_still(box: Box) -> None:
 
 
 def test_an_ordinary_user_goes_back_with_uefi_numa_cells_and_a_tpm(mini: Path, throwaway_user: User) -> None:
-    throwaway_user.take_template(mini, "mini")
-    place = throwaway_user.home / "snapshots"
-    place.mkdir()
-    throwaway_user.own(place)
-    with contextlib.closing(Box(place, user=throwaway_user)) as box:
+    with contextlib.closing(Box.of_user(throwaway_user, mini, "snapshots")) as box:
         box.up(KINDS)
         box.lago("snapshot", "base")
         # Only libvirt itself saves what a TPM holds.
