@@ -57,6 +57,7 @@ def playbook(box: Box, inventory: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_ansible_reaches_all_machines_by_the_inventory_as_it_is(box: Box) -> None:
     box.write(box.lago("ansible_hosts").out, "inventory")
     said = playbook(box, "inventory")

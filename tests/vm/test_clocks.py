@@ -151,6 +151,7 @@ def are_right(readings: Mapping[str, Reading]) -> bool:
     return alone and together
 
 
+@pytest.mark.slow
 def test_who_waits_for_the_connection_is_told_the_time_of_after_that(env: VirtEnv) -> None:
     for vm in env.get_vms().values():
         vm.succeed("date -u -s @1000000000")
@@ -168,6 +169,7 @@ def test_who_waits_for_the_connection_is_told_the_time_of_after_that(env: VirtEn
         assert are_right({vm.name(): found}), found
 
 
+@pytest.mark.slow
 def test_a_snapshot_that_fails_does_not_put_clocks_back(env: VirtEnv, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: Any) -> None:
         threading.Event().wait(_SLOW)
@@ -180,6 +182,7 @@ def test_a_snapshot_that_fails_does_not_put_clocks_back(env: VirtEnv, monkeypatc
     assert are_right(readings), readings
 
 
+@pytest.mark.slow
 def test_who_finds_machines_standing_still_puts_their_clocks_right(env: VirtEnv) -> None:
     index = Index.load(env.paths)
     index.busy = True

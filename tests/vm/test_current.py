@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 from .box import ONE, Box
 from .terminal import Terminal
 
@@ -65,6 +67,7 @@ def test_words_for_snapshots_make_none(box: Box) -> None:
     assert box.lago("snapshot", "list").out == ""
 
 
+@pytest.mark.slow
 def test_a_machine_has_more_disks_than_there_are_letters(box: Box) -> None:
     disks = ", ".join(["{template_name: mini}", *["{size: 1M}"] * 25])
     box.write(

@@ -86,6 +86,7 @@ def _starts_and_stops(vm: VM, name: str) -> None:
     assert service.alive()
 
 
+@pytest.mark.slow
 def test_root_has_the_usual_password_at_the_console(new: VM, module_box: Box) -> None:
     assert new.root_password() == "123456"
     with Terminal(module_box, "console", "new") as terminal:

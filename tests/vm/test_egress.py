@@ -78,7 +78,7 @@ def _fetch(box: Box, port: int, patience: int = 60) -> str:
     ).out
 
 
-@pytest.mark.parametrize("program", ["slirp4netns", "pasta"])
+@pytest.mark.parametrize("program", [pytest.param("slirp4netns", marks=pytest.mark.slow), "pasta"])
 def test_a_guest_fetches_from_the_hosts_loopback_only_where_allowed(prepared: Box, port: int, program: str) -> None:
     if not shutil.which(program):
         pytest.skip(f"{program} is not installed")

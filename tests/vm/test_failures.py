@@ -65,12 +65,14 @@ def test_a_panic_is_told_at_once(made: Box) -> None:
     assert made.states() == {"vm0": "running"}
 
 
+@pytest.mark.slow
 def test_a_silent_kernel_is_told(made: Box) -> None:
     _edit_cmdline(made, lambda _: "console=tty0 quiet rdinit=/nothing root=/dev/nothing")
     done = made.lago("start", code=2, env={"LAGO_BOOT_TIMEOUT": "1"})
     assert "vm0 did not answer ssh within 5 s: there was no kernel output" in done.err
 
 
+@pytest.mark.slow
 def test_a_machine_without_an_address_is_told(made: Box) -> None:
     _edit_cmdline(made, lambda line: line.replace("quiet", "loglevel=7 rdinit=/busybox -- sleep 1000"))
     said = _start_in_vain(made, "its kernel runs, but it got no address (no DHCP lease)")
@@ -89,6 +91,7 @@ def test_a_refused_key_is_told(made: Box) -> None:
     assert "Permission denied (publickey,password)" in _start_in_vain(made, told, _LOGIN)
 
 
+@pytest.mark.slow
 def test_a_closed_port_is_told(box: Box) -> None:
     made = box
     made.up_warm(ONE)

@@ -150,6 +150,7 @@ def test_files_pass_both_ways(guest: Guest) -> None:
     guest.exchange(guest.box.place / "src")
 
 
+@pytest.mark.slow
 def test_machine_and_hypervisor_may_end_and_all_is_kept_until_it_is_discarded(small: Guest) -> None:
     box = small.box
     assert not small.secure_boot()

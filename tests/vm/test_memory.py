@@ -26,9 +26,9 @@ from .test_failures import small
 
 FIRMWARE = """\
 domains:
-  vm0: {firmware: uefi, vcpu: 1, memory: 256, disks: [{template_name: mini}], nics: [{net: lan}]}
-  cells: {vcpu: 2, memory: 128, disks: [{template_name: mini}], nics: [{net: lan}]}
-nets: {lan: {}}
+  vm0: {{firmware: {}, vcpu: 1, memory: 256, disks: [{{template_name: mini}}], nics: [{{net: lan}}]}}
+  cells: {{vcpu: 2, memory: 128, disks: [{{template_name: mini}}], nics: [{{net: lan}}]}}
+nets: {{lan: {{}}}}
 """
 
 CELLS = """\
@@ -139,6 +139,7 @@ def test_a_snapshot_after_a_revert_has_only_what_changed(box: Box) -> None:
     box.lago("snapshot", "delete", "small")
 
 
+@pytest.mark.slow
 def test_much_that_changed_becomes_a_base_of_its_own(box: Box) -> None:
     box.lago("revert", "first")
     mark(box, "much", 700)
@@ -163,6 +164,7 @@ def test_much_that_changed_becomes_a_base_of_its_own(box: Box) -> None:
     assert len(files(box)) == 4
 
 
+@pytest.mark.slow
 def test_the_memory_that_a_machine_runs_on_stays_when_its_snapshot_is_deleted(box: Box) -> None:
     box.lago("revert", "first")
     box.lago("stop")
@@ -285,6 +287,7 @@ def test_what_can_not_be_saved_quickly_is_saved_as_a_whole(
     box.lago("snapshot", "delete", "quick")
 
 
+@pytest.mark.slow
 def test_what_can_not_be_mapped_is_copied(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
     def nothing(*_: object) -> dict[str, object]:
         return {"qom-type": "memory-backend-none", "id": "lago.ram"}
@@ -307,7 +310,7 @@ def test_what_can_not_be_mapped_is_copied(box: Box, monkeypatch: pytest.MonkeyPa
     box.lago("snapshot", "delete", "again")
 
 
-@pytest.mark.parametrize("times", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("times", [1, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_while_changes_are_saved_and_merged_no_snapshot_is_lost(box: Box, times: int) -> None:
     rng = random.Random(3)
     before = None
@@ -394,9 +397,10 @@ def test_on_a_full_disk_changes_are_not_kept_and_all_go_on(mini: Path, tmp_path:
         box.lago("destroy", "--yes")
 
 
-def test_an_ordinary_user_with_uefi_saves_only_what_changed(mini: Path, throwaway_user: User) -> None:
+@pytest.mark.parametrize("firmware", ["bios", pytest.param("uefi", marks=pytest.mark.slow)])
+def test_an_ordinary_user_saves_only_what_changed(mini: Path, throwaway_user: User, firmware: str) -> None:
     with contextlib.closing(Box.of_user(throwaway_user, mini, "memory")) as box:
-        box.up(FIRMWARE)
+        box.up(FIRMWARE.format(firmware))
         mark(box, "base", 100)
         mark(box, "base of cells", 700, vm="cells")
         box.lago("snapshot", "base")

@@ -67,6 +67,7 @@ def test_commands_take_the_names_as_written(box: Box, tmp_path: Path) -> None:
     assert "did you mean My_VM?" in box.lago("shell", "My-VM", "-c", "true", code=2).err
 
 
+@pytest.mark.slow
 def test_snapshots_forks_and_exports_have_the_names_as_written(box: Box, tmp_path: Path) -> None:
     box.shell("My_VM", "echo before >/root/when; sync")
     box.lago("snapshot", "then")

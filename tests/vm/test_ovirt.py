@@ -123,6 +123,7 @@ def _install(ovirt: Environment) -> None:
     engine.copy_to(str(state), "/var/lib/ovirt-engine")
 
 
+@pytest.mark.slow
 def test_an_engine_that_is_not_set_up_is_told(ovirt: Environment) -> None:
     assert "the engine on engine is not set up" in ovirt.prefix.ovirt_status()["Engine"]["api"]
     assert "hint: lago ovirt engine-setup" in ovirt.box.lago("ovirt", "stop-hosts", code=2).err
@@ -181,6 +182,7 @@ def test_a_snapshot_is_taken_at_rest_and_all_is_woken_in_reverse(ovirt: Environm
     assert not [event.description for event in events if event.severity == LogSeverity.ERROR], "the order was right"
 
 
+@pytest.mark.slow
 def test_a_revert_wakes_what_was_held_at_rest(ovirt: Environment) -> None:
     ovirt.box.lago("ovirt", "stop-hosts", "host1")
     assert ovirt.hosts() == {"host0": "up", "host1": "maintenance"}

@@ -141,6 +141,7 @@ def test_two_who_are_first_at_once_both_get_what_they_want(fork: Box) -> None:
     assert states(fork) == {"running"}
 
 
+@pytest.mark.slow
 def test_what_needs_no_machine_leaves_them_paused(origin: Box, fork: Box) -> None:
     fork.lago("snapshot", "here")
     fork.lago("fork", "third", "--paused")
@@ -173,6 +174,7 @@ def test_a_machine_that_stands_still_can_be_saved_again(origin: Box) -> None:
     assert origin.shell("vm0", "hostname") == "vm0\n"
 
 
+@pytest.mark.slow
 def test_a_fork_that_was_stopped_before_it_was_used_boots(fork: Box) -> None:
     fork.lago("stop")
     assert states(fork) == {"down"}

@@ -18,6 +18,7 @@ def test_a_machine_whose_plug_is_pulled_right_after_it_is_up_can_be_reached_agai
         box.lago("stop")
 
 
+@pytest.mark.slow
 def test_what_a_killed_qemu_wrote_to_can_be_frozen_below_a_machine_that_is_saved(box: Box) -> None:
     box.up_warm(ONE)
     box.shell("vm0", "echo kept >/root/note; sync")

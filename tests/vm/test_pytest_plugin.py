@@ -195,6 +195,7 @@ def test_the_next_fork_is_made_while_a_test_runs(pytester: pytest.Pytester, plac
     assert not mentioned(place)
 
 
+@pytest.mark.slow
 def test_no_fork_is_made_ahead_where_memory_does_not_admit_it(pytester: pytest.Pytester, place: Path) -> None:
     pytester.makepyfile(
         """
@@ -213,6 +214,7 @@ def test_no_fork_is_made_ahead_where_memory_does_not_admit_it(pytester: pytest.P
     assert not (place / ".lago-pytest").exists()
 
 
+@pytest.mark.slow
 def test_nothing_is_left_of_a_fork_made_ahead_when_a_run_is_ended(pytester: pytest.Pytester, place: Path) -> None:
     ends_early(pytester, place, signal.SIGKILL, gone=str(place / "none"), text=AHEAD_SLOW)
     killed = (place / "ready").read_text()

@@ -107,6 +107,7 @@ def test_ssh_scp_sftp_and_rsync_take_the_configuration(one: Box) -> None:
         _run(one, "rsync", "-e", "ssh -F lab.conf", "file", "vm0:/tmp/three")
 
 
+@pytest.mark.slow
 def test_the_configuration_lasts_over_a_restart_and_says_when_nothing_runs(one: Box) -> None:
     one.lago("stop")
     done = subprocess.run(

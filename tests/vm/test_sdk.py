@@ -51,6 +51,7 @@ def ssh(env: sdk.Env, command: str) -> str:
     return env.get_vms()["vm0"].ssh(command).out.decode().strip()
 
 
+@pytest.mark.slow
 def test_environments_of_the_same_addresses_do_not_notice_each_other(envs: list[sdk.Env], places: list[Path]) -> None:
     first, second = envs
     assert first.get_vms()["vm0"].ip() == second.get_vms()["vm0"].ip()

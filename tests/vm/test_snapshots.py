@@ -80,6 +80,7 @@ def test_a_counter_and_a_connection_go_on_from_the_instant(box: Box) -> None:
     assert abs(float(box.shell("vm1", "date +%s")) - time.time()) < 30
 
 
+@pytest.mark.slow
 def test_any_snapshot_is_gone_back_to_in_any_order(box: Box) -> None:
     for name in ("one", "two"):
         box.shell("vm1", f"echo {name} >/root/name; sync")
@@ -301,6 +302,7 @@ def test_shares_are_refused_before_anything_stands_still(box: Box) -> None:
     assert box.status()["VMs"]["vm0"]["snapshots"] == "base"
 
 
+@pytest.mark.slow
 def test_an_ordinary_user_goes_back_with_uefi_numa_cells_and_a_tpm(mini: Path, throwaway_user: User) -> None:
     with contextlib.closing(Box.of_user(throwaway_user, mini, "snapshots")) as box:
         box.up(KINDS)

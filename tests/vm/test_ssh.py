@@ -177,6 +177,7 @@ def test_what_does_not_run_or_is_not_there_is_told(env: VirtEnv) -> None:
     assert b"vm1 is not running" in down.ssh("true", propagate_fail=False).err
 
 
+@pytest.mark.slow
 def test_a_machine_that_boots_again_under_a_command(vm: VM) -> None:
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(vm.guest.run, "rm -f /run/begun; touch /run/begun; sleep 300")

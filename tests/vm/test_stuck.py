@@ -110,6 +110,7 @@ def test_a_system_in_emergency_mode_is_told_early_and_has_the_password_of_the_in
     assert "hint: most often a file system of its /etc/fstab is missing or damaged" in said
 
 
+@pytest.mark.slow
 def test_a_guest_that_goes_on_after_such_words_is_waited_for(box: Box) -> None:
     box.write(ONE)
     box.lago("init")

@@ -191,6 +191,7 @@ def test_what_a_tpm_keeps_ends_with_the_environment(prepared: Box, system: Syste
     assert system.names() == {"somebodys"}
 
 
+@pytest.mark.slow
 def test_firmware_says_on_the_console_that_it_finds_nothing_to_start(prepared: Box, system: System) -> None:
     machine = "{memory: 128, vcpu: 1, machine: %s, disks: [{type: empty, size: 16M}], nics: [{net: lan}]}"
     text = "".join(f"  {name}: {machine % kind}\n" for name, kind in (("old", "pc"), ("new", "q35")))

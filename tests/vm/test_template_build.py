@@ -60,6 +60,7 @@ def test_two_at_once_build_once_and_leave_nothing_else(built: Path) -> None:
     assert not [path.name for path in built.iterdir() if path.name.startswith(".")]
 
 
+@pytest.mark.slow
 def test_a_user_builds_the_same_bytes_as_root(built: Path, throwaway_user: User) -> None:
     store = throwaway_user.home / "own-store"
     done = throwaway_user.run(["python", *BUILD, "mini"], env={"LAGO_TEMPLATE_STORE": str(store)})

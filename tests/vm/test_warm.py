@@ -115,7 +115,7 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.mark.parametrize(
-    "what", [pytest.param(one, marks=[pytest.mark.slow] if n > 1 else []) for n, one in enumerate(DAMAGE)]
+    "what", [pytest.param(one, marks=[pytest.mark.slow] if n else []) for n, one in enumerate(DAMAGE)]
 )
 def test_what_can_not_go_on_here_boots_and_is_kept_anew(box: Box, what: str) -> None:
     box.lago("up", "--warm")
