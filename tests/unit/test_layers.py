@@ -148,7 +148,7 @@ LAYERS = {
         libvirt_driver provided
         extraction
         checkpoint
-        delta in_place
+        alike delta in_place
         driver mapped
         clock console memory power readiness screen
         disk_swap machine

@@ -25,6 +25,7 @@ from .remove import tidy
 if TYPE_CHECKING:
     from ...paths import Paths
     from ...virt import VM, VirtEnv
+    from ...virt.alike import Copy
     from ...virt.delta import Delta
 
 
@@ -167,38 +168,44 @@ def _save(env: VirtEnv, todo: Sequence[Saving], elsewhere: Sequence[Callable[[],
     running = [one.vm for one in todo if one.running]
     ahead = [one for one in todo if one.memory and one.state and not one.changed]
     apart = {one.vm.name(): layers.full(env.paths, str(one.memory)) for one in ahead}
-    with task("Save machines"):
-        checkpoint.save_ahead([one.vm for one in ahead], apart, env.paths.snapshots())
-        with _quiet(running) if disk_only else _paused(running) as standing:
-            _write(env.paths, todo, elsewhere)
+    with (
+        task("Save machines"),
+        checkpoint.saved_ahead([one.vm for one in ahead], apart, env.paths.snapshots()) as copies,
+        _quiet(running) if disk_only else _paused(running) as standing,
+    ):
+        _write(env.paths, todo, elsewhere, copies)
     return standing[0]
 
 
-def _write(paths: Paths, todo: Sequence[Saving], elsewhere: Sequence[Callable[[], None]]) -> None:
+def _write(
+    paths: Paths, todo: Sequence[Saving], elsewhere: Sequence[Callable[[], None]], ahead: Mapping[str, Copy]
+) -> None:
     """Write the state of machines that stand still, and let them write to their new images."""
     running = [one for one in todo if one.running]
     try:
         # Whoever may refuse, or be stopped by a full disk, comes first, when all is still as it was.
         in_parallel(lambda save: save(), elsewhere, what="save machines elsewhere")
-        in_parallel(partial(_write_apart, paths), [one for one in running if one.state], what="save memory")
+        in_parallel(partial(_write_apart, paths, ahead), [one for one in running if one.state], what="save memory")
         in_parallel(partial(_write_rest, paths), running, what="save machines")
         for one in todo:
             if one.nvram:
                 shutil.copyfile(paths.nvram(one.vm.name()), layers.full(paths, one.nvram))
     except BaseException:
         # While all stand still: QEMU pauses a guest that finds no room for what it writes.
+        for copy in ahead.values():
+            copy.close()
         layers.unlink(paths, [path for one in todo for path in one.files()])
         raise
 
 
-def _write_apart(paths: Paths, one: Saving) -> None:
+def _write_apart(paths: Paths, ahead: Mapping[str, Copy], one: Saving) -> None:
     memory, state = layers.full(paths, str(one.memory)), layers.full(paths, str(one.state))
     if one.changed is not None:
         one.whole = checkpoint.save_changes(one.vm, one.changed, state)
         if not one.whole:
             return
         one.changed = None
-    checkpoint.save_apart(one.vm, memory, state)
+    checkpoint.save_apart(one.vm, memory, state, ahead.get(one.vm.name()))
 
 
 def _write_rest(paths: Paths, one: Saving) -> None:
