@@ -31,6 +31,9 @@ domains:
 nets: {lan: {}}
 """
 STATE = "/dev/shm/pages"
+_PATIENCE = 200
+"""Seconds for two rounds; an emulated guest on a busy host has little of a processor."""
+
 _CHANGED = re.compile(r"(\d+) bytes of the memory of vm0 have changed")
 
 
@@ -64,7 +67,8 @@ class Rewriter:
     def goes_on(self) -> None:
         """See that it goes through all of its memory, and that no page is wrong."""
         begin = self.state()[0]
-        assert wait_for(lambda: self.state()[0] > begin + 1)
+        # A page that is wrong is found on the way.
+        assert wait_for(lambda: self.state()[0] > begin + 1 or self.state()[1], _PATIENCE)
         assert self.state()[1] == 0
 
 
