@@ -77,7 +77,7 @@ LAYERS = {
     "lago.host": """
         channels
         files locks streams tree
-        fetch full host inotify parallel programs pump ssh_option suggest trust waiting
+        fetch full host inotify parallel programs pump shape ssh_option suggest trust waiting
     """,
     "lago.hypervisor": """
         hypervisor proxy supervisor

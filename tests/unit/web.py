@@ -65,7 +65,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
-        path = web.root / self.path.lstrip("/")
+        path = web.root / self.path.partition("?")[0].lstrip("/")
         if path.is_file():
             self._send(path.read_bytes())
         elif web.pages:

@@ -174,7 +174,9 @@ class Stream:
                 answer = _opener().open(request, timeout=_TIMEOUT)
                 if _first_byte(answer) > offset:
                     answer.close()
-                    raise FetchError(f"{self.url}: the server sends another part than it is asked for", hint="try again")
+                    raise FetchError(
+                        f"{self.url}: the server sends another part than it is asked for", hint="try again"
+                    )
                 return answer
             except urllib.error.HTTPError as error:
                 error.close()
@@ -222,7 +224,7 @@ def _list(schemes: Collection[str]) -> str:
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follow a server where it leads, by http or https alone, and never out of https: who listens could lead anywhere."""
+    """Follow a server where it leads, by http or https alone, and never from https to http."""
 
     def redirect_request(self, req: urllib.request.Request, *others: Any) -> urllib.request.Request | None:
         to = str(others[-1])

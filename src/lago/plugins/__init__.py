@@ -18,13 +18,13 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import json
 import os
 import sys
 import zlib
 from typing import Any, Final, NamedTuple
 
 from .. import config
+from ..host import shape
 from ..host.files import json_text, write_atomically
 from ..log import LOG
 
@@ -120,7 +120,7 @@ def _all() -> list[Entry]:
     stamp = [[place, _changed(place)] for place in places]
     cache = os.path.join(config.cache_home(), f"plugins-{zlib.crc32(os.pathsep.join(places).encode()):08x}.json")
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError), open(cache, encoding="utf-8") as file:
-        kept = json.load(file)
+        kept = shape.parse(file.read(shape.MOST))
         if kept["stamp"] == stamp:
             return [Entry(*entry) for entry in kept["entries"]]
     found = _look()

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar, get_args, get_origi
 
 from ..constants import PREFIX_PATH_VARIABLE
 from ..errors import LockTimeout, PrefixError
-from ..host import trust
+from ..host import shape, trust
 from ..host.files import json_text, write_atomically
 from ..host.locks import held_here, lock_file
 from ..host.parallel import in_parallel
@@ -56,7 +56,7 @@ _REMEDY = "restore the file, or remove the environment with `lago destroy` and m
 
 def _read(path: str, decode: Callable[[Any], T]) -> T:
     try:
-        return decode(json.loads(trust.read(path)))
+        return decode(shape.parse(trust.read(path)))
     except FileNotFoundError:
         raise PrefixError(f"{path} is missing", hint=_REMEDY) from None
     except OSError as error:
@@ -74,7 +74,11 @@ def _check_type(raw: Any, kind: type[T]) -> T:
 
 
 def _names(raw: Any) -> tuple[str, ...]:
-    return tuple(_check_type(name, str) for name in _check_type(raw, list))
+    return tuple(shape.listing(_NAME)(raw))
+
+
+_NAME: Final = shape.text(rf"(?![.])[^/{shape.CONTROL}]+", "a name", 200)
+"""Files are called by it."""
 
 
 def save_vm(paths: Paths, vm: Domain, path: str | None = None) -> None:

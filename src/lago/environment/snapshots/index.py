@@ -8,7 +8,6 @@ all of a change is there or nothing of it.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -17,7 +16,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from ...constants import SNAPSHOT_COMMANDS
 from ...errors import LagoError, PrefixError
-from ...host import trust
+from ...host import shape, trust
 from ...host.files import json_text, write_atomically
 from ...host.suggest import near
 from ...paths import Paths
@@ -106,14 +105,13 @@ class Index:
         """Read the index of a prefix; an empty one if it has none. Raises PrefixError if it is damaged."""
         index = cls()
         try:
-            raw = json.loads(trust.read(paths.snapshot_index()))
-            index.snapshots = {one["name"]: _snapshot(one) for one in raw["snapshots"]}
+            raw = _READ(shape.parse(trust.read(paths.snapshot_index())))
+            index.snapshots = {one.name: one for one in raw["snapshots"]}
             index.current, index.busy, index._serial = raw["current"], raw["busy"], raw["serial"]
-            index.tops = {vm: dict(disks) for vm, disks in raw["tops"].items()}
-            index.layers = {path: Layer(*layer) for path, layer in raw["layers"].items()}
+            index.tops, index.layers = raw["tops"], raw["layers"]
         except FileNotFoundError:
             return cls()
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except ValueError as error:
             raise PrefixError(
                 f"{paths.snapshot_index()} is damaged", details=str(error), hint="restore the file, or lago destroy"
             ) from None
@@ -189,9 +187,39 @@ class Index:
         return {path for root in roots for path in self.chain(root)}
 
 
-def _snapshot(raw: Mapping[str, Any]) -> Snapshot:
-    vms = {vm: Saved(**saved) for vm, saved in raw["vms"].items()}
-    return Snapshot(**{**raw, "vms": vms})
+_TEXT: Final = shape.text()
+_NAMED: Final = shape.optional(_TEXT)
+_SAVED: Final = shape.record(
+    {"disks": shape.mapping(_TEXT, _TEXT)}, {"memory": _NAMED, "nvram": _NAMED, "state": _NAMED, "whole": _TEXT}
+)
+_SNAPSHOT: Final = shape.record(
+    {
+        "name": _TEXT,
+        "created": shape.number,
+        "vms": shape.mapping(_TEXT, lambda raw: Saved(**_SAVED(raw))),
+    },
+    # What a person wrote about it.
+    {"parent": _NAMED, "description": shape.text(".*", "text", shape.MOST), "pause": shape.number},
+)
+
+
+def _layer(raw: Any) -> Layer:
+    backing, format = [*shape.listing(_TEXT)(raw), "", ""][:2]
+    if format not in ("qcow2", "raw"):
+        raise ValueError("expected an image and its format")
+    return Layer(backing, format)
+
+
+_READ: Final = shape.record(
+    {
+        "snapshots": shape.listing(lambda raw: Snapshot(**_SNAPSHOT(raw))),
+        "current": _NAMED,
+        "tops": shape.mapping(_TEXT, shape.mapping(_TEXT, _TEXT)),
+        "layers": shape.mapping(_TEXT, _layer),
+        "busy": shape.flag,
+        "serial": shape.whole,
+    }
+)
 
 
 def parts(paths: Paths, path: str) -> list[str]:
