@@ -76,8 +76,8 @@ LAYERS = {
     """,
     "lago.host": """
         channels
-        files locks streams tree
-        fetch full host inotify parallel programs pump shape ssh_option suggest trust waiting
+        files inotify locks streams tree
+        fetch full host parallel programs pump shape ssh_option suggest trust waiting
     """,
     "lago.hypervisor": """
         hypervisor proxy supervisor

@@ -146,7 +146,7 @@ def _schema(_args: argparse.Namespace) -> None:
     from ..initfile.schema import schema
 
     # JSON in every output format: it is a document, not data about an environment.
-    print(json.dumps(schema(), indent=2))
+    output.write(json.dumps(schema(), indent=2))
 
 
 def _new(args: argparse.Namespace) -> None:
@@ -177,7 +177,7 @@ def _convert(args: argparse.Namespace) -> Outcome:
         sys.stdout.buffer.write(new.encode())
         sys.stdout.buffer.flush()
     for change in changes:
-        print(printable(f"{args.file}:{_told(change)}"), file=sys.stderr)
+        output.write(printable(f"{args.file}:{_told(change)}"), sys.stderr)
     return Outcome(None if args.out_format.for_people else data, int(args.check and bool(changes)))
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from ..errors import LagoError
+from ..errors import LagoError, printable
 from ..host.programs import tail
 from ..paths import Paths
 from ..virt import VM
@@ -51,7 +51,7 @@ def of_environment(
     """
     yield "lago environment", f"{paths.prefix()}\n{states(vms)}"
     for name, vm in vms.items():
-        yield f"lago console of {name}", tail(vm.console_text(), _TAIL) or "(nothing)"
+        yield f"lago console of {name}", printable(tail(vm.console_text(), _TAIL)) or "(nothing)"
     if dest:
         yield "lago collect", _collect(dest, collect)
 

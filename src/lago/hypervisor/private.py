@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import signal
 import sys
 from collections.abc import Container, Sequence
@@ -177,7 +176,7 @@ class Private:
                         raise CommandError(argv, code)
             os.close(write)
             write = -1
-            ready, _, _ = select.select([read], [], [], _START_TIMEOUT)
+            ready = waiting.readable([read], _START_TIMEOUT)
             data = os.read(read, 4096) if ready else b""
         finally:
             for fd in (read, write):

@@ -11,7 +11,6 @@ import contextlib
 import errno
 import json
 import os
-import select
 import signal
 import socket
 import sys
@@ -19,7 +18,7 @@ import threading
 from typing import Any, Final, NoReturn
 
 from ..constants import PROGRAMS_OF_ROOT
-from ..host.waiting import pidfd, wait_for_end, within
+from ..host.waiting import pidfd, readable, wait_for_end, within
 from . import firewall, namespace, protocol
 from .dial import reach
 from .way_out import WayOut, become
@@ -149,7 +148,7 @@ def _start_libvirtd() -> int:
                 # It was seen to be ready, on a busy host, when its socket was not there to be connected to.
                 if ready and os.path.exists(f"{_SOCKETS}/libvirt-sock"):
                     return pid
-                found, _, _ = select.select([notified.fileno(), libvirtd], [], [], _AGAIN if ready else left)
+                found = readable([notified.fileno(), libvirtd], _AGAIN if ready else left)
                 if libvirtd in found:
                     raise RuntimeError("libvirtd ended at once")
                 ready = ready or (notified.fileno() in found and b"READY=1" in notified.recv(4096))
@@ -220,7 +219,7 @@ def _send(number: signal.Signals, processes: list[int], patience: float | None) 
     for left in within(patience):
         if not (alive := [process for process in processes if not wait_for_end(process, 0)]):
             return
-        select.select(alive, [], [], left)
+        readable(alive, left)
 
 
 def _is_qemu(pid: str) -> bool:

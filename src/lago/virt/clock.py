@@ -18,6 +18,7 @@ import libvirt
 import libvirt_qemu
 
 from ..errors import LagoError
+from ..host import waiting
 from ..host.programs import DEVNULL, PIPE, Process, spawn
 from ..log import LOG
 from .machine import Machine
@@ -119,7 +120,7 @@ def _next_second() -> float:
 def _read(process: Process) -> str:
     """Return a line that a program says; nothing if it has ended. Raises TimeoutError."""
     output = process.stdout.fileno() if process.stdout else -1
-    if not select.select([output], [], [], _PATIENCE)[0]:
+    if not waiting.readable([output], _PATIENCE):
         raise TimeoutError(f"no answer within {_PATIENCE:g} s")
     return os.read(output, select.PIPE_BUF).decode(errors="replace").strip()
 
