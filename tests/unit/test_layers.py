@@ -25,7 +25,7 @@ LAYERS = {
         brctl dirlock hypervisor topology utils
         host
         config log paths
-        constants errors version
+        constants ending errors version
     """,
     "lago.bootstrap": """
         logins

@@ -95,7 +95,7 @@ def _deploy(vm: VM, paths: Iterable[str], on_phase: Callable[[str, str], None]) 
 
 def _run(vm: VM, path: str) -> None:
     with open(path, "rb") as file, task(f"Run {os.path.basename(path)} on {vm.name()}"):
-        status = vm.guest.run(["bash", "-s"], data=file.read())
+        status = vm.guest.run(["bash", "-s"], data=file.read(), timeout=None)
     LOG.debug("%s: %s printed:\n%s", vm.name(), path, status.text)
     if not status:
         LOG.debug("%s: %s complained:\n%s", vm.name(), path, status.error_text)

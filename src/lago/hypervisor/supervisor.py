@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from typing import Any, Final, NoReturn
 
 from ..constants import PROGRAMS_OF_ROOT
@@ -45,6 +46,7 @@ capability_filters = [ "cpu-unavailable-features" ]
 _NOTIFY: Final = f"{protocol.OWN_DIR}/notify"
 _SOCKETS: Final = f"{protocol.OWN_DIR}/sockets"
 _AGAIN: Final = 0.01
+_PAUSE: Final = 0.1
 _START_TIMEOUT: Final = 60
 _TPM_CA: Final = "/var/lib/swtpm-localca"
 _TPM_LOG: Final = "/var/log/swtpm/libvirt/qemu"
@@ -165,7 +167,12 @@ def _reap() -> list[int]:
 
 def _serve(listener: socket.socket) -> None:
     while True:
-        client, _ = listener.accept()
+        try:
+            client, _ = listener.accept()
+        except OSError:
+            # There are no more descriptors just now, or the client is gone. Nobody else takes our place.
+            time.sleep(_PAUSE)
+            continue
         threading.Thread(target=_handle, args=(client,), daemon=True).start()
 
 

@@ -7,6 +7,7 @@ import contextlib
 import os
 import re
 import socket
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -20,7 +21,7 @@ from ..guest import ssh, transfer
 from ..guest.forward import Forward, Local
 from ..host.locks import held_here
 from ..host.programs import CommandStatus
-from ..log import no_phase, task
+from ..log import LOG, no_phase, task
 from ..plugins import machines
 from ..plugins.contracts import Service
 from ..topology import state
@@ -36,6 +37,8 @@ from .session import Session
 from .tester import Tester
 
 _ANY_PORT = Local()
+_LEAST = 5.0
+"""Seconds that a command gets at least with which a machine shows that it is up."""
 
 
 class Snapshots(Protocol):
@@ -350,12 +353,23 @@ class VM(Machine, Tester):
         """
         self.env.resume()
         seconds = self.spec.boot_time_sec or config.get("boot_timeout")
-        first = command if callable(command) else lambda: not self.guest.run(command)
+        end = time.monotonic() + seconds * (self.time_factor if self.provider is None else 1)
+        first = command if callable(command) else lambda: self._runs(command, end - time.monotonic())
         self.driver.wait_for_ssh(seconds, on_phase, first, connect_retries, listens=listens)
         if self.provider is None and (rest := bootstrap.after_boot(self.spec)) is not None:
             words, data = rest
-            if status := self.guest.run(words, data=data):
+            if status := self.guest.run(words, data=data, timeout=seconds * self.time_factor):
                 raise VMError(f"{self.name()}: {words[0]} failed", details=status.error_text)
+
+    def _runs(self, command: str, seconds: float) -> bool:
+        """Run a command on it, and return whether that succeeded within some seconds."""
+        try:
+            return not self.guest.run(command, timeout=max(seconds, _LEAST))
+        except SSHError:
+            raise
+        except VMError as error:
+            LOG.debug("%s", error.render())
+            return False
 
     def ssh(
         self,

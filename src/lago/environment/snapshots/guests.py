@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Final
 
 import libvirt
 
@@ -14,21 +15,28 @@ if TYPE_CHECKING:
     from ...virt import VM
 
 
+_PATIENCE: Final = 60.0
+"""Seconds that a guest may take to write out what it has, times 5 when emulated."""
+
+
 def quiesce(vm: VM) -> str:
     """Tell a guest to write out what it has in memory, and to hold still if it can.
 
     Returns:
         How it was told: `agent`, `fsfreeze` or `sync`, which alone does not make it hold still.
     """
+    patience = _PATIENCE * vm.time_factor
     try:
-        vm.domain().fsFreeze()
+        domain = vm.domain()
+        domain.agentSetResponseTimeout(math.ceil(patience))
+        domain.fsFreeze()
         return "agent"
     except libvirt.libvirtError as error:
         LOG.debug("%s: %s", vm.name(), error)
     vm.connect()
-    if not vm.guest.run("sync && fsfreeze --help >/dev/null 2>&1 && fsfreeze -f / && echo frozen"):
+    if not vm.guest.run("sync && fsfreeze --help >/dev/null 2>&1 && fsfreeze -f / && echo frozen", timeout=patience):
         return "fsfreeze"
-    if vm.guest.run("sync"):
+    if vm.guest.run("sync", timeout=patience):
         raise VMError(f"{vm.name()} can't be told to write out what it has in memory")
     LOG.warning("%s has neither guest agent nor fsfreeze; what it writes meanwhile may be lost", vm.name())
     return "sync"
@@ -39,5 +47,5 @@ def unquiesce(vm: VM, how: str) -> None:
     if how == "agent":
         with refusals(f"{vm.name()}: its file systems are still frozen"):
             vm.domain().fsThaw()
-    elif how == "fsfreeze" and vm.guest.run("fsfreeze -u /"):
+    elif how == "fsfreeze" and vm.guest.run("fsfreeze -u /", timeout=_PATIENCE * vm.time_factor):
         raise VMError(f"{vm.name()}: its file system is still frozen", hint=f"lago stop {vm.name()}")
