@@ -125,6 +125,7 @@ OPTIONS: Final[dict[str, Option]] = {
     "template_repo_path": Option(str, "", "template repository, a file or an address (default: those of Lago)"),
     "template_repo_name": Option(str, "", "template repository by its name, below template_repos"),
     "template_repos": Option(str, "", "directory of template repositories (default: in the XDG data directory)"),
+    "log_limit": Option(_positive, 64, "MiB that are kept, the last ones, of each console log and each log of QEMU"),
     "warm_limit": Option(_positive, 10240, "MiB on disk for environments that lago up --warm keeps"),
     "subnet_range": Option(str, "200-209", "third octets of the first and last 192.168.N.0/24 to lease"),
     "trusted_users": Option(

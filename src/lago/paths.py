@@ -112,7 +112,7 @@ class Paths:
         return self.logs(f"{vm}.console.log")
 
     def console_undone(self, vm: str) -> str:
-        """How many characters of its console log, from the begin, are of what a revert has undone."""
+        """How many bytes of its console log, from the begin, are of what a revert has undone."""
         return self.logs(f"{vm}.console.undone")
 
     def virt(self, *path: str) -> str:

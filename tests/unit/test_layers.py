@@ -77,7 +77,7 @@ LAYERS = {
     "lago.host": """
         channels
         files inotify locks streams tree
-        fetch full host parallel programs pump shape ssh_option suggest trust waiting
+        fetch full host long_logs parallel programs pump shape ssh_option suggest trust waiting
     """,
     "lago.hypervisor": """
         hypervisor proxy supervisor

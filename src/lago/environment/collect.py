@@ -6,13 +6,13 @@ import contextlib
 import functools
 import os
 import posixpath
-import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ExtractPathNoPathError
 from ..guest import unpacking
+from ..host import long_logs
 from ..host.parallel import in_parallel
 from ..log import LOG
 from ..paths import Paths
@@ -110,7 +110,7 @@ def flat_names(paths: Iterable[str]) -> dict[str, str]:
 def _copy_logs(logs: Mapping[str, str | None], directory: str) -> None:
     for name, path in logs.items():
         if path and os.path.exists(path):
-            shutil.copyfile(path, os.path.join(directory, name))
+            long_logs.copy(path, os.path.join(directory, name))
 
 
 def _publish(place: str, output: str) -> None:

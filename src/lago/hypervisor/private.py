@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .. import config
 from ..errors import CommandError, HypervisorError
-from ..host import trust, waiting
+from ..host import long_logs, trust, waiting
 from ..host.files import json_text, write_atomically
 from ..host.locks import holders, lock_file, locked_text
 from ..host.parallel import Closing
@@ -138,6 +138,8 @@ class Private:
             "cache_dir": cache_dir,
             "qemu_log_dir": qemu_log_dir,
             "tpm": tpm,
+            "logs": [self._paths.logs(), qemu_log_dir],
+            "log_limit": config.get("log_limit") << 20,
             "egress": egress.argv(),
             "egress_log": self._paths.logs("egress.log"),
             "nameservers": list(nameservers),
@@ -196,7 +198,7 @@ class Private:
 
         with open(log_path, "rb") as log:
             log.seek(began)
-            said = log.read().decode(errors="replace")
+            said = log.read(long_logs.MOST).decode(errors="replace")
         if said.startswith(("unshare:", "newuidmap:", "newgidmap:")):
             return explain_namespaces(said)
         if answer.get("refused"):

@@ -19,6 +19,7 @@ import time
 from typing import Any, Final, NoReturn
 
 from ..constants import PROGRAMS_OF_ROOT
+from ..host import long_logs
 from ..host.waiting import pidfd, readable, wait_for_end, within
 from . import firewall, namespace, protocol
 from .dial import reach
@@ -46,6 +47,9 @@ capability_filters = [ "cpu-unavailable-features" ]
 _NOTIFY: Final = f"{protocol.OWN_DIR}/notify"
 _SOCKETS: Final = f"{protocol.OWN_DIR}/sockets"
 _AGAIN: Final = 0.01
+_LOOK: Final = 10.0
+"""Seconds after which the sizes of logs are looked at."""
+
 _PAUSE: Final = 0.1
 _START_TIMEOUT: Final = 60
 _TPM_CA: Final = "/var/lib/swtpm-localca"
@@ -55,7 +59,8 @@ _TPM_LOG: Final = "/var/log/swtpm/libvirt/qemu"
 def main(settings: dict[str, Any], ready_fd: int, lock_fd: int) -> NoReturn:
     """Set everything up, say so on `ready_fd`, and serve until told to end; `lock_fd` is held as long as we live.
 
-    Settings: `run_dir`, `cache_dir` (kept between runs), `qemu_log_dir`, `tpm` (directories `state`, `ca` and
+    Settings: `run_dir`, `cache_dir` (kept between runs), `qemu_log_dir`, `logs` (directories of logs that may take
+    `log_limit` bytes each), `tpm` (directories `state`, `ca` and
     `log`), `egress` (argv or none), `egress_log`, `nameservers`. What is said has `no_way_out`: why guests have none.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
@@ -65,6 +70,8 @@ def main(settings: dict[str, Any], ready_fd: int, lock_fd: int) -> NoReturn:
     for fd in (ready_fd, lock_fd):
         os.set_inheritable(fd, False)
     try:
+        # Some of ours are below what is covered.
+        logs = [os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) for path in settings["logs"]]
         way_out = _set_up(settings)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         listener.bind(os.path.join(settings["run_dir"], protocol.SOCKET_NAME))
@@ -89,7 +96,13 @@ def main(settings: dict[str, Any], ready_fd: int, lock_fd: int) -> NoReturn:
     os.close(ready_fd)
     threading.Thread(target=_serve, args=(listener,), daemon=True).start()
     while True:
-        if signal.sigwait(_SIGNALS) != signal.SIGCHLD:
+        found = signal.sigtimedwait(_SIGNALS, _LOOK)
+        if found is None:
+            # Whoever writes to them tells nobody how much.
+            for directory in logs:
+                long_logs.cut_all(directory, settings["log_limit"])
+            continue
+        if found.si_signo != signal.SIGCHLD:
             end(grace=2)
         for pid in _reap():
             if pid == libvirtd:

@@ -16,6 +16,7 @@ from .. import bootstrap, config
 from ..bootstrap import logins
 from ..errors import SSHError, VMNotReady
 from ..guest.ssh import last_words, refuses
+from ..host import long_logs
 from ..host.programs import repeated, tail
 from ..host.waiting import within
 from ..log import LOG
@@ -227,8 +228,8 @@ def _qemu_said(machine: Machine) -> str:
     if path is None:
         return ""
     text = ""
-    with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
-        text = file.read()
+    with contextlib.suppress(OSError):
+        text = long_logs.end_of(path)[1].decode(errors="replace")
     # The log repeats the whole command line, which starts with the environment and ends where stderr begins.
     said = [line for line in text.rpartition("-msg timestamp=on\n")[2].splitlines() if line.strip()]
     return f"{os.path.basename(path)}:\n{tail(chr(10).join(said), 10)}" if said else ""
