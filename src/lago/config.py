@@ -118,6 +118,13 @@ OPTIONS: Final[dict[str, Option]] = {
     "lock_timeout": Option(_positive, 600, "seconds to wait for another Lago that uses the same prefix"),
     "default_root_password": Option(str, "123456", "root password that guests get whose init file has none"),
     "strict": Option(boolean, False, "refuse init files of which there are warnings"),
+    "restrict": Option(
+        boolean,
+        False,
+        "refuse init files that want more of this host than guests on networks of their own: files outside of the init "
+        "file's directory, shares, build, deploy scripts, bridges, plugins that run machines; and repository documents "
+        "that name files",
+    ),
     "template_store": Option(str, "", "directory of template images (default: in the XDG data directory)"),
     "debian_mirror": Option(
         str, "", "mirror of Debian to build templates from, but for security updates (default: those of the host's apt)"

@@ -52,7 +52,7 @@ LAYERS = {
         prefix
         staging
         claims collect create export status
-        appliances deploy environment facts prerequisites report snapshots
+        appliances deploy environment facts prerequisites report restrict snapshots
     """,
     "lago.environment.export": """
         export

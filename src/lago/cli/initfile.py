@@ -80,8 +80,9 @@ def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def add_strict(parser: argparse.ArgumentParser) -> None:
-    """Add the option that makes warnings of the init file mistakes; without it the setting of its name decides."""
-    parser.add_argument("--strict", action="store_const", const=True, help=config.OPTIONS["strict"].help)
+    """Add the options by which init files are refused; without them the settings of their names decide."""
+    for name in ("strict", "restrict"):
+        parser.add_argument(f"--{name}", action="store_const", const=True, help=config.OPTIONS[name].help)
 
 
 def add_repository_options(parser: argparse.ArgumentParser) -> None:

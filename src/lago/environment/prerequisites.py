@@ -20,7 +20,7 @@ from ..initfile.document import Mistake
 from ..plugins import machines
 from ..topology.place import Place
 from ..topology.spec import DiskSpec, DomainSpec, EnvSpec
-from ..topology.variables import expand, fill_in
+from ..topology.variables import expand, fill_in_address
 
 if TYPE_CHECKING:
     from ..initfile.checks import Rule
@@ -160,7 +160,7 @@ class Prerequisites:
 
     def _address(self, at: Place, url: str) -> Iterator[Mistake]:
         try:
-            address = fill_in(url, self.variables)
+            address = fill_in_address(url, self.variables)
         except LagoError as error:
             yield Mistake(at, _told(error))
             return

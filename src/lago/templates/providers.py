@@ -55,17 +55,21 @@ class Anywhere:
             check_scheme(arguments["baseurl"])
 
 
-class OfServer(NamedTuple):
-    """A document of a server: it may name servers, and recipes of Lago. Files of this host are none of its business."""
+class Stranger(NamedTuple):
+    """A document of somebody else: it may name servers, and recipes of Lago. Files of this host are not its business.
 
-    path: str
+    Attributes:
+        what: says so, of the document.
+    """
+
+    what: str
 
     def check(self, kind: str, arguments: Mapping[str, str]) -> None:
         """Raise an error if it names anything but servers and what is built."""
         if kind == "file":
             raise TemplateError(
-                f"{self.path} is on a server, and names files of this host as images",
-                hint="only a document on this host can have a source of type file",
+                f"{self.what}, and names files of this host as images",
+                hint="only a document on this host can have a source of type file, and none with --restrict",
             )
         if kind in _OF_SERVERS and "baseurl" in arguments:
             check_scheme(arguments["baseurl"], ("http", "https"))

@@ -14,7 +14,7 @@ from ..host import shape
 from ..host.fetch import read_text
 from ..host.suggest import near
 from .metadata import check_metadata
-from .providers import EXTRAS, Anywhere, OfServer, Origin, Provider, make_provider
+from .providers import EXTRAS, Anywhere, Origin, Provider, Stranger, make_provider
 
 EMBEDDED: Final = os.path.join(os.path.dirname(__file__), "data", "repository.json")
 """The one that comes with Lago: what is built on this host."""
@@ -289,7 +289,13 @@ def _address(path: str | None) -> str | None:
 
 def _origin(path: str | None) -> Origin:
     """What a document at `path` may name."""
-    return OfServer(path) if path is not None and _address(path) is not None else Anywhere()
+    if path is None:
+        return Anywhere()
+    if _address(path) is not None:
+        return Stranger(f"{path} is on a server")
+    if config.get("restrict") and path not in (EMBEDDED, CATALOGUE):
+        return Stranger(f"{path} is restricted")
+    return Anywhere()
 
 
 def _text(path: str) -> str:
