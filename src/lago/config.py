@@ -114,6 +114,12 @@ OPTIONS: Final[dict[str, Option]] = {
         "how guests on nat networks of a private hypervisor reach the outside",
     ),
     "egress_host_loopback": Option(boolean, False, f"let guests reach the host's loopback at {HOST_LOOPBACK}"),
+    "egress_host": Option(
+        boolean,
+        False,
+        "let guests on nat networks reach the host's own addresses, and link-local ones such as a cloud's metadata "
+        "service at 169.254.169.254",
+    ),
     "boot_timeout": Option(_positive, 120, "seconds a guest may take to answer ssh (times 5 when emulated)"),
     "lock_timeout": Option(_positive, 600, "seconds to wait for another Lago that uses the same prefix"),
     "default_root_password": Option(str, "123456", "root password that guests get whose init file has none"),

@@ -141,6 +141,7 @@ class Private:
             "logs": [self._paths.logs(), qemu_log_dir],
             "log_limit": config.get("log_limit") << 20,
             "egress": egress.argv(),
+            "closed": egress.closed(),
             "egress_log": self._paths.logs("egress.log"),
             "nameservers": list(nameservers),
         }

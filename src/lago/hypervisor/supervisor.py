@@ -60,8 +60,8 @@ def main(settings: dict[str, Any], ready_fd: int, lock_fd: int) -> NoReturn:
     """Set everything up, say so on `ready_fd`, and serve until told to end; `lock_fd` is held as long as we live.
 
     Settings: `run_dir`, `cache_dir` (kept between runs), `qemu_log_dir`, `logs` (directories of logs that may take
-    `log_limit` bytes each), `tpm` (directories `state`, `ca` and
-    `log`), `egress` (argv or none), `egress_log`, `nameservers`. What is said has `no_way_out`: why guests have none.
+    `log_limit` bytes each), `tpm` (directories `state`, `ca` and `log`), `egress` (argv or none), `egress_log`,
+    `closed` (what guests do not reach outside), `nameservers`. What is said has `no_way_out`: why guests have none.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     # dnsmasq, which is nobody in here, reads what libvirtd writes, whatever the user keeps from others.
@@ -76,7 +76,7 @@ def main(settings: dict[str, Any], ready_fd: int, lock_fd: int) -> NoReturn:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         listener.bind(os.path.join(settings["run_dir"], protocol.SOCKET_NAME))
         listener.listen(64)
-        libvirtd = _start_libvirtd()
+        libvirtd = _start_libvirtd(settings["closed"])
         told = {"ok": True, "no_way_out": way_out.failure() if way_out else ""}
     except Exception as error:
         import traceback
@@ -142,7 +142,7 @@ def _set_up(settings: dict[str, Any]) -> WayOut | None:
     return way_out
 
 
-def _start_libvirtd() -> int:
+def _start_libvirtd(closed: list[str]) -> int:
     with open("/etc/libvirt/qemu.conf", "w", encoding="utf-8") as file:
         file.write(_QEMU_CONF)
     with open("/etc/libvirt/libvirtd.conf", "w", encoding="utf-8") as file:
@@ -156,7 +156,7 @@ def _start_libvirtd() -> int:
         if pid == 0:
             argv = ["libvirtd", "-f", "/etc/libvirt/libvirtd.conf", "-p", "/run/libvirt/libvirtd.pid"]
             become(argv, {**os.environ, "NOTIFY_SOCKET": _NOTIFY})
-        firewall.set_up()
+        firewall.set_up(closed)
         ready = False
         with pidfd(pid) as libvirtd:
             for left in within(_START_TIMEOUT):
