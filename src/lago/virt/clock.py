@@ -7,6 +7,7 @@ is behind by less than the answer took to come. One that answered late is told a
 from __future__ import annotations
 
 import json
+import math
 import os
 import select
 import shlex
@@ -18,7 +19,7 @@ import libvirt
 import libvirt_qemu
 
 from ..errors import LagoError
-from ..host import waiting
+from ..host import shape, waiting
 from ..host.programs import DEVNULL, PIPE, Process, spawn
 from ..log import LOG
 from .machine import Machine
@@ -160,9 +161,18 @@ def _by_agent(machine: Machine) -> bool:
 def _behind(machine: Machine) -> float:
     """Seconds by which the clock of a guest is behind ours at least."""
     now = time.time()
-    return now - float(_ask(machine, "guest-get-time")) / 1e9
+    return now - seconds(_ask(machine, "guest-get-time"))
 
 
-def _ask(machine: Machine, command: str, **arguments: Any) -> Any:
+def seconds(answer: str) -> float:
+    """What an agent answers to `guest-get-time`, in seconds since 1970; never, if it answers anything else."""
+    try:
+        return float(shape.record({"return": shape.number})(shape.parse(answer))["return"]) / 1e9
+    except ValueError as error:
+        LOG.debug("an agent tells no time: %s", error)
+        return -math.inf
+
+
+def _ask(machine: Machine, command: str, **arguments: Any) -> str:
     request = json.dumps({"execute": command, "arguments": arguments})
-    return json.loads(libvirt_qemu.qemuAgentCommand(machine.domain(), request, _AGENTS_PATIENCE, 0))["return"]
+    return str(libvirt_qemu.qemuAgentCommand(machine.domain(), request, _AGENTS_PATIENCE, 0))
