@@ -1,6 +1,6 @@
 """Whatever strangers write, it is taken or refused: no traceback, no wait, and no file elsewhere.
 
-By hypothesis, with few examples, the same each time; by `--slow` with many, those that failed before first.
+How many examples there are is said by `tests/properties.py`.
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ import re
 import shlex
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.database import DirectoryBasedExampleDatabase
 
 from lago.disks import image_header, ova
 from lago.environment import facts
@@ -40,23 +39,7 @@ from lago.topology import state
 from lago.topology.variables import fill_in_address
 from lago.virt import clock, stuck
 
-from ..users import REPOSITORY
-
 T = TypeVar("T")
-
-_ALWAYS = settings(deadline=None, suppress_health_check=list(HealthCheck))
-settings.register_profile("few", _ALWAYS, max_examples=8, derandomize=True, database=None)
-settings.register_profile(
-    "many", _ALWAYS, max_examples=2000, database=DirectoryBasedExampleDatabase(REPOSITORY / ".cache" / "hypothesis")
-)
-
-
-@pytest.fixture(autouse=True)
-def as_many_as_there_is_time_for(request: pytest.FixtureRequest) -> Iterator[None]:
-    settings.load_profile("many" if request.config.getoption("--slow") else "few")
-    yield
-    settings.load_profile("default")
-
 
 ODD = st.sampled_from(
     [
@@ -193,7 +176,7 @@ def asked(path: str) -> None:
     found = taken(lambda: TemplateRepository.from_url(path))
     if found is None:
         return
-    assert re.fullmatch(rf"[^:/{shape.CONTROL}][^:{shape.CONTROL}]*", found.name)
+    assert re.fullmatch(rf"[^:.{shape.CONTROL}][^:{shape.CONTROL}]*", found.name)
     for name in found.names():
         if (template := taken(lambda name=name: found.get_by_name(name))) is not None:  # type: ignore[misc]
             for version in template.versions.values():

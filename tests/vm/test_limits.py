@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from lago import Prefix
+from lago.environment.snapshots.index import Index
 from lago.host import waiting
 
 from .box import Box
@@ -60,6 +61,17 @@ def test_a_console_that_never_rests_occupies_what_it_may(talker: Box) -> None:
     assert found.st_blocks * 512 < 3 << 20
     assert "words that nobody reads" in talker.lago("logs", "-n", "5", "vm0").out
     assert talker.states() == {"vm0": "running"}
+
+
+def test_a_guest_that_held_still_when_lago_was_killed_writes_again(talker: Box) -> None:
+    paths = Prefix(str(talker.prefix)).paths
+    index = Index.load(paths)
+    # As it is between the two, which no guest without an agent gets out of by itself.
+    index.busy = True
+    index.save(paths)
+    assert talker.shell("vm0", "sync; fsfreeze -f / && echo frozen") == "frozen\n"
+    talker.lago("snapshot", "after")
+    assert talker.shell("vm0", "timeout 60 sh -c 'echo x >/x && sync' && echo written") == "written\n"
 
 
 def clients(pid: int) -> list[str]:

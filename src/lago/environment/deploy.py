@@ -23,6 +23,9 @@ from ..topology.variables import expand
 if TYPE_CHECKING:
     from ..virt import VM, VirtEnv
 
+_LONGEST: Final = 200
+"""Bytes of the name of a script's copy; file systems take 255."""
+
 KEYS: Final = (DEPLOY_SCRIPTS, OVIRT_SCRIPTS)
 
 
@@ -35,29 +38,34 @@ def gather(topology: Topology, paths: Paths, variables: Mapping[str, str]) -> To
     Raises:
         LagoError: a script is not there.
     """
-    domains = {name: _gather(domain, paths, variables) for name, domain in topology.domains.items()}
+    taken: dict[str, str] = {}
+    domains = {name: _gather(domain, paths, variables, taken) for name, domain in topology.domains.items()}
     return replace(topology, domains=domains)
 
 
-def _gather(domain: Domain, paths: Paths, variables: Mapping[str, str]) -> Domain:
+def _gather(domain: Domain, paths: Paths, variables: Mapping[str, str], taken: dict[str, str]) -> Domain:
     stored = {
-        key: [_store_script(expand(script, variables), domain, paths) for script in domain.metadata[key]]
+        key: [_store_script(expand(script, variables), domain, paths, taken) for script in domain.metadata[key]]
         for key in KEYS
         if domain.metadata.get(key)
     }
     return replace(domain, metadata={**domain.metadata, **stored})
 
 
-def _store_script(source: str, domain: Domain, paths: Paths) -> str:
+def _store_script(source: str, domain: Domain, paths: Paths, taken: dict[str, str]) -> str:
     if not os.path.isfile(source):
         raise LagoError(
             f"the deploy script {source} of {domain.name} is not there",
             hint="correct the path; what is relative begins where the init file is",
         )
     # Its whole path, as scripts of one name may come from several places.
-    name = source.replace(os.sep, "_")
+    name = whole = os.fsdecode(os.fsencode(source.replace(os.sep, "_"))[-_LONGEST:])
+    while taken.setdefault(name, source) != source:
+        name = f"{len(taken)}_{whole}"
     os.makedirs(paths.scripts(), 0o755, exist_ok=True)
-    shutil.copyfile(source, paths.scripts(name))
+    # It may hold what is not for everybody.
+    shutil.copy(source, paths.scripts(name))
+    os.chmod(paths.scripts(name), os.stat(source).st_mode & 0o755 | 0o600)
     return f"${PREFIX_PATH_VARIABLE}/{os.path.relpath(paths.scripts(name), paths.prefix())}"
 
 

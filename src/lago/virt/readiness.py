@@ -28,7 +28,8 @@ Phase = Callable[[str, str], None]
 
 _SSH_PORT = 22
 _TAIL = 25
-_HALTED_BY_IO = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR)
+HALTED_BY_IO = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR)
+"""State of a machine that QEMU has halted, as it could not write, and the reason for it."""
 _PANIC = "Kernel panic"
 _HALTED = "end Kernel panic"
 """What a kernel says after a panic unless it is about to reboot."""
@@ -67,7 +68,7 @@ def wait_for_ssh(
     phase = ""
     cancelled = machine.env.cancelled
     before = machine.console_undone()
-    if machine.libvirt_state() == _HALTED_BY_IO:
+    if machine.libvirt_state() == HALTED_BY_IO:
         raise explain(machine, None, None)
     each = (config.get("ssh_timeout") or math.inf) * machine.env.accel.time_factor
     patience = _REFUSED_FOR * machine.env.accel.time_factor

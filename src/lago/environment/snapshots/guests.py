@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import TYPE_CHECKING, Final
 
 import libvirt
 
-from ...errors import VMError
+from ...errors import SSHError, VMError
 from ...log import LOG
 from ...virt.connection import refusals
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 _PATIENCE: Final = 60.0
 """Seconds that a guest may take to write out what it has, times 5 when emulated."""
+
+_THAWED: Final = 10.0
+"""Seconds that it may take to go on."""
 
 
 def quiesce(vm: VM) -> str:
@@ -40,6 +44,21 @@ def quiesce(vm: VM) -> str:
         raise VMError(f"{vm.name()} can't be told to write out what it has in memory")
     LOG.warning("%s has neither guest agent nor fsfreeze; what it writes meanwhile may be lost", vm.name())
     return "sync"
+
+
+def thaw(vm: VM) -> None:
+    """Tell a guest to write again that may have been halted when Lago was killed; one that writes takes no notice."""
+    patience = _THAWED * vm.time_factor
+    with contextlib.suppress(libvirt.libvirtError):
+        domain = vm.domain()
+        domain.agentSetResponseTimeout(math.ceil(patience))
+        domain.fsThaw()
+        return
+    if vm.guest.connected():
+        try:
+            vm.guest.run("fsfreeze -u / 2>/dev/null", timeout=patience)
+        except (SSHError, VMError) as error:
+            LOG.warning("%s may hold still since Lago was killed: %s", vm.name(), error)
 
 
 def unquiesce(vm: VM, how: str) -> None:
