@@ -69,7 +69,7 @@ def test_a_guest_that_held_still_when_lago_was_killed_writes_again(talker: Box) 
     # As it is between the two, which no guest without an agent gets out of by itself.
     index.busy = True
     index.save(paths)
-    assert talker.shell("vm0", "sync; fsfreeze -f / && echo frozen") == "frozen\n"
+    assert talker.shell("vm0", "sync; fsfreeze --freeze / && echo frozen") == "frozen\n"
     talker.lago("snapshot", "after")
     assert talker.shell("vm0", "timeout 60 sh -c 'echo x >/x && sync' && echo written") == "written\n"
 

@@ -30,7 +30,7 @@ from ..topology.names import libvirt_domain_name
 from . import facts
 from .claims import Claims
 from .snapshots.index import Index, Snapshot, with_tops
-from .staging import already_there, check_free, make_unfinished, staged
+from .staging import already_there, check_free, keep_private, make_unfinished, staged
 
 if TYPE_CHECKING:
     from ..guest.ansible import Inventory
@@ -132,6 +132,8 @@ class Prefix:
         try:
             for directory in (self.paths.images(), self.paths.logs(), self.paths.virt()):
                 os.makedirs(directory, 0o755)
+            if new:
+                keep_private(self._prefix)
             write_atomically(self.paths.uuid(), os.urandom(16).hex())
             self._save_metadata({"libvirt_url": config.get("libvirt_url")})
             run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lago", "-f", self.paths.ssh_id_rsa()])

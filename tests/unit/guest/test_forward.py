@@ -50,12 +50,18 @@ def test_a_forward_goes_on_after_there_were_no_descriptors(echo: int, monkeypatc
     connect = lambda: socket.create_connection(("127.0.0.1", echo))  # noqa: E731
     with Forward(connect, Local(), "x") as forward, socket.socket() as early, socket.socket() as late:
         resource.setrlimit(resource.RLIMIT_NOFILE, (late.fileno() + 1, hard))
+        taken = []
         try:
+            with contextlib.suppress(OSError):
+                while True:
+                    taken.append(os.open("/dev/null", os.O_RDONLY))
             # There is a descriptor for it, and none for its way to the guest, nor for the next one.
             early.connect(forward.address)
             assert _all(early) == b""
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            for fd in taken:
+                os.close(fd)
         late.connect(forward.address)
         late.sendall(b"hello")
         late.shutdown(socket.SHUT_WR)

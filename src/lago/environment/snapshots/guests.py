@@ -56,7 +56,7 @@ def thaw(vm: VM) -> None:
         return
     if vm.guest.connected():
         try:
-            vm.guest.run("fsfreeze -u / 2>/dev/null", timeout=patience)
+            vm.guest.run("fsfreeze --unfreeze / 2>/dev/null", timeout=patience)
         except (SSHError, VMError) as error:
             LOG.warning("%s may hold still since Lago was killed: %s", vm.name(), error)
 
