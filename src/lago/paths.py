@@ -115,6 +115,10 @@ class Paths:
         """How many characters of its console log, from the begin, are of what a revert has undone."""
         return self.logs(f"{vm}.console.undone")
 
+    def saved_consoles(self, *path: str) -> str:
+        """What machines had said on their consoles when a snapshot was taken; forks begin with it."""
+        return self.logs("saved", *path)
+
     def virt(self, *path: str) -> str:
         """The resolved environment as JSON: `env`, `net-<name>`, `vm-<name>`."""
         return self._prefixed("virt", *path)

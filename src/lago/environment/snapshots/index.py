@@ -36,6 +36,7 @@ class Saved(NamedTuple):
             with the pages that are other than in there.
         nvram: the file with what its firmware keeps, if it has such.
         whole: why all of its memory was saved, and not only what it changed since another snapshot.
+        console: the file with what it had said on its console, if its memory was saved.
     """
 
     disks: dict[str, str]
@@ -43,6 +44,7 @@ class Saved(NamedTuple):
     nvram: str | None = None
     state: str | None = None
     whole: str = ""
+    console: str | None = None
 
     def way(self) -> str:
         """How its memory was saved: `changes` alone, or `all`, and why that; nothing if it was not."""
@@ -55,7 +57,7 @@ class Saved(NamedTuple):
 
     def files(self) -> list[str]:
         """All files."""
-        return [path for path in (*self.disks.values(), self.memory, self.nvram, self.state) if path]
+        return [path for path in (*self.disks.values(), self.memory, self.nvram, self.state, self.console) if path]
 
 
 class Snapshot(NamedTuple):

@@ -100,7 +100,8 @@ def revert(
 
 
 def _check(env: VirtEnv, snapshot: Snapshot) -> None:
-    files = [path for vm in snapshot.vms.values() for path in vm.files()]
+    # Logs are for people, who may remove them.
+    files = [path for vm in snapshot.vms.values() for path in vm._replace(console=None).files()]
     missing = [path for path in files if not os.path.exists(disk_layers.full(env.paths, path))]
     if missing:
         raise LagoError(

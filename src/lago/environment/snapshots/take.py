@@ -38,6 +38,7 @@ class Saving:
         memory: the file for its memory, if it runs and that is wanted.
         state: the file for what its devices hold, if that is saved apart from the memory.
         nvram: the file for what its firmware keeps, if it has such.
+        console: the file for what it has said on its console, if its memory is saved and it said something.
         changed: what saves only what it changed, if that is possible.
         whole: why that is not possible.
     """
@@ -48,12 +49,13 @@ class Saving:
     memory: str | None
     state: str | None
     nvram: str | None
+    console: str | None
     changed: Delta | None
     whole: str
 
     def files(self) -> list[str]:
         """All that is written, but for images."""
-        return [path for path in (self.memory, self.state, self.nvram) if path]
+        return [path for path in (self.memory, self.state, self.nvram, self.console) if path]
 
     def base(self) -> str | None:
         """The file with its memory, which is another snapshot's if only changes are saved."""
@@ -62,7 +64,14 @@ class Saving:
     def saved(self) -> Saved:
         """What the snapshot has of it."""
         disks = {top.disk.name: top.backing for top in self.tops}
-        return Saved(disks=disks, memory=self.base(), nvram=self.nvram, state=self.state, whole=self.whole)
+        return Saved(
+            disks=disks,
+            memory=self.base(),
+            nvram=self.nvram,
+            state=self.state,
+            whole=self.whole,
+            console=self.console,
+        )
 
 
 def take(
@@ -136,7 +145,8 @@ def _plan(env: VirtEnv, index: Index, vms: Sequence[VM], *, memory: bool) -> lis
         for disk in vm.spec.writable()
     }
     tops = layers.plan(index, [vm.spec for vm in vms], below)
-    os.makedirs(env.paths.snapshots(), 0o755, exist_ok=True)
+    for place in (env.paths.snapshots(), env.paths.saved_consoles()):
+        os.makedirs(place, 0o755, exist_ok=True)
     number = index.number()
     with_memory = running if memory else []
     prepared = dict(zip(with_memory, in_parallel(checkpoint.changes, with_memory, what="look at memory"), strict=True))
@@ -151,11 +161,17 @@ def _plan(env: VirtEnv, index: Index, vms: Sequence[VM], *, memory: bool) -> lis
             memory=f"{stem}.mem" if vm in with_memory else None,
             state=f"{stem}.state" if vm in with_memory and checkpoint.splits(vm) else None,
             nvram=f"{stem}.nvram" if os.path.exists(env.paths.nvram(vm.name())) else None,
+            console=_console(vm, number) if vm in with_memory and os.path.exists(vm.console_log()) else None,
             changed=None if isinstance(changed, str) else changed,
             whole=changed if isinstance(changed, str) else "",
         )
 
     return [one(vm) for vm in vms]
+
+
+def _console(vm: VM, number: int) -> str:
+    """The file for what a machine has said on its console."""
+    return layers.in_index(vm.env.paths, vm.env.paths.saved_consoles(f"{number}.{vm.name()}.console.log"))
 
 
 def _save(env: VirtEnv, todo: Sequence[Saving], elsewhere: Sequence[Callable[[], None]], *, disk_only: bool) -> float:
@@ -185,6 +201,8 @@ def _write(paths: Paths, todo: Sequence[Saving], elsewhere: Sequence[Callable[[]
         for one in todo:
             if one.nvram:
                 shutil.copyfile(paths.nvram(one.vm.name()), layers.full(paths, one.nvram))
+            if one.console:
+                shutil.copyfile(one.vm.console_log(), layers.full(paths, one.console))
     except BaseException:
         # While all stand still: QEMU pauses a guest that finds no room for what it writes.
         layers.unlink(paths, [path for one in todo for path in one.files()])
