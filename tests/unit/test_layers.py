@@ -150,7 +150,7 @@ LAYERS = {
         checkpoint
         delta in_place
         driver mapped
-        clock console memory power readiness screen
+        clock console journal memory power readiness screen
         disk_swap machine
         jobs network
         migration network_xml preflight state_file

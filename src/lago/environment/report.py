@@ -7,14 +7,16 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from ..errors import LagoError
+from ..host.parallel import in_parallel
 from ..host.programs import tail
 from ..paths import Paths
 from ..virt import VM
+from ..virt.journal import last_errors
 
 Section = tuple[str, str]
 
 _TAIL: Final = 40
-"""Lines of a console log that are shown."""
+"""Lines of a journal or a console log that are shown."""
 
 
 def file_name(text: str) -> str:
@@ -43,17 +45,24 @@ def of_error(error: BaseException | None) -> Iterator[Section]:
 def of_environment(
     paths: Paths, vms: Mapping[str, VM], dest: str, collect: Callable[[str], object]
 ) -> Iterator[Section]:
-    """Where it is, the states of its machines, and the ends of their console logs.
+    """Where it is, the states of its machines, and what each said last.
+
+    That is the last errors in the journal of a systemd guest that answers, and else the end of the console log.
 
     Args:
         dest: directory for artifacts and whole logs, if they are wanted.
         collect: fills it.
     """
     yield "lago environment", f"{paths.prefix()}\n{states(vms)}"
-    for name, vm in vms.items():
-        yield f"lago console of {name}", tail(vm.console_text(), _TAIL) or "(nothing)"
+    yield from in_parallel(_said, vms.values(), what="ask for errors")
     if dest:
         yield "lago collect", _collect(dest, collect)
+
+
+def _said(vm: VM) -> Section:
+    if (errors := last_errors(vm, _TAIL)) is not None:
+        return f"lago journal of {vm.name()}", errors or "(no errors)"
+    return f"lago console of {vm.name()}", tail(vm.console_text(), _TAIL) or "(nothing)"
 
 
 def _collect(dest: str, collect: Callable[[str], object]) -> str:
