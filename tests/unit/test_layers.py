@@ -36,7 +36,7 @@ LAYERS = {
     "lago.cli": """
         screen
         console copying forward
-        artifacts cli graph machine shell snapshots ssh_config up
+        artifacts cli graph machine reachability shell snapshots ssh_config up
         completion config_commands environment template
         doctor initfile main progress status store
         output plugin_commands settings template_repo
@@ -53,6 +53,7 @@ LAYERS = {
         staging
         claims collect create export status
         appliances deploy environment facts prerequisites report snapshots
+        peers
     """,
     "lago.environment.export": """
         export
@@ -77,6 +78,7 @@ LAYERS = {
     "lago.host": """
         channels
         files locks streams tree
+        until
         fetch full host inotify parallel programs pump ssh_option suggest trust waiting
     """,
     "lago.hypervisor": """
@@ -91,8 +93,8 @@ LAYERS = {
         checks schema
         disk_checks keys
         dns_checks specs values
-        net_checks prototypes sections
-        machine_checks mistakes renamed
+        machine_checks net_checks prototypes sections
+        mistakes renamed
         document edits
         nodes
         initfile placeholders stand_ins
@@ -142,7 +144,7 @@ LAYERS = {
     """,
     "lago.virt": """
         virt
-        env
+        env together
         factory
         vm
         libvirt_driver provided
@@ -155,7 +157,7 @@ LAYERS = {
         jobs network
         migration network_xml preflight state_file
         domain_xml session stream
-        carrier connection cpu hardware keys lifecycle pages picture stuck tester
+        carrier connection cpu hardware keys lifecycle pages picture reach stuck tester
     """,
     "ovirtlago": """
         pytest_plugin

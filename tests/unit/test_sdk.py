@@ -30,10 +30,13 @@ PUBLIC = {
     "get_paths",
     "get_vms",
     "metadata",
+    "reachability",
     "revert_snapshots",
+    "run_on_all",
     "shutdown",
     "start",
     "stop",
+    "wait_until",
 }
 ONE_DISK = {
     "domains": {"vm0": {"disks": [{"type": "empty", "size": "1M", "format": "raw"}], "nics": [{"net": "lan"}]}},

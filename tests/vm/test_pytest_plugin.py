@@ -142,7 +142,8 @@ def test_it(lago_env):
 
 
 def test_what_failed_is_told_and_kept_and_the_next_run_removes_it(pytester: pytest.Pytester, place: Path) -> None:
-    (place / "LagoInitFile").write_text(ONE.replace("vcpu: 1", "vcpu: 1, artifacts: [/etc/hostname]"))
+    more = "artifacts: [/etc/hostname], artifact-commands: {said: echo $(hostname) says so}"
+    (place / "LagoInitFile").write_text(ONE.replace("vcpu: 1", f"vcpu: 1, {more}"))
     pytester.makepyfile(SHARED)
     done = pytester.runpytest_subprocess(*PLUGIN, "--lago-keep=failed", "--lago-collect=failed")
     done.assert_outcomes(passed=3, failed=2)
@@ -154,6 +155,7 @@ def test_what_failed_is_told_and_kept_and_the_next_run_removes_it(pytester: pyte
     assert saved.name.endswith("test_that_fails")
     assert "last words" in (saved / "1-session" / "vm0" / "console.log").read_text()
     assert (saved / "1-session" / "vm0" / "_etc_hostname").read_text().strip() == "vm0"
+    assert (saved / "1-session" / "vm0" / "said").read_text() == "vm0 says so\n"
     assert "Start Prefix: Success" in (saved / "1-session" / "lago.log").read_text()
 
     [line] = re.findall(r"^lago --prefix-path .+ status$", done.stdout.str(), re.MULTILINE)

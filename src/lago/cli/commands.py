@@ -54,6 +54,9 @@ COMMANDS: Final[Mapping[str, Mapping[str, str]]] = {
     "ssh_config": {
         "ssh-config": "an ssh_config by which ssh, rsync, Ansible and editors reach machines",
     },
+    "reachability": {
+        "reachability": "tell which machines reach each other",
+    },
     "screen": {
         "vnc": "tell where a VNC client finds the screen of a machine",
         "screenshot": "write what the screen of a machine shows to a PNG file",

@@ -6,9 +6,11 @@ that it can be moved, and deployed again, as it was.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +21,7 @@ from ..log import LOG, task
 from ..paths import Paths
 from ..topology.model import Domain, Topology
 from ..topology.variables import expand
+from .peers import telling
 
 if TYPE_CHECKING:
     from ..virt import VM, VirtEnv
@@ -70,6 +73,9 @@ def scripts(domain: Domain, paths: Paths, keys: Iterable[str]) -> list[str]:
 def run(env: VirtEnv, on_phase: Callable[[str, str], None], keys: Iterable[str]) -> None:
     """Run the scripts of all machines, side by side, those of one machine in order.
 
+    A machine waits until all scripts of those have ended that its `deploy-after` names, and theirs; if one fails, its
+    own are not run.
+
     Args:
         keys: of the metadata of machines, each a list of scripts.
 
@@ -77,8 +83,61 @@ def run(env: VirtEnv, on_phase: Callable[[str, str], None], keys: Iterable[str])
         VMNotRunning, VMNotReady: a machine with scripts is down or does not answer.
         VMError: a script failed.
     """
-    todo = [(vm, found) for vm in env.get_vms().values() if (found := scripts(vm.spec, env.paths, keys))]
-    in_parallel(lambda one: _deploy(*one, on_phase), todo, what="deploy", cancel=env.cancelled.set)
+    vms = env.get_vms()
+    todo = {name: found for name in in_order(env.domains) if (found := scripts(vms[name].spec, env.paths, keys))}
+    # Who is waited for comes first, so that there is always a thread for it.
+    turns = {name: _Turn() for name in todo}
+
+    def one(name: str) -> None:
+        waited = [other for other in before(name, env.domains) if other in turns]
+        with turns[name].ending():
+            if waited:
+                on_phase(name, f"waiting for {', '.join(waited)}")
+            if failed := [other for other in waited if not turns[other].wait()]:
+                LOG.warning("%s: its deploy scripts are not run, as those of %s failed", name, ", ".join(failed))
+                on_phase(name, "failed")
+                return
+            if not env.cancelled.is_set():
+                _deploy(vms[name], todo[name], on_phase)
+                turns[name].well = True
+
+    in_parallel(one, todo, what="deploy", cancel=env.cancelled.set)
+
+
+class _Turn:
+    """The scripts of a machine, which others wait for; `well` if they have ended so."""
+
+    def __init__(self) -> None:
+        self._ended = threading.Event()
+        self.well = False
+
+    @contextlib.contextmanager
+    def ending(self) -> Iterator[None]:
+        """Context manager: its scripts have ended when the block has."""
+        try:
+            yield
+        finally:
+            self._ended.set()
+
+    def wait(self) -> bool:
+        """Return whether they ended well, when they have."""
+        self._ended.wait()
+        return self.well
+
+
+def before(name: str, domains: Mapping[str, Domain]) -> list[str]:
+    """The machines that one waits for: those of its `deploy-after`, and those that they wait for."""
+    found = dict.fromkeys(domains[name].deploy_after)
+    for other in (todo := list(found)):
+        more = [one for one in domains[other].deploy_after if one not in found]
+        found.update(dict.fromkeys(more))
+        todo += more
+    return list(found)
+
+
+def in_order(domains: Mapping[str, Domain]) -> list[str]:
+    """The names of machines, each behind those that it waits for; else in the order of the init file."""
+    return sorted(domains, key=lambda name: len(before(name, domains)))
 
 
 def _deploy(vm: VM, paths: Iterable[str], on_phase: Callable[[str, str], None]) -> None:
@@ -95,7 +154,7 @@ def _deploy(vm: VM, paths: Iterable[str], on_phase: Callable[[str, str], None]) 
 
 def _run(vm: VM, path: str) -> None:
     with open(path, "rb") as file, task(f"Run {os.path.basename(path)} on {vm.name()}"):
-        status = vm.guest.run(["bash", "-s"], data=file.read())
+        status = vm.guest.run(telling(vm.name(), vm.env.domains, ["bash", "-s"]), data=file.read())
     LOG.debug("%s: %s printed:\n%s", vm.name(), path, status.text)
     if not status:
         LOG.debug("%s: %s complained:\n%s", vm.name(), path, status.error_text)

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ..topology.address import Address
     from ..topology.spec import EnvSpec
     from ..virt import VirtEnv
+    from ..virt.reach import Reachability
     from ..virt.readiness import Phase
     from .create import Wanted
     from .status import Status
@@ -628,16 +629,20 @@ class Prefix:
     def collect_artifacts(self, output_dir: str, ignore_nopath: bool = True) -> dict[str, Any]:
         """Copy the artifacts and console logs of all machines, and the logs of QEMU and Lago, to a directory.
 
+        What their `artifact-commands` say is there too, of machines that answer.
+
         Args:
             output_dir: the directory; what is there already is renamed to `<output_dir>.<date>_<time>`.
-            ignore_nopath: leave out what is not there on a machine.
+            ignore_nopath: leave out what is not there on a machine, and take commands that fail as they are.
 
         Returns:
-            By machine the `files`, those and directories that are there now, and the paths that are `missing`.
+            By machine the `files`, those and directories that are there now, the paths that are `missing`, and of the
+            `artifact-commands` by name why they `failed`.
 
         Raises:
             LagoError: `output_dir` can't be made.
-            ExtractPathError: files of a machine can't be had; those of the others are there.
+            ExtractPathError: files of a machine can't be had, or a command failed, and that is not to be ignored; those
+                of the others are there.
             ExtractPathNoPathError: something is not there on a machine, and that is not to be ignored.
         """
         from .collect import collect
@@ -733,6 +738,33 @@ class Prefix:
         with self._machines("Reboot prefix" if reboot else "Shutdown prefix") as env:
             self._go_on(env)
             return env.shutdown(vm_names or (), reboot=reboot, on_phase=on_phase)
+
+    def reachability(
+        self, names: Iterable[str] = (), *, port: int | None = None, net: str | None = None, timeout: float = 5.0
+    ) -> Reachability:
+        """Ask machines which of each other they reach, all side by side; see `lago.virt.VM.reaches`.
+
+        Args:
+            names: names of the machines; without them all.
+            port: a TCP port that must take a connection; without it any answer will do.
+            net: the net over which they are to be reached; without it all nets that two are on are tried.
+            timeout: seconds that an answer may take, at least 1.
+
+        Returns:
+            For each machine by name what it reaches, a `lago.virt.Reach`, by name. What is not known, as of a
+            machine that is down, has its reason in `why`. As text it is a table.
+
+        Raises:
+            VMNotFound: there is no machine of that name.
+            LagoError: there is no such net, or port.
+        """
+        from ..virt.together import reachability
+
+        env = self.virt_env
+        try:
+            return reachability(env.select(names), port=port, net=net, timeout=timeout)
+        finally:
+            env.close()
 
     def cleanup(self) -> None:
         """Stop everything and remove the mark of a prefix; its files stay until it is destroyed."""

@@ -25,12 +25,13 @@ from ..plugins import machines
 from ..plugins.contracts import Service
 from ..topology import state
 from ..topology.model import Disk, Domain
-from . import console, cpu, screen
+from . import console, cpu, extraction, reach, screen
 from .driver import Driver
 from .libvirt_driver import Libvirt
 from .machine import Machine
 from .network import Network
 from .provided import Provided
+from .reach import Reach
 from .readiness import Phase
 from .session import Session
 from .tester import Tester
@@ -194,6 +195,10 @@ class VM(Machine, Tester):
     def artifacts(self) -> tuple[str, ...]:
         """Paths on it that `collect` copies, by its init file."""
         return self.spec.artifacts
+
+    def artifact_commands(self) -> Mapping[str, str]:
+        """Commands whose output `collect` saves, by the name of the file for it, by its init file."""
+        return self.spec.artifact_commands
 
     def distro(self) -> str | None:
         """Name of what it runs, by its init file or its template."""
@@ -432,6 +437,36 @@ class VM(Machine, Tester):
         """
         return not self.ssh(["true"], show_output=False, propagate_fail=False, tries=tries)
 
+    def reaches(
+        self, other: VM | str, port: int | None = None, net: str | None = None, timeout: float = reach.PATIENCE
+    ) -> Reach:
+        """Ask it whether it reaches another machine, by ping or, with a port, by a connection.
+
+        It tries with what it has: `ping`; `bash` and `timeout`, `python3` or `nc` for connections, also in place of a
+        ping. Then a connection to port 22 of the other one is tried, and one that is refused counts too.
+
+        Args:
+            other: the other machine, or its name.
+            port: a TCP port of the other one that must take a connection; without it any answer will do.
+            net: the net over which it is to be reached; without it all nets that both are on are tried.
+            timeout: seconds that an answer may take, at least 1.
+
+        Returns:
+            A `lago.virt.Reach`: it is true in a condition if the other one was reached, on all these nets; `nets`
+            tells that of each, and `by` what it was tried with.
+
+        Raises:
+            VMNotFound: there is no machine of that name.
+            LagoError: there is no such net, or port.
+            VMError: it has nothing to try that with.
+            VMNotRunning, VMNotReady, SSHError: it can't be asked.
+        """
+        reach.check(port, timeout)
+        target = self.env.get_vm(other) if isinstance(other, str) else other
+        if net is not None:
+            self.env.get_net(net)
+        return reach.ask(self, [target], port, net, timeout)[target.name()]
+
     def copy_to(self, local_path: str | Sequence[str], remote_path: str) -> None:
         """Copy files and trees to it, as `scp -r` does. A tree is merged with one that is there.
 
@@ -494,6 +529,21 @@ class VM(Machine, Tester):
         """
         self.env.resume()
         return self.driver.extract(paths)
+
+    def save_outputs(self, paths: Mapping[str, str]) -> dict[str, str]:
+        """Run `artifact-commands` of its init file, and write what they say, errors too, to files of this host.
+
+        Each may take 60 seconds, five times as long when it is emulated. One that fails does not keep the others from
+        being run, and what it said by then is there.
+
+        Args:
+            paths: the files, by the names of the commands that are run.
+
+        Returns:
+            Why commands failed, or could not be run, by name; of a machine that is down or does not answer all of them.
+        """
+        self.env.resume()
+        return extraction.save_outputs(self, {name: self.artifact_commands()[name] for name in paths}, paths)
 
     def connect(self, tries: int | None = None) -> None:
         """Make sure that commands can be run on it over ssh: wait for it if there is no connection yet.
