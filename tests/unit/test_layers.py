@@ -107,7 +107,7 @@ LAYERS = {
         pytest_plugin
         environments
         ahead
-        admission home options
+        admission home options prepare
     """,
     "lago.services": """
         services

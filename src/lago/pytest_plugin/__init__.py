@@ -53,11 +53,13 @@ def lago_init_file(pytestconfig: pytest.Config) -> Path:
 def lago_env(request: pytest.FixtureRequest, lago_init_file: Path) -> Env:
     """Running environment, a `lago.sdk.Env`: made from `lago_init_file`, started and deployed.
 
+    Then `lago_prepare(env)` is called, if a `conftest.py` beside the tests or above them has a function of that name.
+
     Scope: that of `lago_scope`, the session if nothing else is said; all its tests share one. It is destroyed when the
     scope ends, unless `--lago-keep` says that it stays. It costs a boot of all its machines, at the first test that
     asks for it, and their memory until it ends.
     """
-    return _environments(request.config).up(request, lago_init_file)
+    return _environments(request.config).prepared(request, lago_init_file)
 
 
 @pytest.fixture(scope=options.scope)
