@@ -11,7 +11,7 @@ import pytest
 from ..users import REPOSITORY
 
 SLOW = "pytest.mark.slow"
-ALL_SLOW = {"test_storage"}
+ALL_SLOW = {"test_etcd", "test_storage"}
 """Modules whose kind, services of Debian guests that are deployed, other modules have as well."""
 MODULES = sorted(path for path in (REPOSITORY / "tests" / "vm").glob("test_*.py") if path.stem not in ALL_SLOW)
 
