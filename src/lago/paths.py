@@ -131,6 +131,10 @@ class Paths:
         """This file marks a fork whose machines stand paused until they are used."""
         return self.virt("paused")
 
+    def pace_lock(self, vm: str) -> str:
+        """Lock file that the program holds which leaves the machine little processor time."""
+        return self.virt(f".{vm}.pace.lock")
+
     def hypervisor(self) -> str:
         """JSON that says where this prefix's libvirt lives."""
         return self._prefixed("virt", "hypervisor")

@@ -77,7 +77,7 @@ LAYERS = {
     "lago.host": """
         channels
         files locks streams tree
-        fetch full host inotify parallel programs pump ssh_option suggest trust waiting
+        fetch full host inotify pace parallel programs pump ssh_option suggest trust waiting
     """,
     "lago.hypervisor": """
         hypervisor proxy supervisor
@@ -150,12 +150,13 @@ LAYERS = {
         checkpoint
         delta in_place
         driver mapped
-        clock console memory power readiness screen
+        clock console disk_fault memory panic power readiness screen squeeze
+        inside
         disk_swap machine
         jobs network
         migration network_xml preflight state_file
         domain_xml session stream
-        carrier connection cpu hardware keys lifecycle pages picture stuck tester
+        carrier connection cpu hardware keys lifecycle pages picture stuck tester times
     """,
     "ovirtlago": """
         pytest_plugin

@@ -17,7 +17,7 @@ from ..host.files import in_memory
 from ..host.full import says_full
 from ..host.parallel import in_parallel
 from ..log import LOG
-from . import delta, mapped, migration, state_file
+from . import delta, disk_fault, mapped, migration, state_file
 from . import memory as ram
 from .connection import refusals
 from .machine import Machine
@@ -295,8 +295,12 @@ def _started(machine: Machine, root: ET.Element, cells: Sequence[str] = ()) -> I
 
 
 def _relocate(machine: Machine, root: ET.Element, tops: Mapping[str, str]) -> None:
-    """Rewrite a saved description to name the files of now: the prefix may have been moved, or be another."""
+    """Rewrite a saved description to name the files of now: the prefix may have been moved, or be another.
+
+    Disks that were slow are as they should be.
+    """
     paths = machine.env.paths
+    disk_fault.forget(root)
     for disk in root.iterfind("devices/disk"):
         source, target = disk.find("source"), disk.find("target")
         if source is None or target is None:
