@@ -131,6 +131,10 @@ class Paths:
         """This file marks a fork whose machines stand paused until they are used."""
         return self.virt("paused")
 
+    def faults(self) -> str:
+        """JSON that says what is broken on purpose, and what was."""
+        return self.virt("faults")
+
     def hypervisor(self) -> str:
         """JSON that says where this prefix's libvirt lives."""
         return self._prefixed("virt", "hypervisor")
