@@ -135,6 +135,10 @@ class Paths:
         """Lock file that the program holds which leaves the machine little processor time."""
         return self.virt(f".{vm}.pace.lock")
 
+    def faults(self) -> str:
+        """JSON that says what is broken on purpose, and what was."""
+        return self.virt("faults")
+
     def hypervisor(self) -> str:
         """JSON that says where this prefix's libvirt lives."""
         return self._prefixed("virt", "hypervisor")

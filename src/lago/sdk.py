@@ -15,17 +15,19 @@ import contextlib
 import logging
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from . import config as settings
 from . import log
 from .constants import DEFAULT_INIT_FILE, DEFAULT_PREFIX, DEFAULT_WORKDIR
+from .environment.faults.breaking import Breaking
 from .environment.prefix import Prefix
 from .environment.workdir import Workdir, is_prefix
 
 if TYPE_CHECKING:
+    from .environment.faults.model import Fault
     from .environment.snapshots.index import Snapshot
     from .paths import Paths
     from .virt import VM
@@ -122,7 +124,7 @@ def _logging_to(logfile: Path | None, level: int) -> contextlib.AbstractContextM
     return contextlib.nullcontext() if logfile is None else log.to_file(os.fspath(logfile), level)
 
 
-class Env:
+class Env(Breaking):
     """An environment; made by `init`, `load_env` and `Env.fork`.
 
     As a context manager it is destroyed at the end of the block, unless it is to be kept.
@@ -342,6 +344,34 @@ class Env:
         with self._logged():
             made = self._prefix.fork(os.fspath(path or beside), snapshot, paused=paused)
         return Env(made, None, self._logfile, self._loglevel, keep=keep)
+
+    def _break(self, wanted: Sequence[Fault]) -> list[Fault]:
+        with self._logged():
+            return self._prefix._break(wanted)
+
+    def heal(self, *which: str) -> list[Fault]:
+        """Heal what is broken on purpose.
+
+        Args:
+            which: ids of faults, names of machines that they name, or kinds; without them all.
+
+        Returns:
+            What was healed.
+
+        Raises:
+            LagoError: there is no such fault, and no such machine; or it can't be healed.
+        """
+        with self._logged():
+            return self._prefix.heal(*which)
+
+    def faults(self) -> list[Fault]:
+        """What is broken on purpose now, oldest first.
+
+        Returns:
+            A `Fault` each: its `id`, `kind`, `targets`, `settings`, `since` when (seconds since 1970), and by what
+            `means`.
+        """
+        return self._prefix.faults()
 
     def ansible_inventory(self, keys: Iterable[str] | None = None) -> str:
         """Inventory for Ansible, as text in its INI format.

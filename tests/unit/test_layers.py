@@ -36,7 +36,7 @@ LAYERS = {
     "lago.cli": """
         screen
         console copying forward
-        artifacts cli graph machine shell snapshots ssh_config up
+        artifacts cli faults graph machine shell snapshots ssh_config up
         completion config_commands environment template
         doctor initfile main progress status store
         output plugin_commands settings template_repo
@@ -52,12 +52,22 @@ LAYERS = {
         prefix
         staging
         claims collect create export status
-        appliances deploy environment facts prerequisites report snapshots
+        appliances deploy environment facts faults prerequisites report snapshots
     """,
     "lago.environment.export": """
         export
         initfile
         images
+    """,
+    "lago.environment.faults": """
+        acts breaking
+        words
+        registry
+        network
+        links
+        places
+        record
+        faults model rules values
     """,
     "lago.environment.snapshots": """
         recover revert

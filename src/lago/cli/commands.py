@@ -63,6 +63,10 @@ COMMANDS: Final[Mapping[str, Mapping[str, str]]] = {
         "revert": "go back to a snapshot, with machines running if they did",
         "fork": "a copy of the environment that runs beside it",
     },
+    "faults": {
+        "fault": "break something on purpose: links, names, machines, disks, clocks",
+        "heal": "undo what lago fault has done",
+    },
     "template": {
         "template": "list, build, fetch and remove templates",
     },

@@ -29,6 +29,7 @@ from ..topology.model import Domain, Topology
 from ..topology.names import libvirt_domain_name
 from . import facts
 from .claims import Claims
+from .faults.breaking import Breaking
 from .snapshots.index import Index, Snapshot, with_tops
 from .staging import already_there, check_free, make_unfinished, staged
 
@@ -43,13 +44,14 @@ if TYPE_CHECKING:
     from ..virt import VirtEnv
     from ..virt.readiness import Phase
     from .create import Wanted
+    from .faults.model import Fault
     from .status import Status
 
 LOST: Final = "running, its sockets are gone"
 """State of a machine that can't be reached any more, as `status` says it."""
 
 
-class Prefix:
+class Prefix(Breaking):
     """One environment on disk; nothing of it is read before it is needed.
 
     What changes it or its machines holds its lock meanwhile and writes to its log. It raises LockTimeout if somebody
@@ -344,12 +346,29 @@ class Prefix:
                 yield
 
     def _recover(self) -> None:
-        """Put right what an operation on snapshots left when it was killed."""
+        """Put right what an operation on snapshots or faults left when it was killed."""
         if Index.load(self.paths).busy:
             from .snapshots.recover import recover
 
             recover(self.virt_env)
             self.virt_env.close()
+        if os.path.exists(self.paths.faults()):
+            self._recover_faults()
+
+    def _recover_faults(self) -> None:
+        from .faults import acts
+
+        if not self._up():
+            acts.forget(self.paths)
+        elif acts.busy(self.paths):
+            acts.recover(self.virt_env)
+            self.virt_env.close()
+
+    def _up(self) -> bool:
+        """Whether anything may run of it."""
+        return self.hypervisor.running() and (
+            not self.hypervisor.shared or any(state != "down" for state in self.virt_env.states().values())
+        )
 
     @contextlib.contextmanager
     def _machines(self, name: str) -> Iterator[VirtEnv]:
@@ -428,6 +447,7 @@ class Prefix:
                 description=description,
                 replace=replace,
                 compress=compress,
+                faults=[one.plain() for one in self.faults()],
             )
 
     def revert_snapshots(self, name: str, *, vms: Iterable[str] = (), on_phase: Phase = no_phase) -> None:
@@ -458,7 +478,77 @@ class Prefix:
         from .snapshots.revert import revert
 
         with self._changing("Revert snapshot") as env:
-            revert(env, name, [vm.name() for vm in env.select(vms)], on_phase, beside, paused=paused)
+            names = [vm.name() for vm in env.select(vms)]
+            begun, back = self._faults_of_then(env, name, names)
+            revert(env, name, names, on_phase, beside, begun=begun, back=back, paused=paused)
+
+    def _faults_of_then(
+        self, env: VirtEnv, snapshot: str, names: Sequence[str]
+    ) -> tuple[Callable[[], None], Callable[[], None]]:
+        """What is to be done when machines begin to go back, and when they are back: faults go with their machines."""
+        then = Index.load(self.paths).get(snapshot).faults
+        if not then and not os.path.exists(self.paths.faults()):
+            return no_errand, no_errand
+        from .faults import acts
+        from .faults.model import Fault
+
+        going = set(names)
+        everybody = going >= set(env.get_vms())
+        kept = [one for one in self.faults() if not everybody and not one.machines <= going]
+        back = [one for one in map(Fault.of_plain, then) if everybody or one.machines <= going]
+        return partial(acts.become, env, [*kept, *back]), partial(acts.settle, env)
+
+    def faults(self) -> list[Fault]:
+        """What is broken on purpose now, oldest first; nothing is, where nothing runs.
+
+        Returns:
+            A `Fault` each: its `id`, `kind`, `targets`, `settings`, `since` when (seconds since 1970), and by what
+            `means`.
+        """
+        if not os.path.exists(self.paths.faults()) or not self.hypervisor.running():
+            return []
+        from .faults import acts
+
+        return acts.current(self.paths)
+
+    def fault_history(self) -> list[Mapping[str, Any]]:
+        """What was broken on purpose and is healed, oldest first; the last hundred.
+
+        Returns:
+            Of each what a `Fault` has, by name, and `until` when it held.
+        """
+        from .faults.record import Record
+
+        return Record.load(self.paths).history
+
+    def _break(self, wanted: Sequence[Fault]) -> list[Fault]:
+        from .faults import acts
+
+        with self._machines("Inflict faults") as env:
+            self._go_on(env)
+            return acts.inflict(env, wanted)
+
+    def heal(self, *which: str) -> list[Fault]:
+        """Heal what is broken on purpose.
+
+        Args:
+            which: ids of faults, names of machines that they name, or kinds; without them all.
+
+        Returns:
+            What was healed.
+
+        Raises:
+            LagoError: there is no such fault, and no such machine; or it can't be healed.
+        """
+        from .faults import acts
+
+        with self._machines("Heal faults") as env:
+            if not os.path.exists(self.paths.faults()):
+                for name in which:
+                    acts.check_name(env, name)
+                return []
+            self._go_on(env)
+            return acts.heal(env, which)
 
     def resume(self, on_phase: Phase = no_phase) -> None:
         """Let machines go on that stand paused since they were forked, and return when they answer ssh.
@@ -566,7 +656,8 @@ class Prefix:
         env = self.virt_env
         name = snapshot or f"origin-{os.urandom(4).hex()}"
         if snapshot is None:
-            take(env, name, env.select(()), settled=False)
+            faults = [one.plain() for one in self.faults()]
+            take(env, name, env.select(()), settled=False, faults=faults)
         try:
             fork(self.paths, name, made.paths)
         finally:
@@ -595,7 +686,22 @@ class Prefix:
         with self._machines("Start Prefix") as env:
             self._claims.renew(self.topology)
             self._go_on(env, on_phase)
-            env.start(names, on_phase)
+            env.start(names, on_phase, self._begun(env))
+
+    def _begun(self, env: VirtEnv) -> Callable[[], None]:
+        """What is to be done when machines have been started: what is broken is broken for them as well."""
+        if not self.faults():
+            return no_errand
+        from .faults import acts
+
+        return partial(acts.reapply, env)
+
+    def _forget_faults(self) -> None:
+        """Record that nothing is broken any more, if nothing runs."""
+        if os.path.exists(self.paths.faults()) and not self._up():
+            from .faults import acts
+
+            acts.forget(self.paths)
 
     def deploy(self, on_phase: Phase = no_phase) -> None:
         """Run the deploy scripts of all machines, side by side; those of one machine in order.
@@ -624,6 +730,7 @@ class Prefix:
         """
         with self._machines("Stop prefix") as env:
             env.stop(names)
+            self._forget_faults()
 
     def collect_artifacts(self, output_dir: str, ignore_nopath: bool = True) -> dict[str, Any]:
         """Copy the artifacts and console logs of all machines, and the logs of QEMU and Lago, to a directory.
@@ -732,7 +839,9 @@ class Prefix:
         """
         with self._machines("Reboot prefix" if reboot else "Shutdown prefix") as env:
             self._go_on(env)
-            return env.shutdown(vm_names or (), reboot=reboot, on_phase=on_phase)
+            hows = env.shutdown(vm_names or (), reboot=reboot, on_phase=on_phase)
+            self._forget_faults()
+            return hows
 
     def cleanup(self) -> None:
         """Stop everything and remove the mark of a prefix; its files stay until it is destroyed."""
@@ -797,5 +906,12 @@ class Prefix:
         if self._provided() and not self.hypervisor.running():
             states |= self.virt_env.provided_states()
         return status(
-            self.paths, self.uuid, topology, self.snapshots(), machines=states, networks=nets, paused=self._paused()
+            self.paths,
+            self.uuid,
+            topology,
+            self.snapshots(),
+            machines=states,
+            networks=nets,
+            paused=self._paused(),
+            faults=self.faults(),
         )

@@ -259,6 +259,8 @@ _PACKAGES: Final = {
     "ssh-keygen": "openssh-client",
     "dnsmasq": "dnsmasq-base",
     "ip": "iproute2",
+    "nft": "nftables",
+    "tc": "iproute2",
     "unshare": "util-linux",
     "nsenter": "util-linux",
     "setpriv": "util-linux",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Final, Protocol
 
@@ -14,7 +14,7 @@ from .. import config
 from ..bootstrap import logins
 from ..errors import LagoError, VMNotFound
 from ..guest.ssh import Guest
-from ..host.parallel import in_parallel
+from ..host.parallel import in_parallel, no_errand
 from ..host.suggest import near
 from ..host.trust import read_uuid
 from ..hypervisor import Hypervisor, dial, rundir
@@ -208,7 +208,9 @@ class VirtEnv(Environment):
         active = self.live_nets()
         return {name for name, net in self._nets.items() if net.libvirt_name() in active}
 
-    def start(self, names: Iterable[str] = (), on_phase: Phase = no_phase) -> None:
+    def start(
+        self, names: Iterable[str] = (), on_phase: Phase = no_phase, begun: Callable[[], None] = no_errand
+    ) -> None:
         """Start machines with the nets that they need, and wait until they answer ssh.
 
         If libvirt refuses, what this call started is stopped again. A machine that runs but does not answer is left
@@ -217,6 +219,7 @@ class VirtEnv(Environment):
         Args:
             names: names of the machines; without them all.
             on_phase: called with a machine's name and what it does now, such as `booting`; without it nobody is told.
+            begun: called when all run, before they are waited for; without it nothing is done then.
 
         Raises:
             VMNotFound: there is no machine of that name.
@@ -242,6 +245,7 @@ class VirtEnv(Environment):
                 in_parallel(lambda net: net.start(), nets, what="start nets")
             with task("Start VMs"):
                 in_parallel(lambda vm: _start(vm, on_phase), vms, what="start VMs")
+            begun()
         except BaseException:
             self._undo([vm for vm in vms if vm.name() in fresh], [net for net in nets if net.name() not in up])
             raise

@@ -65,6 +65,7 @@ class Snapshot(NamedTuple):
         created: seconds since 1970.
         parent: the snapshot that the machines came from when it was taken.
         pause: seconds for which machines stood still.
+        faults: what was broken on purpose then, as JSON has it.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Snapshot(NamedTuple):
     parent: str | None = None
     description: str = ""
     pause: float = 0.0
+    faults: tuple[Mapping[str, Any], ...] = ()
 
 
 class Layer(NamedTuple):
@@ -191,7 +193,7 @@ class Index:
 
 def _snapshot(raw: Mapping[str, Any]) -> Snapshot:
     vms = {vm: Saved(**saved) for vm, saved in raw["vms"].items()}
-    return Snapshot(**{**raw, "vms": vms})
+    return Snapshot(**{**raw, "vms": vms, "faults": tuple(raw.get("faults", ()))})
 
 
 def parts(paths: Paths, path: str) -> list[str]:

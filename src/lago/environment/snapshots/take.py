@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...errors import LagoError
 from ...host.files import sync
@@ -75,6 +75,7 @@ def take(
     replace: bool = False,
     compress: bool = False,
     settled: bool = True,
+    faults: Sequence[Mapping[str, Any]] = (),
 ) -> Snapshot:
     """Take a snapshot of machines. If it fails, all go on as before and nothing of it is kept.
 
@@ -83,6 +84,7 @@ def take(
         replace: let it take the place of another of the same name.
         compress: pack memory, when machines run again; a revert has to unpack it.
         settled: return when it is sure to survive a power failure; otherwise see `settle`.
+        faults: what is broken on purpose now, as JSON has it; the snapshot keeps it.
 
     Raises:
         LagoError: the name is taken or can't be one.
@@ -117,6 +119,7 @@ def take(
         parent=index.current if index.current != name else index.snapshots[name].parent,
         description=description,
         pause=round(pause, 3),
+        faults=tuple(faults),
     )
     if settled:
         settle(paths, taken)

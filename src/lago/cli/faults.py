@@ -1,0 +1,89 @@
+"""The commands that break things on purpose, and heal them: fault, heal."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, TextIO
+
+from . import output
+from .environment import the_prefix
+from .parser import Commands
+from .result import Outcome
+
+if TYPE_CHECKING:
+    from ..environment.faults.model import Fault, Kind
+
+
+def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Add the commands to the command line."""
+    from ..environment.faults.registry import KINDS
+
+    fault = commands.add_parser(
+        "fault",
+        description="What is broken stays so until lago heal, a revert to before, or lago stop. lago fault list tells "
+        "what is broken.",
+    )
+    kinds = fault.add_subparsers(dest="fault_kind", metavar="FAULT", required=True)
+    kinds.add_parser("list", help="tell what is broken, and since when").set_defaults(run=_list)
+    for kind in KINDS.values():
+        _add_kind(kinds, kind)
+    heal = commands.add_parser("heal")
+    heal.add_argument("healed", nargs="*", metavar="VM|FAULT-ID", help="what is healed (all)")
+    heal.set_defaults(run=_heal)
+
+
+def _add_kind(kinds: Any, kind: Kind) -> None:
+    parser = kinds.add_parser(kind.name, help=kind.help, description=kind.description or None)
+    if kind.most != 0:
+        number = "+" if kind.least else "*"
+        parser.add_argument("targets", nargs=number, metavar=kind.target, help="what it is about")
+    for option in kind.positional:
+        parser.add_argument(option.name, metavar=option.metavar, help=option.help)
+    for option in kind.options:
+        how: dict[str, Any] = {"action": "append" if option.many else "store", "metavar": option.metavar}
+        if not option.metavar:
+            how = {"action": "store_true"}
+        parser.add_argument(f"--{option.name.replace('_', '-')}", dest=option.name, help=option.help, **how)
+    parser.set_defaults(run=partial(_fault, kind))
+
+
+def _fault(kind: Kind, args: argparse.Namespace) -> Outcome:
+    settings = {one.name: getattr(args, one.name) for one in (*kind.positional, *kind.options)}
+    broken = the_prefix(args).fault(kind.name, *getattr(args, "targets", ()), **settings)
+    return _outcome(broken.faults)
+
+
+def _outcome(faults: Sequence[Fault]) -> Outcome:
+    return Outcome([labelled(one) for one in faults], show=lambda stream: _table(faults, stream))
+
+
+def labelled(fault: Fault) -> dict[str, Any]:
+    """What is printed of a fault in the output formats."""
+    from ..environment.faults import words
+
+    return {
+        "id": fault.id,
+        "fault": words.spell(fault),
+        "kind": fault.kind,
+        "targets": list(fault.targets),
+        "settings": dict(fault.settings),
+        "since": output.when(fault.since),
+        "means": fault.means,
+    }
+
+
+def _table(faults: Sequence[Fault], stream: TextIO) -> None:
+    from ..environment.faults import words
+
+    rows = [(one.id, words.spell(one), output.when(one.since, " "), one.means) for one in faults]
+    output.print_table(stream, ("id", "fault", "since", "by"), rows)
+
+
+def _list(args: argparse.Namespace) -> Outcome:
+    return _outcome(the_prefix(args).faults())
+
+
+def _heal(args: argparse.Namespace) -> Outcome:
+    return _outcome(the_prefix(args).heal(*args.healed))

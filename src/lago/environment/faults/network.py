@@ -1,0 +1,273 @@
+"""Faults of the network: which there are, and how all that hold are made true in one act.
+
+Under a hypervisor of ours, the packets of machines pass a bridge in a network namespace of ours, so nftables tells them
+apart. On a libvirt that is shared with others only what libvirt itself offers is used.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+from ...errors import HypervisorError, LagoError
+from ...host.programs import package_hint, run, which
+from . import links, rules
+from .model import NET, Fault, Kind, Option
+from .places import Port, disjoint, group, must_run, nics, ports
+from .rules import Rule
+from .values import flag, rate, share, spell_rate, spell_share
+from .values import ports as read_ports
+
+if TYPE_CHECKING:
+    from ...topology.model import Nic
+    from ...virt import VirtEnv
+
+_PRIVATE: Final = "make the environment with libvirt_url = private, the default"
+_BY_NAME: Final = ("arp", "icmp", "igmp", "ip", "ipv6", "sctp", "tcp", "udp", "vrrp")
+_NUMBERS: Final = {"igmp": "2", "vrrp": "112"}
+
+
+class Network:
+    """What makes network faults true: rules of nftables, links of nics, and names that DNS answers for."""
+
+    def check(self, env: VirtEnv, fault: Fault) -> str:
+        """As of `Means`."""
+        groups = [group(env, word) for target in fault.targets for word in _sides(target)]
+        must_run(env, [vm for some in groups for vm, _ in some])
+        for target in fault.targets:
+            if target.startswith(f"{NET}:") and not nics(env, target):
+                raise LagoError(f"nobody is on the net {target.partition(':')[2]}, so nothing of it can be broken")
+        _CHECKS.get(fault.kind, _nothing)(env, fault, groups)
+        if env.hypervisor.shared:
+            return links.means(fault)
+        if fault.settings.get("unplug"):
+            return "libvirt: the link is down"
+        if which("nft") is None:
+            raise HypervisorError("the program nft is not installed", hint=package_hint("nft"))
+        return "nftables"
+
+    def change(self, env: VirtEnv, gone: Sequence[Fault], new: Sequence[Fault], now: Sequence[Fault]) -> None:
+        """Make true what `now` says, whatever was before."""
+        there = ports(env)
+        if not env.hypervisor.shared:
+            _load(env, now, there)
+        links.plug(env, now, there)
+        links.narrow(env, [*gone, *new], now, there)
+
+
+def _sides(target: str) -> list[str]:
+    """The two groups of a pair, or what else a target is."""
+    return target.split("/")
+
+
+def _load(env: VirtEnv, now: Sequence[Fault], there: Sequence[Port]) -> None:
+    """Let nftables have the rules of all faults."""
+    limits: dict[str, int] = {}
+    found = [rule for fault in now for rule in _rules(env, fault, there, limits)]
+    gateways = [str(net.spec.gw) for net in env.get_nets().values() if net.is_management() and net.spec.gw]
+    text = rules.ruleset(found, gateways, limits)
+    done = run(env.hypervisor.command(["nft", "-f", "-"]), input_data=text.encode(), check=False)
+    if done:
+        raise HypervisorError("nftables refuses the rules of the faults", details=f"{done.complaint}\n{text}")
+
+
+def _devices(nics: Iterable[tuple[str, Nic]], there: Iterable[Port], net: str | None = None) -> list[str]:
+    """The devices of nics of machines that run."""
+    wanted = {(vm, nic.name) for vm, nic in nics if net in (None, nic.net)}
+    return [port.device for port in there if (port.vm, port.nic) in wanted]
+
+
+def _rules(env: VirtEnv, fault: Fault, there: Sequence[Port], limits: dict[str, int]) -> Iterator[Rule]:
+    def devices(words: str) -> list[str]:
+        return _devices(group(env, words), there, fault.settings.get("net"))
+
+    if fault.kind == "cut":
+        if not fault.settings.get("unplug"):
+            yield from rules.of_or_for([device for target in fault.targets for device in devices(target)])
+    elif fault.kind == "partition":
+        groups = [devices(target) for target in fault.targets]
+        for place, sources in enumerate(groups):
+            for other, targets in enumerate(groups):
+                if place != other and not (fault.settings.get("one_way") and place > other):
+                    yield from rules.across(sources, targets)
+    elif fault.kind == "drop":
+        for match in _matches(fault):
+            yield from _either(fault, devices, match)
+    elif fault.kind == "slow":
+        yield from _slow(fault, devices, limits)
+
+
+def _either(fault: Fault, devices: Callable[[str], list[str]], match: str) -> Iterator[Rule]:
+    """Rules for what goes between the groups of a pair, or is of or for what else a target is."""
+    for target in fault.targets:
+        first, *rest = [devices(side) for side in _sides(target)]
+        for other in rest:
+            yield from rules.across(first, other, match)
+            if not fault.settings.get("one_way"):
+                yield from rules.across(other, first, match)
+        if not rest:
+            yield from rules.of_or_for(first, match)
+
+
+def _matches(fault: Fault) -> Iterator[str]:
+    """What packets a `drop` is about."""
+    for protocol in ("tcp", "udp"):
+        if numbers := fault.settings.get(protocol):
+            for end in ("dport", "sport"):
+                yield f"meta l4proto {protocol} th {end} {{ {numbers} }}"
+    for name in fault.settings.get("protocol", ()):
+        if name in ("arp", "ip"):
+            yield f"ether type {name}"
+        elif name == "ipv6":
+            yield "ether type ip6"
+        elif name == "icmp":
+            yield "meta l4proto { icmp, ipv6-icmp }"
+        else:
+            yield f"meta l4proto {_NUMBERS.get(name, name)}"
+
+
+def _slow(fault: Fault, devices: Callable[[str], list[str]], limits: dict[str, int]) -> Iterator[Rule]:
+    if "loss" in fault.settings:
+        yield from _either(fault, devices, rules.lost(fault.settings["loss"]))
+    if "rate" in fault.settings:
+        for place, target in enumerate(fault.targets):
+            sides = [devices(side) for side in _sides(target)]
+            for direction, (sources, targets) in enumerate((sides, sides[::-1]) if len(sides) > 1 else ()):
+                limit = f"{fault.id}_{place}_{direction}"
+                limits[limit] = fault.settings["rate"]
+                yield from rules.across(sources, targets, rules.over(limit))
+            for device in sides[0] if len(sides) == 1 else ():
+                yield from _narrow(device, f"{fault.id}_{place}_{device}", fault.settings["rate"], limits)
+
+
+def _narrow(device: str, limit: str, rate: int, limits: dict[str, int]) -> Iterator[Rule]:
+    """Rules for what a nic sends, together, and for what it gets."""
+    limits |= {f"{limit}_out": rate, f"{limit}_in": rate}
+    for rule in rules.of_or_for([device]):
+        yield dataclasses.replace(rule, match=rules.over(f"{limit}_{'out' if rule.sources else 'in'}"))
+
+
+def _nothing(_env: VirtEnv, _fault: Fault, _groups: Sequence[Sequence[tuple[str, Nic]]]) -> None:
+    """Check nothing more."""
+
+
+def _check_partition(env: VirtEnv, fault: Fault, groups: Sequence[Sequence[tuple[str, Nic]]]) -> None:
+    disjoint(groups, "partition")
+    if fault.settings.get("one_way") and len(groups) > 2:
+        raise LagoError("a partition that is one-way has two groups", hint="the first does not reach the second")
+    _check_net(env, fault, groups)
+
+
+def _check_net(env: VirtEnv, fault: Fault, groups: Sequence[Sequence[tuple[str, Nic]]]) -> None:
+    if (net := fault.settings.get("net")) is None:
+        return
+    env.get_net(net)
+    for words, some in zip(fault.targets, groups, strict=True):
+        if not any(nic.net == net for _, nic in some):
+            raise LagoError(f"{words} is not on the net {net}", hint="leave --net out for all nets")
+
+
+def _check_pair(_env: VirtEnv, fault: Fault, groups: Sequence[Sequence[tuple[str, Nic]]]) -> None:
+    for target in fault.targets:
+        sides = _sides(target)
+        if len(sides) > 2:
+            raise LagoError(f"{target} is between more than two", hint="write web/db, or web,app/db")
+    paired = iter(groups)
+    for target in fault.targets:
+        disjoint([next(paired) for _ in _sides(target)], "link")
+    if fault.kind == "drop" and not {"tcp", "udp", "protocol"} & set(fault.settings):
+        raise LagoError(
+            "drop says neither a port nor a protocol", hint="--tcp 5432, --udp 53 or --protocol icmp; cut drops all"
+        )
+    if fault.settings.get("one_way") and any(len(_sides(target)) == 1 for target in fault.targets):
+        raise LagoError("one-way is between two machines", hint="write web/db for what goes from web to db")
+
+
+_CHECKS: Final = {"partition": _check_partition, "drop": _check_pair, "slow": _check_pair}
+
+
+def _protocol(raw: object) -> str:
+    text = str(raw).lower()
+    if text not in _BY_NAME and not (text.isdecimal() and int(text) < 256):
+        raise ValueError(f"{raw!r} is no protocol: write {', '.join(_BY_NAME)}, or its number of IP")
+    return text
+
+
+NETWORK: Final = Network()
+"""The one that has all network faults."""
+
+_ONE_WAY: Final = Option(
+    name="one_way", help="only what goes from the first to the second; the other way all passes", read=flag
+)
+
+KINDS: Final = (
+    Kind(
+        name="cut",
+        help="cut a machine, a nic or a net off",
+        description="Nothing passes to or from a machine, a nic (web:eth1) or all on a net (net:back), as if a cable "
+        "were cut further away. Lago's own way in stays: lago shell and your tests still reach the machine. With "
+        "--unplug its guest sees that the link is down, and nothing passes at all.",
+        target="VM|VM:NIC|net:NET",
+        options=(Option(name="unplug", help="pull the plug: the guest sees no link, Lago has none either", read=flag),),
+        means=NETWORK,
+    ),
+    Kind(
+        name="partition",
+        help="let groups of machines not reach each other",
+        description="Groups of machines, such as `web,app / db`, reach each other within and not across. Machines in "
+        "no group, and what is outside, are reached by all as before.",
+        target="GROUP",
+        least=2,
+        between=" / ",
+        options=(
+            Option(name="net", metavar="NET", help="on this net only; otherwise on all"),
+            _ONE_WAY,
+        ),
+        means=NETWORK,
+    ),
+    Kind(
+        name="slow",
+        help="make links slow, lossy or narrow",
+        description="Of all that a machine or a nic sends and gets, or of what passes between two machines (web/db) or "
+        "groups of them (web,app/db).",
+        target="VM|VM:NIC|VM/VM",
+        options=(
+            Option(
+                name="loss",
+                metavar="SHARE",
+                help="lose so many packets, such as 10%%, either way",
+                read=share,
+                spell=spell_share,
+            ),
+            Option(
+                name="rate",
+                metavar="RATE",
+                help="let no more pass than so much, such as 1mbit, either way",
+                read=rate,
+                spell=spell_rate,
+            ),
+        ),
+        means=NETWORK,
+    ),
+    Kind(
+        name="drop",
+        help="drop packets by port or protocol",
+        description="Of all that a machine or a nic sends and gets, or of what passes between two machines (web/db) or "
+        "groups of them. Lago's own way in stays.",
+        target="VM|VM:NIC|VM/VM",
+        options=(
+            Option(name="tcp", metavar="PORTS", help="TCP to and from such ports: 80,443,8000-8100", read=read_ports),
+            Option(name="udp", metavar="PORTS", help="the same of UDP", read=read_ports),
+            Option(
+                name="protocol",
+                metavar="NAME",
+                help=f"all of a protocol: {', '.join(_BY_NAME)}, or its number of IP; may be said several times",
+                read=_protocol,
+                many=True,
+            ),
+            _ONE_WAY,
+        ),
+        means=NETWORK,
+    ),
+)

@@ -1,0 +1,80 @@
+"""The file that says what is broken in a prefix, and what was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from ...errors import PrefixError
+from ...host import trust
+from ...host.files import json_text, write_atomically
+from ...paths import Paths
+from .model import Fault
+
+_KEPT: Final = 100
+
+
+@dataclass
+class Record:
+    """What the file says. It is replaced as a whole.
+
+    Attributes:
+        faults: what is broken, oldest first.
+        unsure: what Lago was just doing: those of `faults` that may not be true yet.
+        undoing: those that may still be true, and are no longer meant to be.
+        history: what was healed, oldest first; each as JSON has it, with `until`.
+    """
+
+    faults: list[Fault] = field(default_factory=list)
+    unsure: list[str] = field(default_factory=list)
+    undoing: list[Fault] = field(default_factory=list)
+    history: list[Mapping[str, Any]] = field(default_factory=list)
+    number: int = 0
+
+    @classmethod
+    def load(cls, paths: Paths) -> Record:
+        """Read it; an empty one if there is none. Raises PrefixError if it is damaged."""
+        try:
+            raw = json.loads(trust.read(paths.faults()))
+            return cls(
+                [Fault.of_plain(one) for one in raw["faults"]],
+                list(raw["unsure"]),
+                [Fault.of_plain(one) for one in raw["undoing"]],
+                list(raw["history"]),
+                int(raw["number"]),
+            )
+        except FileNotFoundError:
+            return cls()
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise PrefixError(
+                f"{paths.faults()} is damaged", details=str(error), hint="lago stop, and remove the file"
+            ) from None
+
+    def save(self, paths: Paths) -> None:
+        """Write it, as a whole."""
+        data = {
+            "faults": [one.plain() for one in self.faults],
+            "unsure": self.unsure,
+            "undoing": [one.plain() for one in self.undoing],
+            "history": self.history[-_KEPT:],
+            "number": self.number,
+        }
+        write_atomically(paths.faults(), json_text(data))
+
+    @property
+    def busy(self) -> bool:
+        """Whether Lago is changing something, or was when it was killed."""
+        return bool(self.unsure or self.undoing)
+
+    def next_id(self) -> str:
+        """An id that no fault of this prefix has had."""
+        self.number += 1
+        return f"f{self.number}"
+
+    def end(self, gone: Sequence[Fault], until: float) -> None:
+        """Move faults that are healed into the history."""
+        ids = {one.id for one in gone}
+        self.faults = [one for one in self.faults if one.id not in ids]
+        self.history += [{**one.plain(), "until": until} for one in gone]
