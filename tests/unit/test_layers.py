@@ -63,10 +63,10 @@ LAYERS = {
         acts breaking
         words
         registry
-        network
+        machines network
         links
-        places
-        record
+        places purpose
+        amounts record
         faults model rules values
     """,
     "lago.environment.snapshots": """
@@ -160,13 +160,13 @@ LAYERS = {
         checkpoint
         delta in_place
         driver mapped
-        clock console disk_fault memory panic power readiness screen squeeze
+        clock console disk_fault memory panic power readiness screen squeeze starve
         inside
         disk_swap machine
         jobs network
         migration network_xml preflight state_file
         domain_xml session stream
-        carrier connection cpu hardware keys lifecycle pages picture stuck tester times
+        breakable carrier connection cpu hardware keys lifecycle on_purpose pages picture stuck tester
     """,
     "ovirtlago": """
         pytest_plugin

@@ -37,10 +37,11 @@ def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
 def _add_kind(kinds: Any, kind: Kind) -> None:
     parser = kinds.add_parser(kind.name, help=kind.help, description=kind.description or None)
     if kind.most != 0:
-        number = "+" if kind.least else "*"
+        number = kind.least if kind.least == kind.most else "+" if kind.least else "*"
         parser.add_argument("targets", nargs=number, metavar=kind.target, help="what it is about")
     for option in kind.positional:
-        parser.add_argument(option.name, metavar=option.metavar, help=option.help)
+        once = "?" if option.optional else None
+        parser.add_argument(option.name, metavar=option.metavar, help=option.help, nargs=once)
     for option in kind.options:
         how: dict[str, Any] = {"action": "append" if option.many else "store", "metavar": option.metavar}
         if not option.metavar:

@@ -276,7 +276,14 @@ class Prefix(Breaking):
         """Machines and nets of the environment."""
         from ..virt import VirtEnv
 
-        return VirtEnv.from_prefix(self)
+        return self._aware(VirtEnv.from_prefix(self))
+
+    def _aware(self, env: VirtEnv) -> VirtEnv:
+        """Machines and nets that know what is wrong with them on purpose, and whom to ask for more."""
+        from .faults import purpose
+
+        env.on_purpose, env.breaker = partial(purpose.of, self.paths), self
+        return env
 
     def virt_env_of(self, topology: Topology) -> VirtEnv:
         """Machines and nets of this prefix as another topology describes them.
@@ -289,7 +296,7 @@ class Prefix(Breaking):
         """
         from ..virt import VirtEnv
 
-        return VirtEnv(self, topology.domains, topology.nets)
+        return self._aware(VirtEnv(self, topology.domains, topology.nets))
 
     def domain(self, name: str) -> Domain:
         """Description of a machine, with everything decided.
@@ -686,7 +693,10 @@ class Prefix(Breaking):
         with self._machines("Start Prefix") as env:
             self._claims.renew(self.topology)
             self._go_on(env, on_phase)
+            names = list(names)
+            self._with_power(names or env.get_vms())
             env.start(names, on_phase, self._begun(env))
+            self._once_they_answer(env)
 
     def _begun(self, env: VirtEnv) -> Callable[[], None]:
         """What is to be done when machines have been started: what is broken is broken for them as well."""
@@ -696,12 +706,28 @@ class Prefix(Breaking):
 
         return partial(acts.reapply, env)
 
-    def _forget_faults(self) -> None:
-        """Record that nothing is broken any more, if nothing runs."""
-        if os.path.exists(self.paths.faults()) and not self._up():
+    def _with_power(self, names: Iterable[str]) -> None:
+        """Record that machines have power again, whose power was cut off on purpose."""
+        if self.faults():
             from .faults import acts
 
-            acts.forget(self.paths)
+            acts.started(self.paths, names)
+
+    def _once_they_answer(self, env: VirtEnv) -> None:
+        """Make true again what is broken inside of guests, now that they have booted."""
+        if self.faults():
+            from .faults import acts
+
+            acts.reapply(env, inside=True)
+
+    def _forget_faults(self, names: Iterable[str]) -> None:
+        """Record that what was broken of machines is not any more, as they were stopped; all if nothing runs."""
+        if os.path.exists(self.paths.faults()):
+            from .faults import acts
+
+            acts.stopped(self.paths, names)
+            if not self._up():
+                acts.forget(self.paths)
 
     def deploy(self, on_phase: Phase = no_phase) -> None:
         """Run the deploy scripts of all machines, side by side; those of one machine in order.
@@ -729,8 +755,9 @@ class Prefix(Breaking):
             VMNotFound: there is no machine of that name.
         """
         with self._machines("Stop prefix") as env:
+            names = list(names)
             env.stop(names)
-            self._forget_faults()
+            self._forget_faults(names or env.get_vms())
 
     def collect_artifacts(self, output_dir: str, ignore_nopath: bool = True) -> dict[str, Any]:
         """Copy the artifacts and console logs of all machines, and the logs of QEMU and Lago, to a directory.
@@ -840,7 +867,10 @@ class Prefix(Breaking):
         with self._machines("Reboot prefix" if reboot else "Shutdown prefix") as env:
             self._go_on(env)
             hows = env.shutdown(vm_names or (), reboot=reboot, on_phase=on_phase)
-            self._forget_faults()
+            if reboot:
+                self._once_they_answer(env)
+            else:
+                self._forget_faults(hows)
             return hows
 
     def cleanup(self) -> None:

@@ -1,6 +1,6 @@
 """Clocks of guests that stood still, or went back: each is told the time of the moment when it is told.
 
-That is this host's, or another one where the clock is to be wrong (`times`).
+That is this host's, or another one where the clock is to be wrong (`on_purpose`).
 
 What comes before that, such as a login or the start of a program there, is over by then, so a clock that is told once
 is behind by less than the answer took to come. One that answered late is told again.
@@ -24,7 +24,7 @@ from ..host.programs import DEVNULL, PIPE, Process, spawn
 from ..log import LOG
 from .inside import as_root
 from .machine import Machine
-from .times import Clock
+from .on_purpose import Clock
 
 _PATIENCE: Final = 30.0
 _AGENTS_PATIENCE: Final = 10
@@ -53,7 +53,7 @@ exit 0
 
 
 def _of(machine: Machine) -> Clock:
-    return machine.env.clock_of(machine.name())
+    return machine.env.on_purpose(machine.name()).clock
 
 
 def put_right(machine: Machine) -> None:
@@ -196,8 +196,8 @@ _TICK: Final = 10000
 _STEP: Final = 100
 """Microseconds between ticks of a kernel's clock when it is right, and parts in a million of one more of them."""
 
-# What the call knows is set to the nearest tick, and the rest in parts of 2^-16 of a millionth: adjtimex(2). Busybox has
-# the program; Perl is in any Debian, and Python in what has cloud-init or dnf.
+# A tick is of whole microseconds, and the rest is said in parts of 2^-16 of a millionth: adjtimex(2). Busybox has the
+# program; Perl is in any Debian, and Python in what has cloud-init or dnf.
 _RATE: Final = """
 for program in adjtimex "busybox adjtimex"; do
     $program -t "$1" -f "$2" >/dev/null 2>&1 && exit
@@ -231,4 +231,3 @@ def set_rate(machine: Machine) -> None:
     ticks = round(millionths / _STEP)
     rest = round((millionths - ticks * _STEP) * 65536)
     as_root(machine, _RATE, str(_TICK + ticks), str(rest), what="its clock can't be made to run at another rate")
-

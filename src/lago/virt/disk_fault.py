@@ -1,8 +1,8 @@
 """Disks of a machine that runs which are slow, or fail.
 
-A slow one is slowed down by libvirt, at the device. What a failing one fails is decided by a node of QEMU's, `blkdebug`,
-between the device and all images. It has a name of ours and libvirt doesn't know of it: new images, of snapshots and of
-reverts in place, come below it.
+A slow one is slowed down by libvirt, at the device. What a failing one fails is decided by a node of QEMU's,
+`blkdebug`, between the device and all images. It has a name of ours and libvirt doesn't know of it: the new images of
+snapshots come below it.
 https://www.qemu.org/docs/master/interop/qemu-qmp-ref.html
 """
 
@@ -22,7 +22,7 @@ from .migration import ask
 
 _NODE: Final = "lago-fault-"
 _NUMBERS: Final = ("0", "1")
-"""Ends of the names of nodes: one takes the place of the other when what fails changes, so that it never works between."""
+"""Ends of the names of nodes: one takes the place of the other when what fails changes, with no gap between."""
 
 READS: Final = ("read",)
 WRITES: Final = ("write", "write-zeroes", "discard")
@@ -35,8 +35,8 @@ class Condition(NamedTuple):
     Attributes:
         iops: reads and writes that it does in a second at most; 0: without a limit.
         rate: bytes that it reads and writes in a second at most; 0: without a limit.
-        fails: numbers of the errors (errno) that it answers with, by `READS` and `WRITES`. With that of a full disk QEMU
-            pauses the machine at the next write; when it goes on, it tries again.
+        fails: numbers of the errors (errno) that it answers with, by `READS` and `WRITES`. With that of a full disk
+            QEMU pauses the machine at the next write; when it goes on, it tries again.
     """
 
     iops: int = 0
@@ -63,11 +63,8 @@ def set_condition(machine: Machine, dev: str, condition: Condition) -> None:
         HypervisorError: libvirt or QEMU refuses.
         VMNotRunning: the machine is down.
     """
-    if condition.fails and machine.env.hypervisor.shared:
-        raise VMError(
-            f"{machine.name()}: libvirt has no means to let a disk fail, and one that is shared is not gone behind",
-            hint="make it with libvirt_url = private, the default; a shared one can make a disk slow",
-        )
+    if condition.fails:
+        check_fails(machine)
     what = f"the disk {dev} of {machine.name()} can't be changed"
     with refusals(what):
         domain = machine.domain()
@@ -81,6 +78,20 @@ def set_condition(machine: Machine, dev: str, condition: Condition) -> None:
             _fail(domain, f"/machine/peripheral/{alias.get('name')}", dev, condition.fails)
 
 
+def check_fails(machine: Machine) -> None:
+    """Raise VMError if disks of a machine can't be let fail: libvirt is shared with others, and has no means for it."""
+    if machine.env.hypervisor.shared:
+        raise VMError(
+            f"{machine.name()}: libvirt has no means to let a disk fail, and one that is shared is not gone behind",
+            hint="make it with libvirt_url = private, the default; a shared one can make a disk slow",
+        )
+
+
+def waits(machine: Machine) -> bool:
+    """Whether a machine stands still as it could not write. Raises HypervisorError."""
+    return machine.libvirt_state() == (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR)
+
+
 def mend(machine: Machine) -> None:
     """Let all disks of a machine that runs work again as they are. Raises HypervisorError, libvirtError."""
     domain = machine.domain()
@@ -88,7 +99,8 @@ def mend(machine: Machine) -> None:
     root = ET.fromstring(domain.XMLDesc())  # noqa: S314 - libvirt's own
     for disk in root.iterfind("devices/disk"):
         dev, alias = _target(disk), disk.find("alias")
-        if alias is not None and (disk.find("iotune") is not None or any(node.startswith(_name(dev)) for node in there)):
+        fails = any(node.startswith(_name(dev)) for node in there)
+        if alias is not None and (fails or disk.find("iotune") is not None):
             _slow(domain, dev, disk, SOUND)
             _fail(domain, f"/machine/peripheral/{alias.get('name')}", dev, {})
 
@@ -133,7 +145,7 @@ def _below(domain: libvirt.virDomain, node: str) -> str:
     """The node that one of ours lies over."""
     graph = ask(domain, "x-debug-query-block-graph", {})
     names = {one["id"]: one.get("name", "") for one in graph["nodes"]}
-    return next(names[one["child"]] for one in graph["edges"] if names[one["parent"]] == node)
+    return next(str(names[one["child"]]) for one in graph["edges"] if names[one["parent"]] == node)
 
 
 def _remove(domain: libvirt.virDomain, nodes: set[str]) -> None:

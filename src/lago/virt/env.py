@@ -236,7 +236,7 @@ class VirtEnv(Environment):
         with step("Start hypervisor"):
             if here:
                 self.ensure()
-            fresh = {name for name, state in self.states().items() if state != "running"}
+            fresh = {name for name, state in self.states().items() if state in _ENDED}
             up = self.nets_up()
             if here:
                 LOG.debug("machines run under %s: %s", self.accel.kind, self.accel.reason)
@@ -250,7 +250,7 @@ class VirtEnv(Environment):
             self._undo([vm for vm in vms if vm.name() in fresh], [net for net in nets if net.name() not in up])
             raise
         with task("Wait for ssh"):
-            reachable = [vm for vm in vms if vm.guest.address]
+            reachable = [vm for vm in vms if vm.guest.address and not self.on_purpose(vm.name()).silent]
             in_parallel(
                 lambda vm: _wait_until_ready(vm, on_phase), reachable, what="wait for ssh", cancel=self.cancelled.set
             )

@@ -23,6 +23,15 @@ _PACE: Final = 0.05
 _LISTEN: Final = "echo 1 >/proc/sys/kernel/unknown_nmi_panic"
 
 
+_BOOTS: Final = "Linux version "
+
+
+def panicked(machine: Machine) -> bool:
+    """Whether the last that was heard of a machine's kernel is that it panicked, and not that it boots."""
+    console = machine.console_text()
+    return console.rfind(_WORDS) > console.rfind(_BOOTS)
+
+
 def panic(machine: Machine) -> None:
     """Let the kernel of a guest panic that runs, and return when its console says so.
 

@@ -18,7 +18,7 @@ from ..paths import Paths
 from ..topology.model import Domain, Net
 from .connection import connect, refusals
 from .lifecycle import Lifecycle, start_loop
-from .times import RIGHT, Clock
+from .on_purpose import NOTHING, OnPurpose
 
 _LAST: Final = 10
 
@@ -45,7 +45,7 @@ class Session:
         domains: what is decided of each machine now, by name, in the order of the init file.
         nets: what is decided of each net now, likewise.
         cancelled: set when whoever waits for machines is interrupted.
-        clock_of: what the clock of a machine shall show, by its name.
+        on_purpose: what is wrong with a machine on purpose, by its name.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Session:
         self.domains = dict(domains)
         self.nets = dict(nets)
         self.cancelled = threading.Event()
-        self.clock_of: Callable[[str], Clock] = lambda _name: RIGHT
+        self.on_purpose: Callable[[str], OnPurpose] = lambda _name: NOTHING
         self._connection: tuple[libvirt.virConnect, Lifecycle] | None = None
         self._lock = threading.Lock()
 

@@ -26,6 +26,7 @@ from ..plugins.contracts import Service
 from ..topology import state
 from ..topology.model import Disk, Domain
 from . import console, cpu, screen
+from .breakable import Breakable, Breaker
 from .driver import Driver
 from .libvirt_driver import Libvirt
 from .machine import Machine
@@ -65,6 +66,7 @@ class Environment(Session, abc.ABC):
     """The environment of a machine, with the others in it; `lago.virt.VirtEnv` is one."""
 
     snapshots: Snapshots
+    breaker: Breaker
 
     @abc.abstractmethod
     def get_vms(self) -> Mapping[str, VM]:
@@ -102,7 +104,7 @@ class Environment(Session, abc.ABC):
             self.snapshots.resume()
 
 
-class VM(Machine, Tester):
+class VM(Machine, Tester, Breakable):
     """A machine; `driver` runs it.
 
     Whatever needs ssh makes a connection if there is none yet, and waits for the machine to answer if need be.
@@ -317,6 +319,19 @@ class VM(Machine, Tester):
         """
         self.env.snapshots.revert_snapshots(name, vms=[self.name()])
 
+    def kill(self) -> None:
+        """End it at once, as `kill -9` of its QEMU does. Unlike `power_cut` that is no fault to heal: it is down.
+
+        Raises:
+            VMNotRunning: it does not run.
+        """
+        self.must_run()
+        self.env.hypervisor.kill(self.libvirt_name())
+        self.stop()
+
+    def _breaker(self) -> Breaker:
+        return self.env.breaker
+
     def discard(self) -> None:
         """Remove what is kept of a machine that was stopped for good, such as the contents of its TPM."""
         self.driver.discard()
@@ -505,6 +520,8 @@ class VM(Machine, Tester):
             VMNotRunning: it does not run.
             VMNotReady: it does not answer in time; says how far it came.
         """
+        if (wrong := self.env.on_purpose(self.name())).stands:
+            raise VMNotRunning(f"{self.name()} is frozen on purpose", hint=f"lago heal {wrong.stands}")
         if not self.guest.connected():
             self.must_run()
             self.wait_for_ssh(tries or config.get("ssh_tries"))

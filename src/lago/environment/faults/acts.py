@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from typing import TYPE_CHECKING
 
 from ...errors import Errors, LagoError
 from ...host.suggest import near
 from ...log import LOG
 from . import words
-from .model import Fault, Means
+from .model import Fault, Kind, Means
+from .purpose import POWER
 from .record import Record
 from .registry import KINDS
 
@@ -52,7 +53,7 @@ def inflict(env: VirtEnv, wanted: Sequence[Fault]) -> list[Fault]:
         record.faults = [one for one in record.faults if one.id not in record.unsure]
         record.unsure, record.undoing = [], lasting
         record.save(env.paths)
-        _change(env, lasting, [], record.faults)
+        _change_if_possible(env, lasting, [], record.faults)
         record.undoing = []
         record.save(env.paths)
         raise
@@ -118,7 +119,13 @@ def check_name(env: VirtEnv, name: str, ids: Sequence[str] = ()) -> None:
 
 def _undo(env: VirtEnv, record: Record) -> None:
     """Undo what is no longer meant to be, and record that it is."""
-    _change(env, record.undoing, [], record.faults)
+    try:
+        _change(env, record.undoing, [], record.faults)
+    except BaseException:
+        # It holds still, and whoever works with the environment need not try again.
+        record.faults, record.undoing = [*record.faults, *record.undoing], []
+        record.save(env.paths)
+        raise
     record.end(record.undoing, time.time())
     record.undoing = []
     record.save(env.paths)
@@ -130,17 +137,47 @@ def recover(env: VirtEnv) -> None:
     if not record.busy:
         return
     LOG.warning("Lago was killed while it changed faults; that is finished now")
-    _change(env, record.undoing, [one for one in record.faults if one.id in record.unsure], record.faults)
-    record.end(record.undoing, time.time())
+    unsure = [one for one in record.faults if one.id in record.unsure]
+    if _change_if_possible(env, record.undoing, unsure, record.faults):
+        record.end(record.undoing, time.time())
+    else:
+        record.faults += record.undoing
     record.unsure, record.undoing = [], []
     record.save(env.paths)
 
 
-def reapply(env: VirtEnv) -> None:
-    """Make all faults true again: machines or nets were started."""
-    record = Record.load(env.paths)
-    if record.faults:
-        _change(env, [], record.faults, record.faults)
+def reapply(env: VirtEnv, *, inside: bool = False) -> None:
+    """Make all faults true again: machines or nets were started.
+
+    Args:
+        inside: those that need guests which answer; otherwise the others.
+    """
+    faults = Record.load(env.paths).faults
+    again = [one for one in faults if not KINDS[one.kind].once and KINDS[one.kind].inside is inside]
+    if again:
+        _change(env, [], again, faults)
+
+
+def started(paths: Paths, names: Iterable[str]) -> None:
+    """Record that machines have power again, as they are about to be started."""
+    _without(paths, {*names}, lambda kind: kind.name == POWER)
+
+
+def stopped(paths: Paths, names: Iterable[str]) -> None:
+    """Record that what ends with machines has ended, as they were stopped."""
+    _without(paths, {*names}, lambda kind: kind.ends)
+
+
+def _without(paths: Paths, names: Set[str], meant: Callable[[Kind], bool]) -> None:
+    """Leave some machines out of faults of some kinds, which end if they are about no other."""
+    record = Record.load(paths)
+    about = [one for one in record.faults if meant(KINDS[one.kind]) and one.machines & names]
+    if not about:
+        return
+    left = {one.id: tuple(word for word in one.targets if word.partition(":")[0] not in names) for one in about}
+    record.end([one for one in about if not left[one.id]], time.time())
+    record.faults = [dataclasses.replace(one, targets=left.get(one.id, one.targets)) for one in record.faults]
+    record.save(paths)
 
 
 def become(env: VirtEnv, faults: Sequence[Fault]) -> None:
@@ -160,7 +197,8 @@ def settle(env: VirtEnv) -> None:
     """Make the faults true that `become` has recorded."""
     record = Record.load(env.paths)
     if record.busy:
-        _change(env, record.undoing, record.faults, record.faults)
+        again = [one for one in record.faults if not KINDS[one.kind].once and not KINDS[one.kind].inside]
+        _change(env, record.undoing, again, record.faults)
         record.end(record.undoing, time.time())
         record.unsure, record.undoing = [], []
         record.save(env.paths)
@@ -180,8 +218,20 @@ def busy(paths: Paths) -> bool:
     return Record.load(paths).busy
 
 
+def _change_if_possible(env: VirtEnv, gone: Sequence[Fault], new: Sequence[Fault], now: Sequence[Fault]) -> bool:
+    """As `_change`; whether it could be done, and if not, that is told."""
+    try:
+        _change(env, gone, new, now)
+    except LagoError as error:
+        LOG.warning("not all that is broken on purpose is as it is recorded: %s", error.render())
+        return False
+    return True
+
+
 def _change(env: VirtEnv, gone: Sequence[Fault], new: Sequence[Fault], now: Sequence[Fault]) -> None:
-    for means in _means([*gone, *new]):
+    # Guests are reached over their nets, so these are healed first, and broken last.
+    found = sorted(_means([*gone, *new]), key=_order, reverse=not gone)
+    for means in found:
         old, more = ([one for one in some if KINDS[one.kind].means is means] for some in (gone, new))
         means.change(env, old, more, now)
 
@@ -194,6 +244,10 @@ def _means(faults: Iterable[Fault]) -> Iterator[Means]:
         if not any(means is other for other in seen):
             seen.append(means)
             yield means
+
+
+def _order(means: Means) -> int:
+    return next(place for place, kind in enumerate(KINDS.values()) if kind.means is means)
 
 
 def line(fault: Fault) -> str:

@@ -68,6 +68,7 @@ class Option:
         read: makes JSON of what a person or a program says; raises ValueError.
         spell: writes that as a person does.
         many: it may be said several times; the value is a list.
+        optional: one that has no name may be left out.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Option:
     read: Callable[[Any], Any] = str
     spell: Callable[[Any], str] = str
     many: bool = False
+    optional: bool = False
 
 
 class Means(Protocol):
@@ -137,6 +139,9 @@ class Kind:
         means: what inflicts and heals it.
         lasting: there is something to undo; otherwise it happens, and is not recorded.
         between: what separates targets where people write them.
+        once: it is an act, which is not repeated when machines have come back.
+        inside: it is inside of a guest, and so only where that answers; a saved memory has it as it was.
+        ends: it ends when its machine is stopped.
     """
 
     name: str
@@ -150,6 +155,9 @@ class Kind:
     lasting: bool = True
     between: str = " "
     description: str = ""
+    once: bool = False
+    inside: bool = False
+    ends: bool = False
 
     def option(self, name: str) -> Option | None:
         """A setting by its name."""

@@ -18,8 +18,11 @@ def quiesce(vm: VM) -> str:
     """Tell a guest to write out what it has in memory, and to hold still if it can.
 
     Returns:
-        How it was told: `agent`, `fsfreeze` or `sync`, which alone does not make it hold still.
+        How it was told: `agent`, `fsfreeze` or `sync`, which alone does not make it hold still; nothing if it stands.
     """
+    if not vm.running():
+        LOG.warning("%s stands still, so what it has not written out yet is not in the snapshot", vm.name())
+        return ""
     try:
         vm.domain().fsFreeze()
         return "agent"

@@ -29,7 +29,7 @@ def recover(env: VirtEnv) -> None:
         if memory.in_files(vm) and (migration.waits(vm.domain()) or in_place.unfinished(vm.domain())):
             LOG.warning("%s was being brought back when Lago was killed, and is down", vm.name())
             vm.stop()
-        else:
+        elif not vm.env.on_purpose(vm.name()).stands:
             LOG.warning("%s stood still since Lago was killed, and goes on", vm.name())
             checkpoint.resume(vm)
             clock.put_right(vm)

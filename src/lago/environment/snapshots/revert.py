@@ -16,7 +16,7 @@ from . import layers as disk_layers
 from . import memory as saved_memory
 from .index import Index, Snapshot, domain_with_tops
 from .remove import tidy
-from .wake import wait
+from .wake import go_on, wait
 
 if TYPE_CHECKING:
     from ...virt import VM, VirtEnv
@@ -90,7 +90,7 @@ def revert(
         elsewhere = [vm.provider for vm in provided if vm.provider is not None]
         in_parallel(lambda one: one.revert_snapshot(name), elsewhere, what="bring VMs back")
         back()
-        in_parallel(checkpoint.resume, [] if paused else running, what="go on")
+        in_parallel(go_on, [] if paused else running, what="go on")
     index.busy = False
     in_place.keep_names(paths, index, tops, ways)
     index.save(paths)

@@ -1,4 +1,4 @@
-"""The time that the clock of a guest shall show."""
+"""What is wrong with a machine on purpose, as far as those must know who do something else to it."""
 
 from __future__ import annotations
 
@@ -24,3 +24,20 @@ class Clock(NamedTuple):
 
 
 RIGHT: Final = Clock()
+
+
+class OnPurpose(NamedTuple):
+    """What is wrong with a machine.
+
+    Attributes:
+        clock: what its clock shall show.
+        stands: the fault by which it stands still, if it shall.
+        silent: the fault for which it need not answer, if there is one.
+    """
+
+    clock: Clock = RIGHT
+    stands: str = ""
+    silent: str = ""
+
+
+NOTHING: Final = OnPurpose()
