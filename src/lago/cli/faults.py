@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from . import output
 from .environment import the_prefix
-from .parser import Commands
+from .parser import Commands, take_negative
 from .result import Outcome
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def _add_kind(kinds: Any, kind: Kind) -> None:
         if not option.metavar:
             how = {"action": "store_true"}
         parser.add_argument(f"--{option.name.replace('_', '-')}", dest=option.name, help=option.help, **how)
+    take_negative(parser)
     parser.set_defaults(run=partial(_fault, kind))
 
 

@@ -197,8 +197,8 @@ def settle(env: VirtEnv) -> None:
     """Make the faults true that `become` has recorded."""
     record = Record.load(env.paths)
     if record.busy:
-        again = [one for one in record.faults if not KINDS[one.kind].once and not KINDS[one.kind].inside]
-        _change(env, record.undoing, again, record.faults)
+        gone, again = ([one for one in some if not KINDS[one.kind].saved] for some in (record.undoing, record.faults))
+        _change(env, gone, again, record.faults)
         record.end(record.undoing, time.time())
         record.unsure, record.undoing = [], []
         record.save(env.paths)

@@ -56,35 +56,59 @@ class Machines:
     def change(self, env: VirtEnv, gone: Sequence[Fault], new: Sequence[Fault], now: Sequence[Fault]) -> None:
         """As of `Means`."""
         names = sorted({name for one in (*gone, *new) for name in one.machines} & {*env.get_vms()})
-        in_parallel(lambda name: _change(env, name, gone, new, now), names, what="change what is broken")
+        told = [_Change(env.get_vm(name), gone, new, now) for name in names]
+        dark = [one for one in told if POWER in one.ended and not one.vm.alive()]
+        _give_power(env, dark)
+        in_parallel(_change, [one for one in told if one not in dark], what="change what is broken")
 
 
-def _change(env: VirtEnv, name: str, gone: Iterable[Fault], new: Iterable[Fault], now: Iterable[Fault]) -> None:
-    vm = env.get_vm(name)
-    away, come, all_ = ([one for one in some if name in one.machines] for some in (gone, new, now))
-    was, is_, holds = ({one.kind for one in some} for some in (away, come, all_))
-    if POWER in is_:
+class _Change:
+    """What changes for a machine.
+
+    Attributes:
+        ended: the kinds of faults that hold no longer.
+        begun: those that are to hold, and may do so already.
+        gone: those of which a fault holds no longer, though others may.
+        now: all faults that hold then.
+        inside: which of them are inside of its guest.
+    """
+
+    def __init__(self, vm: VM, gone: Iterable[Fault], new: Iterable[Fault], now: Iterable[Fault]) -> None:
+        self.vm = vm
+        self.now = [one for one in now if vm.name() in one.machines]
+        self.gone = {one.kind for one in gone if vm.name() in one.machines}
+        self.begun = {one.kind for one in new if vm.name() in one.machines}
+        self.ended = self.gone - {one.kind for one in self.now}
+        self.inside = {one.kind for one in self.now} & _INSIDE
+
+
+def _change(one: _Change) -> None:
+    vm = one.vm
+    if POWER in one.begun:
         _cut_power(vm)
-    elif POWER in was - holds and not vm.alive():
-        _give_power(env, vm, all_)
-        return
     if not vm.alive():
         return
     # What keeps a guest from answering goes first when it goes, and comes last when it comes.
-    if FREEZE in was - holds:
+    if FREEZE in one.ended:
         _thaw(vm)
-    _outside(vm, was, all_)
-    if PANIC in was - holds and vm.running() and panic.panicked(vm):
-        _boot_again(vm, all_)
+    _outside(vm, one.gone, one.now)
+    if PANIC in one.ended and vm.running() and panic.panicked(vm):
+        _press_reset(vm)
+        vm.wait_for_ssh()
+        _inside(vm, one.inside, one.now)
     elif vm.running():
-        _inside(vm, (was | is_) & _INSIDE, all_)
-    _outside(vm, is_, all_)
-    if RESET in is_:
-        _reset(vm, all_)
-    if PANIC in is_:
+        _inside(vm, (one.gone | one.begun) & _INSIDE, one.now)
+    _outside(vm, one.begun, one.now)
+    if RESET in one.begun:
+        _press_reset(vm)
+        if one.inside:
+            # It can be so again only when the guest answers.
+            vm.wait_for_ssh()
+            _inside(vm, one.inside, one.now)
+    if PANIC in one.begun and not panic.panicked(vm):
         _connect_if_possible(vm)
         panic.panic(vm)
-    if FREEZE in is_:
+    if FREEZE in one.begun:
         checkpoint.pause(vm)
 
 
@@ -93,24 +117,16 @@ def _cut_power(vm: VM) -> None:
         vm.kill()
 
 
-def _give_power(env: VirtEnv, vm: VM, all_: Sequence[Fault]) -> None:
-    """Start a machine, which then has what is wrong with it besides."""
-    env.start([vm.name()], begun=lambda: _outside(vm, {DISK, CPU}, all_))
-    _inside(vm, {one.kind for one in all_} & _INSIDE, all_)
+def _give_power(env: VirtEnv, dark: Sequence[_Change]) -> None:
+    """Start machines, which then have what is wrong with them besides."""
 
+    def begun() -> None:
+        for one in dark:
+            _outside(one.vm, {DISK, CPU}, one.now)
 
-def _boot_again(vm: VM, all_: Sequence[Fault]) -> None:
-    _press_reset(vm)
-    vm.wait_for_ssh()
-    _inside(vm, {one.kind for one in all_} & _INSIDE, all_)
-
-
-def _reset(vm: VM, all_: Sequence[Fault]) -> None:
-    """Press the button. What is wrong inside of the guest can be so again only when it answers."""
-    _press_reset(vm)
-    if inside := {one.kind for one in all_} & _INSIDE:
-        vm.wait_for_ssh()
-        _inside(vm, inside, all_)
+    if dark:
+        env.start([one.vm.name() for one in dark], begun=begun)
+        in_parallel(lambda one: _inside(one.vm, one.inside, one.now), dark, what="change what is broken")
 
 
 def _press_reset(vm: VM) -> None:
@@ -124,12 +140,13 @@ def _press_reset(vm: VM) -> None:
 def _thaw(vm: VM) -> None:
     if not vm.running():
         checkpoint.resume(vm)
+        _connect_if_possible(vm)
         clock.put_right(vm)
 
 
 def _connect_if_possible(vm: VM) -> None:
-    """Log in to a machine, unless it need not answer."""
-    if not vm.env.on_purpose(vm.name()).silent:
+    """Log in to a machine, unless it need not answer. One that stood for long has lost the connection of before."""
+    if not vm.env.on_purpose(vm.name()).silent and vm.guest.address:
         vm.connect()
 
 
@@ -276,6 +293,7 @@ KINDS: Final = (
         means=MACHINES,
         ends=True,
         once=True,
+        saved=True,
     ),
     Kind(
         name=FREEZE,
@@ -283,6 +301,7 @@ KINDS: Final = (
         description="Its processors stand still, with all that is in its memory. lago heal lets it go on, with its "
         "clock put right.",
         means=MACHINES,
+        saved=True,
         ends=True,
     ),
     Kind(
@@ -293,6 +312,7 @@ KINDS: Final = (
         means=MACHINES,
         ends=True,
         once=True,
+        saved=True,
     ),
     Kind(
         name=RESET,
@@ -302,6 +322,7 @@ KINDS: Final = (
         ends=True,
         lasting=False,
         once=True,
+        saved=True,
     ),
     Kind(
         name=DISK,
@@ -358,6 +379,7 @@ KINDS: Final = (
         means=MACHINES,
         ends=True,
         inside=True,
+        saved=True,
     ),
     Kind(
         name=CPU,
@@ -393,5 +415,6 @@ KINDS: Final = (
         means=MACHINES,
         ends=True,
         inside=True,
+        saved=True,
     ),
 )

@@ -139,8 +139,9 @@ class Kind:
         means: what inflicts and heals it.
         lasting: there is something to undo; otherwise it happens, and is not recorded.
         between: what separates targets where people write them.
-        once: it is an act, which is not repeated when machines have come back.
-        inside: it is inside of a guest, and so only where that answers; a saved memory has it as it was.
+        once: it is an act, which is not repeated when machines were started.
+        inside: it is inside of a guest, and so can be made true only where that answers.
+        saved: machines that are brought back have it, or not, as then.
         ends: it ends when its machine is stopped.
     """
 
@@ -157,6 +158,7 @@ class Kind:
     description: str = ""
     once: bool = False
     inside: bool = False
+    saved: bool = False
     ends: bool = False
 
     def option(self, name: str) -> Option | None:
