@@ -8,11 +8,13 @@ both as they were.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import LagoError
 from ...host.parallel import in_parallel
 from ...host.suggest import near
+from ...log import LOG
 from ...virt import checkpoint, clock, disk_fault, panic, squeeze, starve
 from ...virt.connection import refusals
 from .amounts import (
@@ -29,7 +31,7 @@ from .amounts import (
 )
 from .model import Fault, Kind, Option
 from .places import must_run
-from .purpose import CLOCK, CPU, DISK, FREEZE, MEMORY, PANIC, POWER, RESET
+from .purpose import CLOCK, CPU, DISK, FREEZE, MEMORY, PANIC, POWER, RESET, judge
 from .values import flag, share, spell_share
 
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 _FAILS: Final = ("error", "read_only", "detach", "full")
 _LEAST_SHARE: Final = 0.01
 _INSIDE: Final = frozenset({CLOCK, MEMORY})
+_SOON: Final = 2.0
+"""Seconds for which a guest is tried that may not be able to answer, on a machine that is not emulated."""
 
 
 class Machines:
@@ -58,8 +62,8 @@ class Machines:
         names = sorted({name for one in (*gone, *new) for name in one.machines} & {*env.get_vms()})
         told = [_Change(env.get_vm(name), gone, new, now) for name in names]
         dark = [one for one in told if POWER in one.ended and not one.vm.alive()]
-        _give_power(env, dark)
-        in_parallel(_change, [one for one in told if one not in dark], what="change what is broken")
+        todo = [partial(_change, one) for one in told if one not in dark]
+        in_parallel(lambda do: do(), [partial(_give_power, env, dark), *todo], what="change what is broken")
 
 
 class _Change:
@@ -71,15 +75,17 @@ class _Change:
         gone: those of which a fault holds no longer, though others may.
         now: all faults that hold then.
         inside: which of them are inside of its guest.
+        answers: it need not have answered, and now shall.
     """
 
     def __init__(self, vm: VM, gone: Iterable[Fault], new: Iterable[Fault], now: Iterable[Fault]) -> None:
         self.vm = vm
-        self.now = [one for one in now if vm.name() in one.machines]
-        self.gone = {one.kind for one in gone if vm.name() in one.machines}
+        away, self.now = ([one for one in some if vm.name() in one.machines] for some in (gone, now))
+        self.gone = {one.kind for one in away}
         self.begun = {one.kind for one in new if vm.name() in one.machines}
         self.ended = self.gone - {one.kind for one in self.now}
         self.inside = {one.kind for one in self.now} & _INSIDE
+        self.answers = bool(judge(away).silent) and not judge(self.now).silent
 
 
 def _change(one: _Change) -> None:
@@ -89,14 +95,17 @@ def _change(one: _Change) -> None:
     if not vm.alive():
         return
     # What keeps a guest from answering goes first when it goes, and comes last when it comes.
-    if FREEZE in one.ended:
-        _thaw(vm)
     _outside(vm, one.gone, one.now)
+    if FREEZE in one.ended and not vm.running():
+        checkpoint.resume(vm)
     if PANIC in one.ended and vm.running() and panic.panicked(vm):
         _press_reset(vm)
         vm.wait_for_ssh()
         _inside(vm, one.inside, one.now)
     elif vm.running():
+        if one.answers:
+            _log_in_soon(vm)
+            clock.put_right(vm)
         _inside(vm, (one.gone | one.begun) & _INSIDE, one.now)
     _outside(vm, one.begun, one.now)
     if RESET in one.begun:
@@ -106,7 +115,7 @@ def _change(one: _Change) -> None:
             vm.wait_for_ssh()
             _inside(vm, one.inside, one.now)
     if PANIC in one.begun and not panic.panicked(vm):
-        _connect_if_possible(vm)
+        _log_in_soon(vm)
         panic.panic(vm)
     if FREEZE in one.begun:
         checkpoint.pause(vm)
@@ -137,17 +146,13 @@ def _press_reset(vm: VM) -> None:
     vm.guest.close()
 
 
-def _thaw(vm: VM) -> None:
-    if not vm.running():
-        checkpoint.resume(vm)
-        _connect_if_possible(vm)
-        clock.put_right(vm)
-
-
-def _connect_if_possible(vm: VM) -> None:
-    """Log in to a machine, unless it need not answer. One that stood for long has lost the connection of before."""
-    if not vm.env.on_purpose(vm.name()).silent and vm.guest.address:
-        vm.connect()
+def _log_in_soon(vm: VM) -> None:
+    """Log in to a machine if it lets us in soon. One that stood for long has lost the connection of before."""
+    if vm.guest.address:
+        try:
+            vm.guest.open(_SOON * vm.time_factor)
+        except LagoError as error:
+            LOG.debug("%s", error.render())
 
 
 def _outside(vm: VM, kinds: Iterable[str], all_: Sequence[Fault]) -> None:
@@ -156,17 +161,11 @@ def _outside(vm: VM, kinds: Iterable[str], all_: Sequence[Fault]) -> None:
         conditions = _conditions(vm, all_)
         for disk in vm.spec.writable():
             disk_fault.set_condition(vm, disk.dev, conditions.get(disk.name, disk_fault.SOUND))
-        if not any(condition.fails for condition in conditions.values()):
-            _go_on_writing(vm)
+        # It was paused, as its disk was full.
+        if disk_fault.waits(vm) and not any(condition.fails for condition in conditions.values()):
+            checkpoint.resume(vm)
     if CPU in kinds:
         starve.limit(vm, min([one.settings["share"] for one in all_ if one.kind == CPU], default=starve.WHOLE))
-
-
-def _go_on_writing(vm: VM) -> None:
-    """Let a machine go on that was paused as its disk was full."""
-    if disk_fault.waits(vm):
-        checkpoint.resume(vm)
-        clock.put_right(vm)
 
 
 def _inside(vm: VM, kinds: Iterable[str], all_: Sequence[Fault]) -> None:
@@ -289,7 +288,6 @@ KINDS: Final = (
         help="cut the power of a machine off",
         description="The machine is down at once, and what its guest had not written yet is lost. lago heal, and lago "
         "start, give it power again: it boots.",
-        most=None,
         means=MACHINES,
         ends=True,
         once=True,

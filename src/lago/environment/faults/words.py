@@ -40,7 +40,8 @@ def make(kind: str, targets: Sequence[str] = (), settings: Mapping[str, Any] | N
         found[name] = [_read(kind, option, one) for one in raw] if option.many else _read(kind, option, raw)
     for option in known.positional:
         if option.name not in found and not option.optional:
-            raise LagoError(f"{kind} needs {option.metavar}: {option.help}", hint=f"lago fault {kind} --help")
+            told = option.help.replace("%%", "%")
+            raise LagoError(f"{kind} needs {option.metavar}: {told}", hint=f"lago fault {kind} --help")
     return Fault(kind=kind, targets=_targets(known, targets), settings=found)
 
 
