@@ -64,10 +64,10 @@ LAYERS = {
         words
         registry
         network
-        links
-        places
-        record
-        faults model rules values
+        delays links shaping
+        places record
+        names rules
+        faults model values
     """,
     "lago.environment.snapshots": """
         recover revert

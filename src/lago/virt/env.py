@@ -27,14 +27,14 @@ from . import factory, network
 from .network import Network
 from .readiness import Phase
 from .session import STATES
-from .vm import VM, Environment, Snapshots
+from .vm import VM, Environment, Faults, Snapshots
 
 _GRACE = 3.0
 _ENDED: Final = ("down", STATES[libvirt.VIR_DOMAIN_SHUTOFF], STATES[libvirt.VIR_DOMAIN_CRASHED])
 
 
-class Origin(Snapshots, Protocol):
-    """What an environment is made from, and what takes snapshots of its machines: a `lago.Prefix`."""
+class Origin(Snapshots, Faults, Protocol):
+    """What an environment is made from, what takes snapshots of its machines and breaks them: a `lago.Prefix`."""
 
     @property
     def paths(self) -> Paths:
@@ -65,6 +65,7 @@ class VirtEnv(Environment):
     def __init__(self, prefix: Origin, vm_specs: Mapping[str, Domain], net_specs: Mapping[str, Net]) -> None:
         super().__init__(prefix.paths, prefix.libvirt_uuid, prefix.hypervisor, vm_specs, net_specs)
         self.snapshots = prefix
+        self.faults = prefix
         self._vms = {name: factory.make(self, spec, self.vm_class(spec)) for name, spec in vm_specs.items()}
         self._nets = {name: network.make(self, spec) for name, spec in net_specs.items()}
 

@@ -61,10 +61,24 @@ class Snapshots(Protocol):
         """Let machines go on that stand paused since they were forked, and return when they answer."""
 
 
+class Faults(Protocol):
+    """What breaks things of an environment on purpose, as `lago.Prefix` does."""
+
+    def fault(self, kind: str, *targets: str, **settings: Any) -> contextlib.AbstractContextManager[object]:
+        """Break something of any kind; at the end of a `with` block it is healed.
+
+        Args:
+            kind: a word such as `cut`.
+            targets: what it is about.
+            settings: its options by name.
+        """
+
+
 class Environment(Session, abc.ABC):
     """The environment of a machine, with the others in it; `lago.virt.VirtEnv` is one."""
 
     snapshots: Snapshots
+    faults: Faults
 
     @abc.abstractmethod
     def get_vms(self) -> Mapping[str, VM]:
@@ -316,6 +330,37 @@ class VM(Machine, Tester):
             VMNotReady: it does not answer.
         """
         self.env.snapshots.revert_snapshots(name, vms=[self.name()])
+
+    def cut(self, net: str | None = None, *, unplug: bool = False) -> contextlib.AbstractContextManager[object]:
+        """Cut it off; Lago's own way in stays.
+
+        Args:
+            net: a net that it is on, or one of its nics, such as `eth1`; without it all.
+            unplug: let its guest see that there is no link; then Lago does not reach it either.
+
+        Returns:
+            What is broken now, which heals it at the end of a `with` block.
+
+        Raises:
+            LagoError: it is not on that net, or it can't be done here.
+            VMNotRunning: it is down.
+        """
+        return self.env.faults.fault("cut", f"{self.name()}:{net}" if net else self.name(), unplug=unplug)
+
+    def slow(self, **settings: Any) -> contextlib.AbstractContextManager[object]:
+        """Make all that it sends and gets slow, lossy or narrow.
+
+        Args:
+            settings: as of `lago.sdk.Env.slow`, such as `delay` in seconds and `loss` as a part of one.
+
+        Returns:
+            What is broken now, which heals it at the end of a `with` block.
+
+        Raises:
+            LagoError: it can't be done here.
+            VMNotRunning: it is down.
+        """
+        return self.env.faults.fault("slow", self.name(), **settings)
 
     def discard(self) -> None:
         """Remove what is kept of a machine that was stopped for good, such as the contents of its TPM."""
