@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import threading
 from collections.abc import Iterable, Iterator
@@ -42,6 +43,10 @@ class Home:
 
     def resume(self) -> None:
         """Nobody stands paused."""
+
+    def fault(self, kind: str, *targets: str, **settings: object) -> contextlib.AbstractContextManager[object]:
+        """Nobody breaks anything."""
+        raise NotImplementedError(kind)
 
 
 def machine(name: str, *nets: str) -> Domain:

@@ -6,6 +6,7 @@ killed knows what may be half done: what was to be inflicted is inflicted, what 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -52,9 +53,11 @@ def inflict(env: VirtEnv, wanted: Sequence[Fault]) -> list[Fault]:
         record.faults = [one for one in record.faults if one.id not in record.unsure]
         record.unsure, record.undoing = [], lasting
         record.save(env.paths)
-        _change(env, lasting, [], record.faults)
-        record.undoing = []
-        record.save(env.paths)
+        # What went wrong first is what the user must hear of; the next command tries again.
+        with _told():
+            _change(env, lasting, [], record.faults)
+            record.undoing = []
+            record.save(env.paths)
         raise
     record.unsure = []
     record.save(env.paths)
@@ -129,11 +132,21 @@ def recover(env: VirtEnv) -> None:
     record = Record.load(env.paths)
     if not record.busy:
         return
-    LOG.warning("Lago was killed while it changed faults; that is finished now")
-    _change(env, record.undoing, [one for one in record.faults if one.id in record.unsure], record.faults)
-    record.end(record.undoing, time.time())
-    record.unsure, record.undoing = [], []
-    record.save(env.paths)
+    LOG.warning("faults were being changed when Lago was killed, or failed; that is finished now")
+    with _told():
+        _change(env, record.undoing, [one for one in record.faults if one.id in record.unsure], record.faults)
+        record.end(record.undoing, time.time())
+        record.unsure, record.undoing = [], []
+        record.save(env.paths)
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Context manager: an error of Lago's is logged, and ends the block only."""
+    try:
+        yield
+    except LagoError as error:
+        LOG.warning("%s", error.render())
 
 
 def reapply(env: VirtEnv) -> None:

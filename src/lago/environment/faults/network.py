@@ -80,7 +80,9 @@ def _load(env: VirtEnv, changed: Sequence[Fault], now: Sequence[Fault], there: S
     # Told before they are dropped elsewhere: a packet's last priority counts.
     found += plan.rules
     text = rules.ruleset(found, _gateways(env), limits)
-    done = run(env.hypervisor.command(["nft", "-f", "-"]), input_data=text.encode(), check=False)
+    # By its path: where the search path of a user does not lead to programs of root's, that in there doesn't either.
+    nft = which("nft") or "nft"
+    done = run(env.hypervisor.command([nft, "-f", "-"]), input_data=text.encode(), check=False)
     if done:
         raise HypervisorError("nftables refuses the rules of the faults", details=f"{done.complaint}\n{text}")
     if any(one.means.startswith(shaping.BY) for one in changed):
@@ -116,8 +118,10 @@ def _rules(env: VirtEnv, fault: Fault, there: Sequence[Port], limits: dict[str, 
         groups = [devices(target) for target in fault.targets]
         for place, sources in enumerate(groups):
             for other, targets in enumerate(groups):
-                if place != other and not (fault.settings.get("one_way") and place > other):
+                if place != other and not fault.settings.get("one_way"):
                     yield from rules.across(sources, targets)
+                elif place < other:
+                    yield from rules.across_but_neighbours(sources, targets)
     elif fault.kind == "drop":
         for match in _matches(fault):
             yield from _either(fault, devices, match)

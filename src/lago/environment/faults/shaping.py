@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from ...constants import PROGRAMS_OF_ROOT
 from ...errors import HypervisorError
 from ...host.programs import run
 from .model import Fault
@@ -26,7 +27,8 @@ BY: Final = "netem"
 SETTINGS: Final = frozenset({"delay", "jitter", "duplicate", "reorder", "corrupt", "rate"})
 _HANDLE: Final = "1a60"
 _OUTSIDE: Final = ""
-_TRY: Final = "tc qdisc add dev lo root netem limit 1 && tc qdisc del dev lo root"
+_PATH: Final = f"PATH=$PATH:{PROGRAMS_OF_ROOT}"
+_TRY: Final = f"{_PATH}; tc qdisc add dev lo root netem limit 1 && tc qdisc del dev lo root"
 _TAKE_AWAY: Final = f"tc qdisc show dev $1 root | grep -q 'htb {_HANDLE}:' && tc qdisc del dev $1 root; true"
 
 
@@ -112,7 +114,9 @@ def load(env: VirtEnv, devices: Iterable[str], classes: Mapping[str, Sequence[tu
     """Let the kernel do what is planned, and nothing else, to these devices. Raises HypervisorError if it refuses."""
     script = "\n".join(f"set -- {device}; {_TAKE_AWAY}" for device in devices)
     batch = "".join(f"{line}\n" for line in commands(classes))
-    done = run(env.hypervisor.command(["sh", "-c", f"{script}\ntc -batch -"]), input_data=batch.encode(), check=False)
+    done = run(
+        env.hypervisor.command(["sh", "-c", f"{_PATH}\n{script}\ntc -batch -"]), input_data=batch.encode(), check=False
+    )
     if done:
         raise HypervisorError(
             "the kernel does not shape packets as the faults say", details=f"{done.complaint}\n{batch}"
