@@ -373,6 +373,15 @@ class Env(Breaking):
         """
         return self._prefix.faults()
 
+    def fault_timeline(self) -> list[dict[str, Any]]:
+        """What was broken on purpose and when, oldest first; what is broken now, and the last hundred that are healed.
+
+        Returns:
+            Of each its `id`, the `fault` in words, `since` when and `until` when (seconds since 1970); it is None for
+            what still holds.
+        """
+        return self._prefix.fault_timeline()
+
     def ansible_inventory(self, keys: Iterable[str] | None = None) -> str:
         """Inventory for Ansible, as text in its INI format.
 

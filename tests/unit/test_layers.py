@@ -114,7 +114,7 @@ LAYERS = {
     "lago.pytest_plugin": """
         pytest_plugin
         environments
-        ahead
+        ahead faults
         admission home options
     """,
     "lago.services": """

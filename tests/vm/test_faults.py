@@ -133,7 +133,7 @@ def test_groups_reach_within_and_not_across(lab: Prefix) -> None:
 
 
 def test_one_way_packets_still_come_the_other_way(lab: Prefix) -> None:
-    asked = "awk '/^Icmp: [0-9]/ { print $9 }' /proc/net/snmp"
+    asked = "awk '/^Icmp: [0-9]/ { print $10 }' /proc/net/snmp"
 
     def came(source: str, target: str) -> bool:
         before = int(said(lab.virt_env, target, asked))
@@ -278,7 +278,7 @@ def test_what_was_half_done_by_a_lago_that_was_killed_is_finished_by_the_next(la
     lab.deploy()
     assert lab.faults() == []
     assert reaches(lab, "app", "db")
-    assert lab.fault_history()[-1]["id"] == cut.id
+    assert lab.fault_timeline()[-1]["id"] == cut.id
 
 
 def test_all_of_a_call_or_nothing(lab: Prefix, module_box: Box) -> None:

@@ -511,15 +511,16 @@ class Prefix(Breaking):
 
         return acts.current(self.paths)
 
-    def fault_history(self) -> list[Mapping[str, Any]]:
-        """What was broken on purpose and is healed, oldest first; the last hundred.
+    def fault_timeline(self) -> list[dict[str, Any]]:
+        """What was broken on purpose and when, oldest first; what is broken now, and the last hundred that are healed.
 
         Returns:
-            Of each what a `Fault` has, by name, and `until` when it held.
+            Of each its `id`, the `fault` in words, `since` when and `until` when (seconds since 1970); it is None for
+            what still holds.
         """
-        from .faults.record import Record
+        from .faults import acts
 
-        return Record.load(self.paths).history
+        return acts.timeline(self.paths)
 
     def _break(self, wanted: Sequence[Fault]) -> list[Fault]:
         from .faults import acts

@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...errors import Errors, LagoError
 from ...host.suggest import near
@@ -28,6 +28,15 @@ if TYPE_CHECKING:
 def current(paths: Paths) -> list[Fault]:
     """What is broken, oldest first."""
     return Record.load(paths).faults
+
+
+def timeline(paths: Paths) -> list[dict[str, Any]]:
+    """What was broken and when, oldest first."""
+    record = Record.load(paths)
+    found = [(Fault.of_plain({k: v for k, v in one.items() if k != "until"}), one["until"]) for one in record.history]
+    found += [(one, None) for one in record.faults]
+    lines = [{"id": one.id, "fault": words.spell(one), "since": one.since, "until": until} for one, until in found]
+    return sorted(lines, key=lambda one: one["since"])
 
 
 def inflict(env: VirtEnv, wanted: Sequence[Fault]) -> list[Fault]:
@@ -207,8 +216,3 @@ def _means(faults: Iterable[Fault]) -> Iterator[Means]:
         if not any(means is other for other in seen):
             seen.append(means)
             yield means
-
-
-def line(fault: Fault) -> str:
-    """A fault in a line for people."""
-    return words.spell(fault)
