@@ -345,6 +345,9 @@ class Env(Breaking):
             made = self._prefix.fork(os.fspath(path or beside), snapshot, paused=paused)
         return Env(made, None, self._logfile, self._loglevel, keep=keep)
 
+    def _named_faults(self) -> Mapping[str, Sequence[str]]:
+        return self._prefix._named_faults()
+
     def _break(self, wanted: Sequence[Fault]) -> list[Fault]:
         with self._logged():
             return self._prefix._break(wanted)

@@ -52,7 +52,8 @@ LAYERS = {
         prefix
         staging
         claims collect create export status
-        appliances deploy environment facts faults prerequisites report snapshots
+        appliances deploy environment facts prerequisites report snapshots
+        faults
     """,
     "lago.environment.export": """
         export

@@ -27,6 +27,9 @@ def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     kinds = fault.add_subparsers(dest="fault_kind", metavar="FAULT", required=True)
     kinds.add_parser("list", help="tell what is broken, and since when").set_defaults(run=_list)
+    named = kinds.add_parser("named", help="what the init file has by a name among its faults, all or nothing")
+    named.add_argument("fault_names", nargs="+", metavar="NAME", help="the name")
+    named.set_defaults(run=_named)
     for kind in KINDS.values():
         _add_kind(kinds, kind)
     heal = commands.add_parser("heal")
@@ -53,6 +56,18 @@ def _fault(kind: Kind, args: argparse.Namespace) -> Outcome:
     settings = {one.name: getattr(args, one.name) for one in (*kind.positional, *kind.options)}
     broken = the_prefix(args).fault(kind.name, *getattr(args, "targets", ()), **settings)
     return _outcome(broken.faults, args)
+
+
+def _named(args: argparse.Namespace) -> Outcome:
+    from ..errors import LagoError
+    from ..host.suggest import near
+
+    prefix = the_prefix(args)
+    known = prefix.topology.faults
+    for name in args.fault_names:
+        if name not in known:
+            raise LagoError(f"the init file has no faults of the name {name}", hint=near(name, known))
+    return _outcome(prefix.inflict(*args.fault_names).faults, args)
 
 
 def _outcome(faults: Sequence[Fault], args: argparse.Namespace) -> Outcome:

@@ -522,6 +522,9 @@ class Prefix(Breaking):
 
         return acts.timeline(self.paths)
 
+    def _named_faults(self) -> Mapping[str, Sequence[str]]:
+        return self.topology.faults
+
     def _break(self, wanted: Sequence[Fault]) -> list[Fault]:
         from .faults import acts
 

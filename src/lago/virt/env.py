@@ -64,6 +64,7 @@ class VirtEnv(Environment):
 
     def __init__(self, prefix: Origin, vm_specs: Mapping[str, Domain], net_specs: Mapping[str, Net]) -> None:
         super().__init__(prefix.paths, prefix.libvirt_uuid, prefix.hypervisor, vm_specs, net_specs)
+        self._origin = prefix
         self.snapshots = prefix
         self.faults = prefix
         self._vms = {name: factory.make(self, spec, self.vm_class(spec)) for name, spec in vm_specs.items()}
@@ -110,7 +111,7 @@ class VirtEnv(Environment):
 
     def save(self) -> None:
         """Write all machines and nets to disk."""
-        state.save(self.paths, Topology(domains=self.domains, nets=self.nets))
+        state.save(self.paths, Topology(domains=self.domains, nets=self.nets, faults=self._origin.topology.faults))
 
     def bootstrap(self) -> None:
         """Prepare all machines for their first start, side by side."""
