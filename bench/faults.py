@@ -76,7 +76,8 @@ def many_floor(one: Environment) -> float:
     env = one.prefix.virt_env
     domains = [vm.domain() for vm in env.get_vms().values()]
     lines = [f'iifname "vnet{n}" oifname "vnet{n + 1}" meta l4proto tcp th dport 5432 drop' for n in range(40)]
-    rules = f"{_SMALL}table bridge bench {{ chain c {{ type filter hook forward priority 0; {'; '.join(lines)}; }} }}\n"
+    chain = "\n".join(["chain between { type filter hook forward priority 0;", *lines, "}"])
+    rules = f"{_SMALL}table bridge bench {{\n{chain}\n}}\n"
     began = time.perf_counter()
     in_parallel(lambda domain: ask(domain, "query-status", {}), domains, what="ask")
     seconds = time.perf_counter() - began + told(one, rules)

@@ -36,7 +36,7 @@ LAYERS = {
     "lago.cli": """
         screen
         console copying forward
-        artifacts cli faults graph machine shell snapshots ssh_config up
+        artifacts chaos cli faults graph machine shell snapshots ssh_config up
         completion config_commands environment template
         doctor initfile main progress status store
         output plugin_commands settings template_repo
@@ -48,7 +48,7 @@ LAYERS = {
         disks image_header
     """,
     "lago.environment": """
-        fingerprint template_update warm workdir
+        chaos fingerprint template_update warm workdir
         prefix
         staging
         claims collect create export status
@@ -68,7 +68,7 @@ LAYERS = {
         delays links shaping
         places record
         names rules
-        faults model values
+        faults model plans values
     """,
     "lago.environment.snapshots": """
         recover revert

@@ -24,10 +24,13 @@ NETEM = not subprocess.run(
 ).returncode
 
 
+NAMED = "faults: {split: partition app / db, bad: [drop web/db --tcp 5432, drop app/db --tcp 5432]}\n"
+
+
 @pytest.fixture(scope="module")
 def home(module_box: Box) -> Iterator[Prefix]:
     """web on `front`, app and db on `front` and `back`, with a snapshot of before anything was broken."""
-    module_box.up_warm(THREE)
+    module_box.up_warm(THREE + NAMED)
     prefix = Prefix(str(module_box.prefix))
     for vm in prefix.virt_env.get_vms():
         said(prefix.virt_env, vm, "mkdir -p /www && dd if=/dev/zero of=/www/big bs=1k count=300 2>&1")
@@ -316,6 +319,38 @@ def test_the_command_line_breaks_lists_and_heals(lab: Prefix, module_box: Box) -
     assert box.lago("fault", "list").out == ""
     assert reaches(lab, "app", "web db")
     assert "there is no fault f0" in box.lago("heal", "f0", code=2).err
+
+
+def test_faults_of_the_init_file_are_inflicted_by_name(lab: Prefix, module_box: Box) -> None:
+    out = json.loads(module_box.lago("-f", "json", "fault", "named", "bad").out)
+    assert [one["fault"] for one in out] == ["drop web/db --tcp 5432", "drop app/db --tcp 5432"]
+    assert "did you mean split?" in module_box.lago("fault", "named", "spit", code=2).err
+    lab.heal()
+    with lab.inflict("split"):
+        assert reaches(lab, "app", "web", "db db:back")
+
+
+def test_chaos_breaks_checks_and_heals(lab: Prefix, module_box: Box) -> None:
+    words = ["-f", "json", "chaos", "--seed", "3", "--for", "6s", "--faults", "cut,drop", "--check"]
+    done = module_box.lago(*words, 'test "$(lago -l error shell web hostname)" = web')
+    said = json.loads(done.out)
+    assert done.err.index("seed 3") < done.err.index("inflict")
+    events = [one["event"] for one in said["timeline"]]
+    assert (events[0], events[-1], said["ok"]) == ("check", "check", True)
+    assert events.count("inflict") == events.count("heal") == len(said["plan"]) > 0
+    assert lab.faults() == []
+    failed = module_box.lago(*words, "false", code=1)
+    assert [one["event"] for one in json.loads(failed.out)["timeline"]] == ["check", "check"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_chaos_that_is_ended_is_healed(lab: Prefix, module_box: Box, number: int) -> None:
+    with module_box.popen("chaos", "--seed", "3", "--for", "5m", "--faults", "cut") as process:
+        assert wait_for(lab.faults)
+        process.send_signal(number)
+        assert process.wait(60) != 0
+    assert wait_for(lambda: not lab.faults())
+    assert wait_for(lambda: reached(lab, "app", ["web", "db"]) == {"web", "db"})
 
 
 def test_what_is_broken_ends_with_the_environment(lab: Prefix) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import Errors, LagoError
 from ...host.suggest import near
 from ...log import LOG
-from . import words
+from . import places, words
 from .model import Fault, Means
 from .record import Record
 from .registry import KINDS
@@ -76,11 +76,12 @@ def inflict(env: VirtEnv, wanted: Sequence[Fault]) -> list[Fault]:
 def _check(env: VirtEnv, wanted: Sequence[Fault]) -> list[str]:
     """How each would be done. Raises LagoError, all mistakes of it."""
     said, errors = [], []
-    for one in wanted:
-        try:
-            said.append(KINDS[one.kind].means.check(env, one))
-        except LagoError as error:
-            errors.append(error)
+    with places.asked_once(env):
+        for one in wanted:
+            try:
+                said.append(KINDS[one.kind].means.check(env, one))
+            except LagoError as error:
+                errors.append(error)
     if len(errors) > 1:
         raise Errors(f"{len(errors)} of {len(wanted)} faults can't be inflicted, and none is", errors)
     if errors:

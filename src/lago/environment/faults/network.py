@@ -14,7 +14,7 @@ from ...errors import HostError, HypervisorError, LagoError
 from ...host.programs import package_hint, run, which
 from . import delays, links, names, rules, shaping
 from .model import NET, Fault, Kind, Option
-from .places import Port, disjoint, group, must_run, nics, ports
+from .places import Port, disjoint, group, must_run, nics, ports, states
 from .rules import Rule
 from .values import flag, rate, seconds, share, spell_rate, spell_seconds, spell_share
 from .values import ports as read_ports
@@ -66,9 +66,9 @@ def _check_running(env: VirtEnv, fault: Fault) -> None:
     """Raise VMNotRunning if a machine that is named is down, or nobody runs on a net."""
     words = [word for target in fault.targets for side in _sides(target) for word in side.split(",")]
     must_run(env, [vm for word in words if not word.startswith(f"{NET}:") for vm, _ in nics(env, word)])
-    states = env.states()
+    found = states(env)
     for word in words:
-        if word.startswith(f"{NET}:") and all(states[vm] == "down" for vm, _ in nics(env, word)):
+        if word.startswith(f"{NET}:") and all(found[vm] == "down" for vm, _ in nics(env, word)):
             raise LagoError(f"nobody runs on the net {word.partition(':')[2]}, so nothing of it can be broken")
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from ...errors import PrefixError
 from ...host import trust
-from ...host.files import json_text, replacing
+from ...host.files import replacing
 from ...paths import Paths
 from .model import Fault
 
@@ -63,7 +63,7 @@ class Record:
         }
         # What is broken ends with the host, so it need not outlast a power failure, and nobody waits for the disk.
         with replacing(paths.faults()) as temporary, open(temporary, "w", encoding="utf-8") as file:
-            file.write(json_text(data))
+            file.write(json.dumps(data))
 
     @property
     def busy(self) -> bool:
