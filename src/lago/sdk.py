@@ -345,6 +345,9 @@ class Env(Breaking):
             made = self._prefix.fork(os.fspath(path or beside), snapshot, paused=paused)
         return Env(made, None, self._logfile, self._loglevel, keep=keep)
 
+    def _named_faults(self) -> Mapping[str, Sequence[str]]:
+        return self._prefix._named_faults()
+
     def _break(self, wanted: Sequence[Fault]) -> list[Fault]:
         with self._logged():
             return self._prefix._break(wanted)
@@ -372,6 +375,15 @@ class Env(Breaking):
             `means`.
         """
         return self._prefix.faults()
+
+    def fault_timeline(self) -> list[dict[str, Any]]:
+        """What was broken on purpose and when, oldest first; what is broken now, and the last hundred that are healed.
+
+        Returns:
+            Of each its `id`, the `fault` in words, `since` when and `until` when (seconds since 1970); it is None for
+            what still holds.
+        """
+        return self._prefix.fault_timeline()
 
     def ansible_inventory(self, keys: Iterable[str] | None = None) -> str:
         """Inventory for Ansible, as text in its INI format.

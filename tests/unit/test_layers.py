@@ -36,7 +36,7 @@ LAYERS = {
     "lago.cli": """
         screen
         console copying forward
-        artifacts cli faults graph machine shell snapshots ssh_config up
+        artifacts chaos cli faults graph machine shell snapshots ssh_config up
         completion config_commands environment template
         doctor initfile main progress status store
         output plugin_commands settings template_repo
@@ -48,11 +48,12 @@ LAYERS = {
         disks image_header
     """,
     "lago.environment": """
-        fingerprint template_update warm workdir
+        chaos fingerprint template_update warm workdir
         prefix
         staging
         claims collect create export status
-        appliances deploy environment facts faults prerequisites report snapshots
+        appliances deploy environment facts prerequisites report snapshots
+        faults
     """,
     "lago.environment.export": """
         export
@@ -64,10 +65,11 @@ LAYERS = {
         words
         registry
         machines network
-        links
+        delays links shaping
         places purpose
         amounts record
-        faults model rules values
+        names rules
+        faults model plans values
     """,
     "lago.environment.snapshots": """
         recover revert
@@ -114,7 +116,7 @@ LAYERS = {
     "lago.pytest_plugin": """
         pytest_plugin
         environments
-        ahead
+        ahead faults
         admission home options
     """,
     "lago.services": """

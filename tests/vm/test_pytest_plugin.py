@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ..users import REPOSITORY
-from .box import ONE, kill, processes, wait_for
+from .box import ONE, TWO, kill, processes, wait_for
 
 pytest_plugins = ["pytester"]
 PLUGIN = ("-p", "lago.pytest_plugin", "-p", "no:cacheprovider")
@@ -263,3 +263,50 @@ def test_workers_have_an_environment_each_as_memory_allows(pytester: pytest.Pyte
     assert {path.parts[-3].partition("-")[0] for path in (one, two)} == {"gw0", "gw1"}
     assert not (place / ".lago-pytest").exists()
     assert not mentioned(place)
+
+
+BROKEN = """
+import time
+import pytest
+
+def reached(env):
+    where = env.get_vms()["vm1"].ip()
+    return env.get_vms()["vm0"].ssh(f"ping -4 -c 2 -i 0.3 -W 1 {where}", show_output=False).code == 0
+
+def soon(env, wanted):
+    deadline = time.monotonic() + 60
+    while reached(env) is not wanted:
+        assert time.monotonic() < deadline
+    return True
+
+def test_that_breaks_and_forgets(lago_faults, lago_env):
+    assert lago_faults is lago_env
+    lago_env.partition("vm0", "vm1")
+    assert not reached(lago_env)
+
+@pytest.mark.lago_fault("cut vm1", after=0.1, for_=5)
+def test_that_is_broken_for_a_while(lago_env):
+    assert soon(lago_env, False)
+    assert soon(lago_env, True)
+
+@pytest.mark.lago_fault("drop vm0/vm1 --protocol icmp")
+def test_that_is_broken_from_its_begin_and_fails(lago_env):
+    assert reached(lago_env)
+
+def test_that_has_all_healed(lago_env):
+    assert lago_env.faults() == []
+    assert soon(lago_env, True)
+
+@pytest.mark.lago_fault("cut nobody")
+def test_of_nobody(lago_env):
+    pass
+"""
+
+
+def test_what_a_test_breaks_is_healed_at_its_end_and_told_if_it_fails(pytester: pytest.Pytester, place: Path) -> None:
+    place.joinpath("LagoInitFile").write_text(TWO)
+    pytester.makepyfile(BROKEN)
+    done = pytester.runpytest_subprocess(*PLUGIN, "-W", "error", "--strict-markers")
+    done.assert_outcomes(passed=3, failed=1, errors=1)
+    done.stdout.fnmatch_lines(["*lago faults*", "*to *: partition vm0 / vm1", "*drop vm0/vm1 --protocol icmp"])
+    done.stdout.fnmatch_lines(["*there is no machine nobody*"])

@@ -67,6 +67,9 @@ COMMANDS: Final[Mapping[str, Mapping[str, str]]] = {
         "fault": "break something on purpose: links, names, machines, disks, clocks",
         "heal": "undo what lago fault has done",
     },
+    "chaos": {
+        "chaos": "break links at random times, and heal them",
+    },
     "template": {
         "template": "list, build, fetch and remove templates",
     },

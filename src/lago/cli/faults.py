@@ -27,6 +27,9 @@ def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     kinds = fault.add_subparsers(dest="fault_kind", metavar="FAULT", required=True)
     kinds.add_parser("list", help="tell what is broken, and since when").set_defaults(run=_list)
+    named = kinds.add_parser("named", help="what the init file has by a name among its faults, all or nothing")
+    named.add_argument("fault_names", nargs="+", metavar="NAME", help="the name")
+    named.set_defaults(run=_named)
     for kind in KINDS.values():
         _add_kind(kinds, kind)
     heal = commands.add_parser("heal")
@@ -54,23 +57,38 @@ def _add_kind(kinds: Any, kind: Kind) -> None:
 def _fault(kind: Kind, args: argparse.Namespace) -> Outcome:
     settings = {one.name: getattr(args, one.name) for one in (*kind.positional, *kind.options)}
     broken = the_prefix(args).fault(kind.name, *getattr(args, "targets", ()), **settings)
-    return _outcome(broken.faults)
+    return _outcome(broken.faults, args)
 
 
-def _outcome(faults: Sequence[Fault]) -> Outcome:
-    return Outcome([labelled(one) for one in faults], show=lambda stream: _table(faults, stream))
+def _named(args: argparse.Namespace) -> Outcome:
+    from ..errors import LagoError
+    from ..host.suggest import near
+
+    prefix = the_prefix(args)
+    known = prefix.topology.faults
+    for name in args.fault_names:
+        if name not in known:
+            raise LagoError(f"the init file has no faults of the name {name}", hint=near(name, known))
+    return _outcome(prefix.inflict(*args.fault_names).faults, args)
 
 
-def labelled(fault: Fault) -> dict[str, Any]:
-    """What is printed of a fault in the output formats."""
+def _outcome(faults: Sequence[Fault], args: argparse.Namespace) -> Outcome:
+    for_people = args.out_format.for_people
+    data = [_labelled(one, for_people=for_people) for one in faults]
+    if for_people:
+        return Outcome({one.pop("id"): one for one in data}, show=lambda stream: _table(faults, stream))
+    return Outcome(data)
+
+
+def _labelled(fault: Fault, *, for_people: bool) -> dict[str, Any]:
+    """What is printed of a fault; people need not read its parts."""
     from ..environment.faults import words
 
+    parts = {"kind": fault.kind, "targets": list(fault.targets), "settings": dict(fault.settings)}
     return {
         "id": fault.id,
         "fault": words.spell(fault),
-        "kind": fault.kind,
-        "targets": list(fault.targets),
-        "settings": dict(fault.settings),
+        **({} if for_people else parts),
         "since": output.when(fault.since),
         "means": fault.means,
     }
@@ -84,8 +102,8 @@ def _table(faults: Sequence[Fault], stream: TextIO) -> None:
 
 
 def _list(args: argparse.Namespace) -> Outcome:
-    return _outcome(the_prefix(args).faults())
+    return _outcome(the_prefix(args).faults(), args)
 
 
 def _heal(args: argparse.Namespace) -> Outcome:
-    return _outcome(the_prefix(args).heal(*args.healed))
+    return _outcome(the_prefix(args).heal(*args.healed), args)

@@ -279,10 +279,10 @@ class Prefix(Breaking):
         return self._aware(VirtEnv.from_prefix(self))
 
     def _aware(self, env: VirtEnv) -> VirtEnv:
-        """Machines and nets that know what is wrong with them on purpose, and whom to ask for more."""
+        """Machines and nets that know what is wrong with them on purpose."""
         from .faults import purpose
 
-        env.on_purpose, env.breaker = partial(purpose.of, self.paths), self
+        env.on_purpose = partial(purpose.of, self.paths)
         return env
 
     def virt_env_of(self, topology: Topology) -> VirtEnv:
@@ -518,15 +518,19 @@ class Prefix(Breaking):
 
         return acts.current(self.paths)
 
-    def fault_history(self) -> list[Mapping[str, Any]]:
-        """What was broken on purpose and is healed, oldest first; the last hundred.
+    def fault_timeline(self) -> list[dict[str, Any]]:
+        """What was broken on purpose and when, oldest first; what is broken now, and the last hundred that are healed.
 
         Returns:
-            Of each what a `Fault` has, by name, and `until` when it held.
+            Of each its `id`, the `fault` in words, `since` when and `until` when (seconds since 1970); it is None for
+            what still holds.
         """
-        from .faults.record import Record
+        from .faults import acts
 
-        return Record.load(self.paths).history
+        return acts.timeline(self.paths)
+
+    def _named_faults(self) -> Mapping[str, Sequence[str]]:
+        return self.topology.faults
 
     def _break(self, wanted: Sequence[Fault]) -> list[Fault]:
         from .faults import acts

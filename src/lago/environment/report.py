@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from typing import Final
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final
 
 from ..errors import LagoError
 from ..host.programs import tail
@@ -38,6 +39,25 @@ def of_error(error: BaseException | None) -> Iterator[Section]:
     """All that an error of Lago says; pytest shows the first line of it."""
     if isinstance(error, LagoError) and (error.details or error.hint):
         yield "lago error", error.render()
+
+
+def of_faults(timeline: Iterable[Mapping[str, Any]]) -> Iterator[Section]:
+    """When what was broken on purpose.
+
+    Args:
+        timeline: as `lago.sdk.Env.fault_timeline` tells it.
+    """
+    lines = []
+    for one in timeline:
+        until = f"to {_clock(one['until'])}" if one["until"] else "and still so"
+        lines.append(f"{_clock(one['since'])} {until}: {one['fault']}")
+    if lines:
+        yield "lago faults", "\n".join(lines)
+
+
+def _clock(seconds: float) -> str:
+    """An instant of today, to a tenth of a second."""
+    return f"{time.strftime('%H:%M:%S', time.localtime(seconds))}.{int(seconds * 10) % 10}"
 
 
 def of_environment(

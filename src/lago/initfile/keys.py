@@ -262,6 +262,10 @@ ENVIRONMENT: Final = Section(
         "prototypes": Field(MappingOf(Text("small"), DOMAIN, "machines"), "machines for others to be based on"),
         "domains": Field(_DOMAINS, "the machines", required="domains: {vm0: {}}", empty={}),
         "nets": Field(MappingOf(_NET_NAME, NET, "networks"), "the networks"),
+        "faults": Field(
+            MappingOf(_NET_NAME, Names(Text("partition web / db")), "faults"),
+            "what may be broken on purpose by a name, each as behind lago fault; lago fault named NAME does so",
+        ),
     },
     make=specs.environment,
     what="an environment",

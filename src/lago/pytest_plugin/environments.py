@@ -158,6 +158,7 @@ class Environments:
             used.failed = True
             env = used.env
             dest = "" if self._collect is None else str(self._collect / report.file_name(failed.nodeid) / used.name)
+            failed.sections += report.of_faults(env.fault_timeline())
             failed.sections += report.of_environment(env.get_paths(), env.get_vms(), dest, env.collect_artifacts)
 
     def _end(self, used: Used) -> None:

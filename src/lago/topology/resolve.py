@@ -74,7 +74,7 @@ def resolve(
     }
     if defaults:
         domains = {name: _with_defaults(domain, defaults) for name, domain in domains.items()}
-    return Topology(domains=domains, nets=nets)
+    return Topology(domains=domains, nets=nets, faults=spec.faults)
 
 
 def check(spec: EnvSpec, variables: Mapping[str, str]) -> None:

@@ -15,8 +15,8 @@ class Broken(AbstractContextManager[Any], Protocol):
         """Heal it, if it still holds. Raises LagoError."""
 
 
-class Breaker(Protocol):
-    """What breaks things of an environment, as `lago.Prefix` does."""
+class Faults(Protocol):
+    """What breaks things of an environment on purpose, as `lago.Prefix` does."""
 
     def fault(self, kind: str, *targets: str, **settings: Any) -> Broken:
         """Break something, as `lago fault` does.
@@ -40,7 +40,7 @@ class Breakable(abc.ABC):
         """Name that it has in the init file."""
 
     @abc.abstractmethod
-    def _breaker(self) -> Breaker:
+    def _faults(self) -> Faults:
         """What breaks it, and records that."""
 
     def power_cut(self) -> Broken:
@@ -49,7 +49,7 @@ class Breakable(abc.ABC):
         Raises:
             VMNotRunning: it is down.
         """
-        return self._breaker().fault("power-cut", self.name())
+        return self._faults().fault("power-cut", self.name())
 
     def frozen(self) -> Broken:
         """Let it stand still, with all that it has in memory. Healed, it goes on, and its clock is put right.
@@ -57,7 +57,7 @@ class Breakable(abc.ABC):
         Raises:
             VMNotRunning: it is down.
         """
-        return self._breaker().fault("freeze", self.name())
+        return self._faults().fault("freeze", self.name())
 
     def panic(self) -> Broken:
         """Let its kernel panic, by an NMI. Healed, it boots again.
@@ -66,7 +66,7 @@ class Breakable(abc.ABC):
             VMNotRunning: it is down.
             VMError: its kernel did not panic.
         """
-        return self._breaker().fault("panic", self.name())
+        return self._faults().fault("panic", self.name())
 
     def reset(self) -> None:
         """Press its reset button: it boots again, without an end of what ran. Nothing is waited for.
@@ -74,7 +74,7 @@ class Breakable(abc.ABC):
         Raises:
             VMNotRunning: it is down.
         """
-        self._breaker().fault("reset", self.name())
+        self._faults().fault("reset", self.name())
 
     def skew(self, seconds: float = 0.0, *, drift: float = 0.0) -> Broken:
         """Let its clock be wrong.
@@ -87,7 +87,7 @@ class Breakable(abc.ABC):
             VMNotRunning, VMNotReady: it does not run or answer.
             VMError: its clock can't be set there.
         """
-        return self._breaker().fault("clock", self.name(), by=seconds or None, drift=drift or None)
+        return self._faults().fault("clock", self.name(), by=seconds or None, drift=drift or None)
 
     def squeeze(self, *, memory: int | None = None, cpu: float | None = None) -> Broken:
         """Leave it less memory, or less of its processors.
@@ -104,8 +104,8 @@ class Breakable(abc.ABC):
         if (memory is None) == (cpu is None):
             raise ValueError("squeeze takes either memory or cpu")
         if cpu is not None:
-            return self._breaker().fault("cpu", self.name(), share=cpu)
-        return self._breaker().fault("memory", self.name(), size=memory)
+            return self._faults().fault("cpu", self.name(), share=cpu)
+        return self._faults().fault("memory", self.name(), size=memory)
 
     def disk(self, name: str) -> BreakableDisk:
         """One of its disks, to break that.
@@ -113,7 +113,7 @@ class Breakable(abc.ABC):
         Args:
             name: its name in the init file, or that of its device, such as `vda`.
         """
-        return BreakableDisk(self._breaker(), f"{self.name()}:{name}")
+        return BreakableDisk(self._faults(), f"{self.name()}:{name}")
 
 
 class BreakableDisk(NamedTuple):
@@ -122,7 +122,7 @@ class BreakableDisk(NamedTuple):
     All raise LagoError if there is no such disk, and VMNotRunning if its machine is down.
     """
 
-    breaker: Breaker
+    faults: Faults
     target: str
 
     def fail(self, what: str = "both") -> Broken:
@@ -155,4 +155,4 @@ class BreakableDisk(NamedTuple):
         return self._fault({"full": True})
 
     def _fault(self, settings: Mapping[str, Any]) -> Broken:
-        return self.breaker.fault("disk", self.target, **settings)
+        return self.faults.fault("disk", self.target, **settings)

@@ -24,6 +24,7 @@ from ..topology import state
 from ..topology.model import Domain, Net, Topology
 from ..topology.names import libvirt_domain_name
 from . import factory, network
+from .breakable import Faults
 from .network import Network
 from .readiness import Phase
 from .session import STATES
@@ -33,8 +34,8 @@ _GRACE = 3.0
 _ENDED: Final = ("down", STATES[libvirt.VIR_DOMAIN_SHUTOFF], STATES[libvirt.VIR_DOMAIN_CRASHED])
 
 
-class Origin(Snapshots, Protocol):
-    """What an environment is made from, and what takes snapshots of its machines: a `lago.Prefix`."""
+class Origin(Snapshots, Faults, Protocol):
+    """What an environment is made from, what takes snapshots of its machines and breaks them: a `lago.Prefix`."""
 
     @property
     def paths(self) -> Paths:
@@ -64,7 +65,9 @@ class VirtEnv(Environment):
 
     def __init__(self, prefix: Origin, vm_specs: Mapping[str, Domain], net_specs: Mapping[str, Net]) -> None:
         super().__init__(prefix.paths, prefix.libvirt_uuid, prefix.hypervisor, vm_specs, net_specs)
+        self._origin = prefix
         self.snapshots = prefix
+        self.faults = prefix
         self._vms = {name: factory.make(self, spec, self.vm_class(spec)) for name, spec in vm_specs.items()}
         self._nets = {name: network.make(self, spec) for name, spec in net_specs.items()}
 
@@ -109,7 +112,7 @@ class VirtEnv(Environment):
 
     def save(self) -> None:
         """Write all machines and nets to disk."""
-        state.save(self.paths, Topology(domains=self.domains, nets=self.nets))
+        state.save(self.paths, Topology(domains=self.domains, nets=self.nets, faults=self._origin.topology.faults))
 
     def bootstrap(self) -> None:
         """Prepare all machines for their first start, side by side."""

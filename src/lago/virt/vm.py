@@ -26,7 +26,7 @@ from ..plugins.contracts import Service
 from ..topology import state
 from ..topology.model import Disk, Domain
 from . import console, cpu, screen
-from .breakable import Breakable, Breaker
+from .breakable import Breakable, Faults
 from .driver import Driver
 from .libvirt_driver import Libvirt
 from .machine import Machine
@@ -66,7 +66,7 @@ class Environment(Session, abc.ABC):
     """The environment of a machine, with the others in it; `lago.virt.VirtEnv` is one."""
 
     snapshots: Snapshots
-    breaker: Breaker
+    faults: Faults
 
     @abc.abstractmethod
     def get_vms(self) -> Mapping[str, VM]:
@@ -329,8 +329,39 @@ class VM(Machine, Tester, Breakable):
         self.env.hypervisor.kill(self.libvirt_name())
         self.stop()
 
-    def _breaker(self) -> Breaker:
-        return self.env.breaker
+    def _faults(self) -> Faults:
+        return self.env.faults
+
+    def cut(self, net: str | None = None, *, unplug: bool = False) -> contextlib.AbstractContextManager[object]:
+        """Cut it off; Lago's own way in stays.
+
+        Args:
+            net: a net that it is on, or one of its nics, such as `eth1`; without it all.
+            unplug: let its guest see that there is no link; then Lago does not reach it either.
+
+        Returns:
+            What is broken now, which heals it at the end of a `with` block.
+
+        Raises:
+            LagoError: it is not on that net, or it can't be done here.
+            VMNotRunning: it is down.
+        """
+        return self.env.faults.fault("cut", f"{self.name()}:{net}" if net else self.name(), unplug=unplug)
+
+    def slow(self, **settings: Any) -> contextlib.AbstractContextManager[object]:
+        """Make all that it sends and gets slow, lossy or narrow.
+
+        Args:
+            settings: as of `lago.sdk.Env.slow`, such as `delay` in seconds and `loss` as a part of one.
+
+        Returns:
+            What is broken now, which heals it at the end of a `with` block.
+
+        Raises:
+            LagoError: it can't be done here.
+            VMNotRunning: it is down.
+        """
+        return self.env.faults.fault("slow", self.name(), **settings)
 
     def discard(self) -> None:
         """Remove what is kept of a machine that was stopped for good, such as the contents of its TPM."""

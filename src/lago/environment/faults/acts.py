@@ -9,12 +9,12 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...errors import Errors, LagoError
 from ...host.suggest import near
 from ...log import LOG
-from . import words
+from . import places, words
 from .model import Fault, Kind, Means
 from .purpose import POWER
 from .record import Record
@@ -28,6 +28,15 @@ if TYPE_CHECKING:
 def current(paths: Paths) -> list[Fault]:
     """What is broken, oldest first."""
     return Record.load(paths).faults
+
+
+def timeline(paths: Paths) -> list[dict[str, Any]]:
+    """What was broken and when, oldest first."""
+    record = Record.load(paths)
+    found = [(Fault.of_plain({k: v for k, v in one.items() if k != "until"}), one["until"]) for one in record.history]
+    found += [(one, None) for one in record.faults]
+    lines = [{"id": one.id, "fault": words.spell(one), "since": one.since, "until": until} for one, until in found]
+    return sorted(lines, key=lambda one: one["since"])
 
 
 def inflict(env: VirtEnv, wanted: Sequence[Fault]) -> list[Fault]:
@@ -53,6 +62,7 @@ def inflict(env: VirtEnv, wanted: Sequence[Fault]) -> list[Fault]:
         record.faults = [one for one in record.faults if one.id not in record.unsure]
         record.unsure, record.undoing = [], lasting
         record.save(env.paths)
+        # What went wrong first is what the user must hear of.
         _change_if_possible(env, lasting, [], record.faults)
         record.undoing = []
         record.save(env.paths)
@@ -65,11 +75,12 @@ def inflict(env: VirtEnv, wanted: Sequence[Fault]) -> list[Fault]:
 def _check(env: VirtEnv, wanted: Sequence[Fault]) -> list[str]:
     """How each would be done. Raises LagoError, all mistakes of it."""
     said, errors = [], []
-    for one in wanted:
-        try:
-            said.append(KINDS[one.kind].means.check(env, one))
-        except LagoError as error:
-            errors.append(error)
+    with places.asked_once(env):
+        for one in wanted:
+            try:
+                said.append(KINDS[one.kind].means.check(env, one))
+            except LagoError as error:
+                errors.append(error)
     if len(errors) > 1:
         raise Errors(f"{len(errors)} of {len(wanted)} faults can't be inflicted, and none is", errors)
     if errors:
@@ -136,11 +147,12 @@ def recover(env: VirtEnv) -> None:
     record = Record.load(env.paths)
     if not record.busy:
         return
-    LOG.warning("Lago was killed while it changed faults; that is finished now")
+    LOG.warning("faults were being changed when Lago was killed, or failed; that is finished now")
     unsure = [one for one in record.faults if one.id in record.unsure]
     if _change_if_possible(env, record.undoing, unsure, record.faults):
         record.end(record.undoing, time.time())
     else:
+        # Whoever works with the environment must not try again and again.
         record.faults += record.undoing
     record.unsure, record.undoing = [], []
     record.save(env.paths)
@@ -248,8 +260,3 @@ def _means(faults: Iterable[Fault]) -> Iterator[Means]:
 
 def _order(means: Means) -> int:
     return next(place for place, kind in enumerate(KINDS.values()) if kind.means is means)
-
-
-def line(fault: Fault) -> str:
-    """A fault in a line for people."""
-    return words.spell(fault)

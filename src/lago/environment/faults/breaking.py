@@ -56,6 +56,10 @@ class Breaking(abc.ABC):
         """Inflict faults, all or none. Raises LagoError."""
 
     @abc.abstractmethod
+    def _named_faults(self) -> Mapping[str, Sequence[str]]:
+        """Faults by the name that the init file gives them."""
+
+    @abc.abstractmethod
     def heal(self, *which: str) -> list[Fault]:
         """Heal what is broken. Raises LagoError."""
 
@@ -67,7 +71,8 @@ class Breaking(abc.ABC):
         """Break things, all or none of them.
 
         Args:
-            faults: each as on the command line behind `lago fault`, such as `partition web / db` or `cut web:eth1`.
+            faults: each as on the command line behind `lago fault`, such as `partition web / db` or `cut web:eth1`, or
+                a name that the init file has among its `faults`.
 
         Returns:
             What is broken now, which heals it at the end of a `with` block.
@@ -78,7 +83,9 @@ class Breaking(abc.ABC):
         """
         from . import words
 
-        return self._broken([words.parse(text) for text in faults])
+        named = self._named_faults()
+        texts = [text for one in faults for text in named.get(one, (one,))]
+        return self._broken([words.parse(text) for text in texts])
 
     def fault(self, kind: str, *targets: str, **settings: Any) -> Broken:
         """Break something of any kind.

@@ -63,11 +63,11 @@ def _plug(env: VirtEnv, port: Port, *, plugged: bool) -> None:
 
 def narrow(env: VirtEnv, changed: Sequence[Fault], now: Sequence[Fault], there: Sequence[Port]) -> None:
     """See that nics have the bandwidth that faults say, where others share libvirt. Raises HypervisorError."""
-    if not env.hypervisor.shared or not any("rate" in one.settings for one in changed):
+    if not env.hypervisor.shared or not any(one.kind == "slow" for one in changed):
         return
     rates: dict[tuple[str, str], int] = {}
     for fault in now:
-        for target in fault.targets if "rate" in fault.settings else ():
+        for target in fault.targets if fault.kind == "slow" and "rate" in fault.settings else ():
             for vm, nic in group(env, target):
                 key = (vm, nic.name)
                 rates[key] = min(fault.settings["rate"], rates.get(key, fault.settings["rate"]))

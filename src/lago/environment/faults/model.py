@@ -41,6 +41,13 @@ class Fault:
         parts = (part for target in self.targets for part in re.split("[,/]", target))
         return frozenset(name for part in parts if (name := part.partition(":")[0]) != NET or ":" not in part)
 
+    @property
+    def nets(self) -> frozenset[str]:
+        """Names of the nets that it names."""
+        parts = [part.partition(":") for target in self.targets for part in re.split("[,/]", target)]
+        named = {net for name, colon, net in parts if name == NET and colon}
+        return frozenset(named | {str(net) for net in [self.settings.get("net")] if net})
+
     def plain(self) -> dict[str, Any]:
         """It as JSON has it."""
         return {

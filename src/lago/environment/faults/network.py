@@ -10,13 +10,13 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from ...errors import HypervisorError, LagoError
+from ...errors import HostError, HypervisorError, LagoError
 from ...host.programs import package_hint, run, which
-from . import links, rules
+from . import delays, links, names, rules, shaping
 from .model import NET, Fault, Kind, Option
-from .places import Port, disjoint, group, must_run, nics, ports
+from .places import Port, disjoint, group, must_run, nics, ports, states
 from .rules import Rule
-from .values import flag, rate, share, spell_rate, spell_share
+from .values import flag, rate, seconds, share, spell_rate, spell_seconds, spell_share
 from .values import ports as read_ports
 
 if TYPE_CHECKING:
@@ -34,26 +34,27 @@ class Network:
     def check(self, env: VirtEnv, fault: Fault) -> str:
         """As of `Means`."""
         groups = [group(env, word) for target in fault.targets for word in _sides(target)]
-        must_run(env, [vm for some in groups for vm, _ in some])
-        for target in fault.targets:
-            if target.startswith(f"{NET}:") and not nics(env, target):
-                raise LagoError(f"nobody is on the net {target.partition(':')[2]}, so nothing of it can be broken")
+        _check_running(env, fault)
         _CHECKS.get(fault.kind, _nothing)(env, fault, groups)
         if env.hypervisor.shared:
             return links.means(fault)
+        if fault.settings.get("answer"):
+            return "dnsmasq: its file of names"
         if fault.settings.get("unplug"):
             return "libvirt: the link is down"
         if which("nft") is None:
             raise HypervisorError("the program nft is not installed", hint=package_hint("nft"))
-        return "nftables"
+        return _slow_means(env, fault, groups) if fault.kind == "slow" else "nftables"
 
     def change(self, env: VirtEnv, gone: Sequence[Fault], new: Sequence[Fault], now: Sequence[Fault]) -> None:
         """Make true what `now` says, whatever was before."""
         there = ports(env)
         if not env.hypervisor.shared:
-            _load(env, now, there)
+            _load(env, [*gone, *new], now, there)
+            delays.hold(env, [*gone, *new], now, there)
         links.plug(env, now, there)
         links.narrow(env, [*gone, *new], now, there)
+        names.answer(env, [*gone, *new], now)
 
 
 def _sides(target: str) -> list[str]:
@@ -61,15 +62,43 @@ def _sides(target: str) -> list[str]:
     return target.split("/")
 
 
-def _load(env: VirtEnv, now: Sequence[Fault], there: Sequence[Port]) -> None:
-    """Let nftables have the rules of all faults."""
+def _check_running(env: VirtEnv, fault: Fault) -> None:
+    """Raise VMNotRunning if a machine that is named is down, or nobody runs on a net."""
+    words = [word for target in fault.targets for side in _sides(target) for word in side.split(",")]
+    must_run(env, [vm for word in words if not word.startswith(f"{NET}:") for vm, _ in nics(env, word)])
+    found = states(env)
+    for word in words:
+        if word.startswith(f"{NET}:") and all(found[vm] == "down" for vm, _ in nics(env, word)):
+            raise LagoError(f"nobody runs on the net {word.partition(':')[2]}, so nothing of it can be broken")
+
+
+def _load(env: VirtEnv, changed: Sequence[Fault], now: Sequence[Fault], there: Sequence[Port]) -> None:
+    """Let nftables, and netem where it is used, have what all faults say."""
     limits: dict[str, int] = {}
     found = [rule for fault in now for rule in _rules(env, fault, there, limits)]
-    gateways = [str(net.spec.gw) for net in env.get_nets().values() if net.is_management() and net.spec.gw]
-    text = rules.ruleset(found, gateways, limits)
-    done = run(env.hypervisor.command(["nft", "-f", "-"]), input_data=text.encode(), check=False)
+    plan = shaping.plan(way for fault in now if fault.means.startswith(shaping.BY) for way in _ways(env, fault, there))
+    # Told before they are dropped elsewhere: a packet's last priority counts.
+    found += plan.rules
+    text = rules.ruleset(found, _gateways(env), limits)
+    # By its path: where the search path of a user does not lead to programs of root's, that in there doesn't either.
+    nft = which("nft") or "nft"
+    done = run(env.hypervisor.command([nft, "-f", "-"]), input_data=text.encode(), check=False)
     if done:
         raise HypervisorError("nftables refuses the rules of the faults", details=f"{done.complaint}\n{text}")
+    if any(one.means.startswith(shaping.BY) for one in changed):
+        shaping.load(env, [port.device for port in there], plan.classes)
+
+
+def _ways(env: VirtEnv, fault: Fault, there: Sequence[Port]) -> Iterator[tuple[Fault, shaping.Way]]:
+    """The ways of packets that a fault is about, each once."""
+    for target in fault.targets:
+        first, *rest = [_devices(group(env, side), there) for side in _sides(target)]
+        others = rest[0] if rest else [port.device for port in there]
+        pairs = [(one, other) for one in first for other in others if one != other]
+        both = dict.fromkeys([*pairs, *((other, one) for one, other in pairs)])
+        yield from ((fault, way) for way in both)
+        if not rest:
+            yield from ((fault, ("", one)) for one in first)
 
 
 def _devices(nics: Iterable[tuple[str, Nic]], there: Iterable[Port], net: str | None = None) -> list[str]:
@@ -89,13 +118,29 @@ def _rules(env: VirtEnv, fault: Fault, there: Sequence[Port], limits: dict[str, 
         groups = [devices(target) for target in fault.targets]
         for place, sources in enumerate(groups):
             for other, targets in enumerate(groups):
-                if place != other and not (fault.settings.get("one_way") and place > other):
+                if place != other and not fault.settings.get("one_way"):
                     yield from rules.across(sources, targets)
+                elif place < other:
+                    yield from rules.across_but_neighbours(sources, targets)
     elif fault.kind == "drop":
         for match in _matches(fault):
             yield from _either(fault, devices, match)
     elif fault.kind == "slow":
         yield from _slow(fault, devices, limits)
+    elif fault.kind == "dns" and fault.settings.get("fail"):
+        for family, addresses in (("ip", _gateways(env)), ("ip6", _gateways6(env))):
+            if addresses:
+                match = f"meta l4proto {{ tcp, udp }} th dport 53 {family} daddr {{ {', '.join(addresses)} }}"
+                yield Rule(rules.INWARD, match=match)
+
+
+def _gateways(env: VirtEnv) -> list[str]:
+    """Addresses of the host on management nets, where its name server answers too."""
+    return [str(net.spec.gw) for net in env.get_nets().values() if net.is_management() and net.spec.gw]
+
+
+def _gateways6(env: VirtEnv) -> list[str]:
+    return [f"{net.spec.ipv6}::1" for net in env.get_nets().values() if net.is_management() and net.spec.ipv6]
 
 
 def _either(fault: Fault, devices: Callable[[str], list[str]], match: str) -> Iterator[Rule]:
@@ -130,7 +175,7 @@ def _matches(fault: Fault) -> Iterator[str]:
 def _slow(fault: Fault, devices: Callable[[str], list[str]], limits: dict[str, int]) -> Iterator[Rule]:
     if "loss" in fault.settings:
         yield from _either(fault, devices, rules.lost(fault.settings["loss"]))
-    if "rate" in fault.settings:
+    if "rate" in fault.settings and not fault.means.startswith(shaping.BY):
         for place, target in enumerate(fault.targets):
             sides = [devices(side) for side in _sides(target)]
             for direction, (sources, targets) in enumerate((sides, sides[::-1]) if len(sides) > 1 else ()):
@@ -146,6 +191,32 @@ def _narrow(device: str, limit: str, rate: int, limits: dict[str, int]) -> Itera
     limits |= {f"{limit}_out": rate, f"{limit}_in": rate}
     for rule in rules.of_or_for([device]):
         yield dataclasses.replace(rule, match=rules.over(f"{limit}_{'out' if rule.sources else 'in'}"))
+
+
+def _slow_means(env: VirtEnv, fault: Fault, groups: Sequence[Sequence[tuple[str, Nic]]]) -> str:
+    """How links are made slow here. Raises HostError if the kernel can't, and nobody else."""
+    shaped = shaping.SETTINGS & set(fault.settings)
+    if shaped and shaping.possible(env):
+        return shaping.BY + (" and nftables" if "loss" in fault.settings else "")
+    if not shaped - {"rate"}:
+        return "nftables" + (": what is more than the rate is lost" if shaped else "")
+    remedy = "load it: modprobe sch_netem (Debian's package linux-image-amd64 has it, Fedora's kernel-modules-extra)"
+    if lacking := sorted(shaped - {"rate", "delay", "jitter"}):
+        raise HostError(
+            f"this kernel has no netem, without which nothing can {', '.join(lacking)} packets", hint=remedy
+        )
+    if any("/" in target for target in fault.targets):
+        raise HostError(
+            "this kernel has no netem, without which only all that a nic sends and gets can be delayed, and not what "
+            "passes between two machines",
+            hint=remedy,
+        )
+    if off := [vm for some in groups for vm, _ in some if not delays.possible(env.get_vm(vm))]:
+        raise HostError(
+            f"this kernel has no netem, and QEMU can't delay the packets of {off[0]}, which the kernel handles (vhost)",
+            hint=remedy,
+        )
+    return delays.told(fault.settings["delay"])
 
 
 def _nothing(_env: VirtEnv, _fault: Fault, _groups: Sequence[Sequence[tuple[str, Nic]]]) -> None:
@@ -180,11 +251,29 @@ def _check_pair(_env: VirtEnv, fault: Fault, groups: Sequence[Sequence[tuple[str
         raise LagoError(
             "drop says neither a port nor a protocol", hint="--tcp 5432, --udp 53 or --protocol icmp; cut drops all"
         )
+    if fault.kind == "slow":
+        _check_slow(fault)
     if fault.settings.get("one_way") and any(len(_sides(target)) == 1 for target in fault.targets):
         raise LagoError("one-way is between two machines", hint="write web/db for what goes from web to db")
 
 
-_CHECKS: Final = {"partition": _check_partition, "drop": _check_pair, "slow": _check_pair}
+def _check_slow(fault: Fault) -> None:
+    if not fault.settings:
+        raise LagoError(
+            "slow does not say how", hint="--delay 200ms, --loss 10% or --rate 1mbit; cut lets nothing pass"
+        )
+    for name in ("jitter", "reorder"):
+        if name in fault.settings and "delay" not in fault.settings:
+            raise LagoError(f"slow: {name} is about packets that are delayed", hint=f"--delay 200ms --{name} ...")
+    if fault.settings.get("jitter", 0) > fault.settings.get("delay", 0):
+        raise LagoError("slow: the jitter is more than the delay", hint="packets can't come before they are sent")
+
+
+def _check_dns(env: VirtEnv, fault: Fault, _groups: Sequence[Sequence[tuple[str, Nic]]]) -> None:
+    names.check(env, fault)
+
+
+_CHECKS: Final = {"partition": _check_partition, "drop": _check_pair, "slow": _check_pair, "dns": _check_dns}
 
 
 def _protocol(raw: object) -> str:
@@ -200,6 +289,11 @@ NETWORK: Final = Network()
 _ONE_WAY: Final = Option(
     name="one_way", help="only what goes from the first to the second; the other way all passes", read=flag
 )
+
+
+def _share(name: str, said: str) -> Option:
+    return Option(name=name, metavar="SHARE", help=said, read=share, spell=spell_share)
+
 
 KINDS: Final = (
     Kind(
@@ -234,6 +328,20 @@ KINDS: Final = (
         target="VM|VM:NIC|VM/VM",
         options=(
             Option(
+                name="delay",
+                metavar="TIME",
+                help="let a round trip take so much longer, such as 200ms",
+                read=seconds,
+                spell=spell_seconds,
+            ),
+            Option(
+                name="jitter",
+                metavar="TIME",
+                help="let that be so much more or less, at random",
+                read=seconds,
+                spell=spell_seconds,
+            ),
+            Option(
                 name="loss",
                 metavar="SHARE",
                 help="lose so many packets, such as 10%%, either way",
@@ -247,6 +355,9 @@ KINDS: Final = (
                 read=rate,
                 spell=spell_rate,
             ),
+            _share("duplicate", "deliver so many packets twice"),
+            _share("reorder", "let so many packets overtake those that are delayed"),
+            _share("corrupt", "change a bit of so many packets"),
         ),
         means=NETWORK,
     ),
@@ -267,6 +378,25 @@ KINDS: Final = (
                 many=True,
             ),
             _ONE_WAY,
+        ),
+        means=NETWORK,
+    ),
+    Kind(
+        name="dns",
+        help="let the name server not answer, or wrongly",
+        description="The name server of the environment, which answers on its management nets.",
+        target="",
+        least=0,
+        most=0,
+        options=(
+            Option(name="fail", help="it does not answer", read=flag),
+            Option(
+                name="answer",
+                metavar="NAME=ADDRESS",
+                help="it answers so for a name; may be said several times",
+                read=names.read_answer,
+                many=True,
+            ),
         ),
         means=NETWORK,
     ),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -80,21 +82,40 @@ def disjoint(groups: Iterable[Iterable[tuple[str, Nic]]], what: str) -> None:
         seen |= keys
 
 
+_asked: ContextVar[Mapping[str, str] | None] = ContextVar("asked", default=None)
+
+
+@contextlib.contextmanager
+def asked_once(env: VirtEnv) -> Iterator[None]:
+    """Context manager: the states of machines are asked once, as nobody else changes them."""
+    token = _asked.set(env.states())
+    try:
+        yield
+    finally:
+        _asked.reset(token)
+
+
+def states(env: VirtEnv) -> Mapping[str, str]:
+    """State of every machine in a word, by its name."""
+    known = _asked.get()
+    return env.states() if known is None else known
+
+
 def must_run(env: VirtEnv, names: Iterable[str]) -> None:
     """Raise VMNotRunning or VMError if one of these machines does not run, or libvirt does not run it."""
-    states = env.states()
+    found = states(env)
     for name in dict.fromkeys(names):
         vm = env.get_vm(name)
         if vm.provider is not None:
             raise VMError(f"a plugin runs {name}, so nothing of it can be broken from here")
-        if states[name] == "down":
+        if found[name] == "down":
             raise VMNotRunning(f"{name} is down, so nothing of it can be broken", hint=f"lago start {name}")
 
 
 def ports(env: VirtEnv) -> list[Port]:
     """All nics of machines that run. Raises HypervisorError."""
-    states = env.states()
-    vms = [vm for vm in env.get_vms().values() if vm.provider is None and states[vm.name()] != "down"]
+    found = states(env)
+    vms = [vm for vm in env.get_vms().values() if vm.provider is None and found[vm.name()] != "down"]
     return [port for some in in_parallel(_of_machine, vms, what="look at nics") for port in some]
 
 

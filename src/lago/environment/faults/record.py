@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from ...errors import PrefixError
 from ...host import trust
-from ...host.files import json_text, write_atomically
+from ...host.files import replacing
 from ...paths import Paths
 from .model import Fault
 
@@ -61,7 +61,9 @@ class Record:
             "history": self.history[-_KEPT:],
             "number": self.number,
         }
-        write_atomically(paths.faults(), json_text(data))
+        # What is broken ends with the host, so it need not outlast a power failure, and nobody waits for the disk.
+        with replacing(paths.faults()) as temporary, open(temporary, "w", encoding="utf-8") as file:
+            file.write(json.dumps(data))
 
     @property
     def busy(self) -> bool:

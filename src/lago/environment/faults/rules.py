@@ -19,6 +19,11 @@ INWARD: Final = "inward"
 OUTWARD: Final = "outward"
 
 _HOOKS: Final = {BETWEEN: "forward", INWARD: "input", OUTWARD: "output"}
+_NOT_NEIGHBOURS: Final = (
+    "ether type != { arp, ip6 }",
+    "ether type ip6 meta l4proto != ipv6-icmp",
+    "icmpv6 type != { nd-neighbor-solicit, nd-neighbor-advert }",
+)
 _MILLION: Final = 1_000_000
 _BURST: Final = 65536
 """Bytes: guests send segments of up to 64 KiB to each other as one packet."""
@@ -68,6 +73,15 @@ def across(sources: Sequence[str], targets: Sequence[str], match: str = "", verd
     """Rules about what goes from some devices to others."""
     if sources and targets:
         yield Rule(BETWEEN, tuple(sources), tuple(targets), match, verdict)
+
+
+def across_but_neighbours(sources: Sequence[str], targets: Sequence[str]) -> Iterator[Rule]:
+    """Rules about all that goes from some devices to others, but for what tells where they are.
+
+    Without an answer to that nothing would come the other way either.
+    """
+    for match in _NOT_NEIGHBOURS:
+        yield from across(sources, targets, match)
 
 
 def lost(share: float) -> str:

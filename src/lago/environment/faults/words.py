@@ -53,11 +53,13 @@ def _read(kind: str, option: Option, raw: Any) -> Any:
 
 
 def _targets(kind: Kind, words: Sequence[str]) -> tuple[str, ...]:
-    if kind.between.strip():
-        text = " ".join(words)
-        words = ["".join(part.split()) for part in text.split(kind.between.strip())] if text else []
+    if (mark := kind.between.strip()) and any(mark in word for word in words):
+        words = ["".join(part.split()) for part in " ".join(words).split(mark)]
     found = tuple(word for word in words if word)
-    if len(found) < len(words) or not kind.least <= len(found) <= (kind.most or len(found)):
+    if kind.most == 0 and found:
+        raise LagoError(f"{kind.name} does not take {' '.join(found)}", hint=f"lago fault {kind.name} --help")
+    most = len(found) if kind.most is None else kind.most
+    if len(found) < len(words) or not kind.least <= len(found) <= most:
         told = f"{kind.least}" if kind.most == kind.least else f"at least {kind.least}"
         raise LagoError(
             f"{kind.name} needs {told} of {kind.target}, not {len(found)}", hint=f"lago fault {kind.name} --help"
