@@ -164,6 +164,9 @@ def test_a_frozen_machine_stands_still_holds_nobody_up_and_goes_on(broke: Broke)
         assert f"lago heal {fault.id}" in box.lago("shell", "db", "-c", "true", code=2).err
         with pytest.raises(VMNotRunning):
             db.ssh(["true"])
+        with pytest.raises(VMNotRunning, match="db is paused, so nothing inside of it can be changed"):
+            db.skew(3600)
+        assert broke.kinds() == ["freeze"]
         box.lago("snapshot", "cold")
         box.lago("snapshot", "colder", "--disk-only")
         box.lago("start")

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from ...errors import LagoError
+from ...errors import LagoError, VMNotRunning
 from ...host.parallel import in_parallel
 from ...host.suggest import near
 from ...log import LOG
@@ -55,6 +55,9 @@ class Machines:
         if twice := [one for one in fault.targets if fault.targets.count(one) > 1]:
             raise LagoError(f"{twice[0]} is named twice", hint="name each once")
         must_run(env, sorted(fault.machines))
+        if fault.kind in _INSIDE | {PANIC}:
+            for name in sorted(fault.machines):
+                _must_go_on(env.get_vm(name))
         return _MEANS[fault.kind](env, fault)
 
     def change(self, env: VirtEnv, gone: Sequence[Fault], new: Sequence[Fault], now: Sequence[Fault]) -> None:
@@ -64,6 +67,15 @@ class Machines:
         dark = [one for one in told if POWER in one.ended and not one.vm.alive()]
         todo = [partial(_change, one) for one in told if one not in dark]
         in_parallel(lambda do: do(), [partial(_give_power, env, dark), *todo], what="change what is broken")
+
+
+def _must_go_on(vm: VM) -> None:
+    """Raise VMNotRunning if a machine stands still, so that its guest can't do anything."""
+    if not vm.running():
+        by = vm.env.on_purpose(vm.name()).silent
+        raise VMNotRunning(
+            f"{vm.name()} is {vm.state()}, so nothing inside of it can be changed", hint=f"lago heal {by}".rstrip()
+        )
 
 
 class _Change:
@@ -107,6 +119,8 @@ def _change(one: _Change) -> None:
             _log_in_soon(vm)
             clock.put_right(vm)
         _inside(vm, (one.gone | one.begun) & _INSIDE, one.now)
+    elif (one.gone | one.begun) & _INSIDE:
+        _must_go_on(vm)
     _outside(vm, one.begun, one.now)
     if RESET in one.begun:
         _press_reset(vm)
