@@ -64,6 +64,7 @@ LAYERS = {
         acts breaking
         words
         registry
+        of_network
         network
         delays links shaping
         places record
