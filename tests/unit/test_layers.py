@@ -64,7 +64,8 @@ LAYERS = {
         acts breaking
         words
         registry
-        machines network
+        machines of_network
+        network
         delays links shaping
         places purpose
         amounts record

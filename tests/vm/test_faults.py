@@ -367,6 +367,17 @@ def test_what_is_broken_ends_with_the_environment(lab: Prefix) -> None:
 
 
 @pytest.mark.slow
+def test_a_machine_that_is_started_again_is_broken_as_before(lab: Prefix) -> None:
+    lab.inflict("partition app / db", "slow db --delay 150ms")
+    lab.stop(["db"])
+    lab.start(["db"])
+    assert reaches(lab, "web", "app db")
+    assert reaches(lab, "app", "web", "db")
+    assert round_trip(lab, "web", "db", 4) >= 90
+    lab.revert_snapshots("whole")
+
+
+@pytest.mark.slow
 def test_an_ordinary_user_breaks_links_too(mini: Path, throwaway_user: User) -> None:
     box = Box.of_user(throwaway_user, mini, "faults")
     try:

@@ -17,6 +17,7 @@ from .places import Port, group
 if TYPE_CHECKING:
     from ...virt import VirtEnv
 
+_REMEDY: Final = "libvirt does it by the kernel's htb and sfq; as root: modprobe sch_htb; modprobe sch_sfq"
 _KIB: Final = 8 * 1024
 
 
@@ -78,5 +79,5 @@ def _narrow(env: VirtEnv, port: Port, rate: int) -> None:
     """Give a nic a bandwidth; libvirt counts in KiB a second, and 0 is none."""
     kib = max(1, rate // _KIB) if rate else 0
     wanted = {f"{way}.average": kib for way in ("inbound", "outbound")}
-    with refusals(f"the bandwidth of {port.vm}:{port.nic} can't be changed"), unless_gone():
+    with refusals(f"the bandwidth of {port.vm}:{port.nic} can't be changed", _REMEDY), unless_gone():
         env.get_vm(port.vm).domain().setInterfaceParameters(port.device, wanted, libvirt.VIR_DOMAIN_AFFECT_LIVE)
