@@ -367,6 +367,16 @@ def test_what_is_broken_ends_with_the_environment(lab: Prefix) -> None:
 
 
 @pytest.mark.slow
+def test_a_machine_that_has_power_again_is_broken_as_before(lab: Prefix) -> None:
+    lab.inflict("partition app / db", "power-cut db")
+    lab.heal("power-cut")
+    assert reaches(lab, "web", "app db")
+    assert reaches(lab, "app", "web", "db")
+    lab.heal()
+    lab.revert_snapshots("whole")
+
+
+@pytest.mark.slow
 def test_a_machine_that_is_started_again_is_broken_as_before(lab: Prefix) -> None:
     lab.inflict("partition app / db", "slow db --delay 150ms")
     lab.stop(["db"])

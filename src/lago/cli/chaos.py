@@ -16,7 +16,7 @@ def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the command to the command line."""
     chaos = commands.add_parser(
         "chaos",
-        description="Faults of the network at random times, from a seed that makes the same plan again, which is shown "
+        description="Faults at random times, from a seed that makes the same plan again, which is shown "
         "first. In the end all is healed, also after Ctrl-C and if Lago is killed. With -f json the plan and what "
         "happened when are data. Exit status 1 if the check failed, or a fault could not be inflicted.",
     )

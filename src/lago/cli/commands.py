@@ -68,7 +68,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, str]]] = {
         "heal": "undo what lago fault has done",
     },
     "chaos": {
-        "chaos": "break links at random times, and heal them",
+        "chaos": "break links and machines at random times, and heal them",
     },
     "template": {
         "template": "list, build, fetch and remove templates",

@@ -168,6 +168,13 @@ def test_the_same_seed_is_the_same_plan_of_faults_that_there_can_be(tmp_path: Pa
     assert {words.parse(step.fault).kind for step in steps} == set(plans.MAKERS) <= set(KINDS)
     assert all(0 <= step.at < step.until <= 300 for step in steps)
     assert {step.fault.split()[0] for step in plan(prefix, 3, ["cut", "dns"])} == {"cut", "dns"}
+    assert not [
+        step
+        for step in steps
+        if step.fault.startswith("power-cut")
+        for other in steps
+        if other != step and other.at == step.at and step.fault.split()[1] in other.fault and other.until == step.until
+    ]
     with pytest.raises(LagoError, match="no plans with nothing"):
         plan(prefix, 1, ["nothing"])
     with pytest.raises(LagoError, match="partition takes 2 machines"):

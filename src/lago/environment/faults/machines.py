@@ -30,6 +30,7 @@ from .amounts import (
     spell_megabytes,
 )
 from .model import Fault, Kind, Option
+from .network import NETWORK
 from .places import must_run
 from .purpose import CLOCK, CPU, DISK, FREEZE, MEMORY, PANIC, POWER, RESET, judge
 from .values import flag, share, spell_share
@@ -66,7 +67,7 @@ class Machines:
         told = [_Change(env.get_vm(name), gone, new, now) for name in names]
         dark = [one for one in told if POWER in one.ended and not one.vm.alive()]
         todo = [partial(_change, one) for one in told if one not in dark]
-        in_parallel(lambda do: do(), [partial(_give_power, env, dark), *todo], what="change what is broken")
+        in_parallel(lambda do: do(), [partial(_give_power, env, dark, now), *todo], what="change what is broken")
 
 
 def _must_go_on(vm: VM) -> None:
@@ -140,12 +141,13 @@ def _cut_power(vm: VM) -> None:
         vm.kill()
 
 
-def _give_power(env: VirtEnv, dark: Sequence[_Change]) -> None:
-    """Start machines, which then have what is wrong with them besides."""
+def _give_power(env: VirtEnv, dark: Sequence[_Change], now: Sequence[Fault]) -> None:
+    """Start machines, which then have what is wrong with them and their links besides."""
 
     def begun() -> None:
         for one in dark:
             _outside(one.vm, {DISK, CPU}, one.now)
+        NETWORK.change(env, [], now, now)
 
     if dark:
         env.start([one.vm.name() for one in dark], begun=begun)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 _LONGEST: Final = 30.0
 _SHORTEST: Final = 2.0
+_AWAY: Final = ("freeze", "power-cut")
 _PAUSE: Final = 10.0
 
 
@@ -69,14 +71,37 @@ def _dns(_world: _World) -> str:
     return "dns --fail"
 
 
+def _of_machine(kind: str) -> Callable[[_World], str]:
+    return lambda world: f"{kind} {world.one()}"
+
+
+def _cpu(world: _World) -> str:
+    return f"cpu {world.one()} {world.by.randrange(5, 50, 5)}%"
+
+
 MAKERS: Final[Mapping[str, tuple[int, Callable[[_World], str]]]] = {
     "cut": (1, _cut),
     "partition": (2, _partition),
     "slow": (1, _slow),
     "drop": (2, _drop),
     "dns": (1, _dns),
+    "freeze": (1, _of_machine("freeze")),
+    "power-cut": (1, _of_machine("power-cut")),
+    "cpu": (1, _cpu),
 }
 """By kind, how many machines it takes, and what makes one up."""
+
+
+def _at_once(faults: Sequence[str], vms: Mapping[str, object]) -> bool:
+    """Whether faults can hold at once: none is about a machine that another takes away."""
+    named = [set(re.split(r"[ ,/:]", fault)) & set(vms) for fault in faults]
+    away = [fault.startswith(_AWAY) for fault in faults]
+    return not any(
+        away[one] and named[one] & named[other]
+        for one in range(len(faults))
+        for other in range(len(faults))
+        if one != other
+    )
 
 
 def plan(topology: Topology, seed: int, seconds: float, kinds: Sequence[str] = ()) -> list[Step]:
@@ -104,7 +129,7 @@ def plan(topology: Topology, seed: int, seconds: float, kinds: Sequence[str] = (
     at = by.uniform(0, min(_PAUSE, seconds / 4))
     while at < seconds - 1:
         until = min(seconds, at + by.uniform(_SHORTEST, _LONGEST))
-        for _ in range(by.choice([1, 1, 1, 2])):
-            steps.append(Step(round(at, 1), round(until, 1), MAKERS[by.choice(usable)][1](world)))
+        made = [MAKERS[by.choice(usable)][1](world) for _ in range(by.choice([1, 1, 1, 2]))]
+        steps += [Step(round(at, 1), round(until, 1), fault) for fault in (made if _at_once(made, vms) else made[:1])]
         at = until + by.uniform(_SHORTEST, _PAUSE)
     return steps
