@@ -52,7 +52,7 @@ class Breakable(abc.ABC):
         return self._faults().fault("power-cut", self.name())
 
     def frozen(self) -> Broken:
-        """Let it stand still, with all that it has in memory. Healed, it goes on, and its clock is put right.
+        """Freeze it, with all that it has in memory. Healed, it goes on, and its clock is put right.
 
         Raises:
             VMNotRunning: it is down.
@@ -93,8 +93,8 @@ class Breakable(abc.ABC):
         """Leave it less memory, or less of its processors.
 
         Args:
-            memory: MiB that it has then.
-            cpu: part of the time for which its processors run, such as 0.1.
+            memory: MiB that it has then; without it as many as before.
+            cpu: part of the time for which its processors run, such as 0.1; without it all of it.
 
         Raises:
             ValueError: neither is said, or both are.
@@ -129,16 +129,16 @@ class BreakableDisk(NamedTuple):
         """Let it answer with errors.
 
         Args:
-            what: `read`, `write` or `both`.
+            what: `read`, `write` or, if nothing is said, `both`.
         """
         return self._fault({"error": what})
 
     def slow(self, *, iops: int | None = None, rate: int | str | None = None) -> Broken:
-        """Let it be slow.
+        """Make it slow.
 
         Args:
-            iops: reads and writes in a second at most.
-            rate: bytes in a second at most.
+            iops: reads and writes in a second at most; without it any number.
+            rate: bytes in a second at most; without it any number.
         """
         return self._fault({"iops": iops, "rate": rate})
 
@@ -147,7 +147,7 @@ class BreakableDisk(NamedTuple):
         return self._fault({"read_only": True})
 
     def detach(self) -> Broken:
-        """Let it be gone: nothing of it can be read or written any more."""
+        """Detach it: nothing of it can be read or written any more."""
         return self._fault({"detach": True})
 
     def fill(self) -> Broken:

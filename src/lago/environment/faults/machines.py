@@ -62,7 +62,7 @@ class Machines:
         return _MEANS[fault.kind](env, fault)
 
     def change(self, env: VirtEnv, gone: Sequence[Fault], new: Sequence[Fault], now: Sequence[Fault]) -> None:
-        """As of `Means`."""
+        """Make faults true and undo others, those of each machine together and machines side by side."""
         names = sorted({name for one in (*gone, *new) for name in one.machines} & {*env.get_vms()})
         told = [_Change(env.get_vm(name), gone, new, now) for name in names]
         dark = [one for one in told if POWER in one.ended and not one.vm.alive()]
