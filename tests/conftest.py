@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from . import leftovers, schedule
+from . import leftovers, properties, schedule
 from .users import REPOSITORY, User, open_device, throwaway
 
 _BASE = pytest.StashKey[Path]()
@@ -37,6 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Look at the host, then give the session directories and an environment of its own."""
+    properties.choose(slow=config.option.slow)
     config.addinivalue_line("markers", "programs: a unit test that may run programs")
     config.addinivalue_line("markers", "slow: boots whole distributions, or as long; see --slow")
     if worker := _worker(config):

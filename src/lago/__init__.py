@@ -8,8 +8,9 @@ from .errors import LagoError
 
 if TYPE_CHECKING:
     from .environment.prefix import Prefix
+    from .virt.together import wait_all
 
-__all__ = ["LagoError", "Prefix", "__version__"]
+__all__ = ["LagoError", "Prefix", "__version__", "wait_all"]
 
 
 def __getattr__(name: str) -> Any:
@@ -18,6 +19,10 @@ def __getattr__(name: str) -> Any:
         from .environment.prefix import Prefix
 
         return Prefix
+    if name == "wait_all":
+        from .virt.together import wait_all
+
+        return wait_all
     if name == "__version__":
         from .version import installed
 

@@ -12,8 +12,10 @@ def run() -> NoReturn:
     """Run the command line. While its modules are read, Ctrl-C ends the program at once and without a traceback."""
     at_interrupt = signal.signal(signal.SIGINT, _leave)
     from .cli import run as run_command_line
+    from .ending import in_time
 
     signal.signal(signal.SIGINT, at_interrupt)
+    in_time()
     run_command_line()
 
 

@@ -114,10 +114,23 @@ OPTIONS: Final[dict[str, Option]] = {
         "how guests on nat networks of a private hypervisor reach the outside",
     ),
     "egress_host_loopback": Option(boolean, False, f"let guests reach the host's loopback at {HOST_LOOPBACK}"),
+    "egress_host": Option(
+        boolean,
+        False,
+        "let guests on nat networks reach the host's own addresses, and link-local ones such as a cloud's metadata "
+        "service at 169.254.169.254",
+    ),
     "boot_timeout": Option(_positive, 120, "seconds a guest may take to answer ssh (times 5 when emulated)"),
     "lock_timeout": Option(_positive, 600, "seconds to wait for another Lago that uses the same prefix"),
     "default_root_password": Option(str, "123456", "root password that guests get whose init file has none"),
     "strict": Option(boolean, False, "refuse init files of which there are warnings"),
+    "restrict": Option(
+        boolean,
+        False,
+        "refuse init files that want more of this host than guests on networks of their own: files outside of the init "
+        "file's directory, shares, build, deploy scripts, bridges, plugins that run machines; and repository documents "
+        "that name files",
+    ),
     "template_store": Option(str, "", "directory of template images (default: in the XDG data directory)"),
     "debian_mirror": Option(
         str, "", "mirror of Debian to build templates from, but for security updates (default: those of the host's apt)"
@@ -125,6 +138,7 @@ OPTIONS: Final[dict[str, Option]] = {
     "template_repo_path": Option(str, "", "template repository, a file or an address (default: those of Lago)"),
     "template_repo_name": Option(str, "", "template repository by its name, below template_repos"),
     "template_repos": Option(str, "", "directory of template repositories (default: in the XDG data directory)"),
+    "log_limit": Option(_positive, 64, "MiB that are kept, the last ones, of each console log and each log of QEMU"),
     "warm_limit": Option(_positive, 10240, "MiB on disk for environments that lago up --warm keeps"),
     "subnet_range": Option(str, "200-209", "third octets of the first and last 192.168.N.0/24 to lease"),
     "trusted_users": Option(

@@ -26,6 +26,9 @@ DEPLOY_SCRIPTS: Final = "deploy-scripts"
 OVIRT_SCRIPTS: Final = "ovirt-scripts"
 """Keys of a machine's metadata that list scripts: for `lago deploy`, and those for `lago ovirt deploy` alone."""
 
+COLLECTED_LOGS: Final = ("console.log", "console.log.old", "qemu.log")
+"""Names of the logs that `lago collect` has of each machine."""
+
 SNAPSHOT_COMMANDS: Final = ("list", "tree", "delete")
 """What `lago snapshot` does with the snapshots that there are; none can be called so."""
 

@@ -10,12 +10,12 @@ content, holds nothing any more.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from typing import Any, Final
 
 from .errors import LockTimeout, PrefixError
+from .host import shape
 from .host.files import json_text, write_atomically
 from .host.locks import lock_file
 from .host.waiting import within
@@ -87,7 +87,7 @@ def _load(path: str) -> dict[str, Any]:
     """Read the list of holders without those that are gone."""
     try:
         with open(_lock_path(path), encoding="utf-8") as file:
-            raw = json.load(file)
+            raw = shape.parse(file.read(shape.MOST))
         users = {str(key): content for key, content in raw["users"].items() if _content(key) == content}
         return {"excl": bool(raw["excl"]) and bool(users), "users": users}
     except FileNotFoundError:

@@ -112,8 +112,12 @@ class Paths:
         return self.logs(f"{vm}.console.log")
 
     def console_undone(self, vm: str) -> str:
-        """How many characters of its console log, from the begin, are of what a revert has undone."""
+        """How many bytes of its console log, from the begin, are of what a revert has undone."""
         return self.logs(f"{vm}.console.undone")
+
+    def saved_consoles(self, *path: str) -> str:
+        """What machines had said on their consoles when a snapshot was taken; forks begin with it."""
+        return self.logs("saved", *path)
 
     def virt(self, *path: str) -> str:
         """The resolved environment as JSON: `env`, `net-<name>`, `vm-<name>`."""
@@ -130,6 +134,14 @@ class Paths:
     def paused(self) -> str:
         """This file marks a fork whose machines stand paused until they are used."""
         return self.virt("paused")
+
+    def pace_lock(self, vm: str) -> str:
+        """Lock file that the program holds which leaves the machine little processor time."""
+        return self.virt(f".{vm}.pace.lock")
+
+    def faults(self) -> str:
+        """JSON that says what is broken on purpose, and what was."""
+        return self.virt("faults")
 
     def hypervisor(self) -> str:
         """JSON that says where this prefix's libvirt lives."""

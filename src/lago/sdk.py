@@ -15,27 +15,32 @@ import contextlib
 import logging
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 from . import config as settings
 from . import log
 from .constants import DEFAULT_INIT_FILE, DEFAULT_PREFIX, DEFAULT_WORKDIR
+from .environment.faults.breaking import Breaking
 from .environment.prefix import Prefix
 from .environment.workdir import Workdir, is_prefix
+from .errors import printable
 
 if TYPE_CHECKING:
+    from .environment.faults.model import Fault
     from .environment.snapshots.index import Snapshot
     from .paths import Paths
     from .virt import VM
     from .virt.network import Network
+    from .virt.reach import Reachability
 
 __all__ = ["Env", "add_stream_logger", "init", "load_env"]
 
 _STREAM = "lago-stream"
 
 Path = str | os.PathLike[str]
+T = TypeVar("T")
 
 
 def init(
@@ -122,7 +127,7 @@ def _logging_to(logfile: Path | None, level: int) -> contextlib.AbstractContextM
     return contextlib.nullcontext() if logfile is None else log.to_file(os.fspath(logfile), level)
 
 
-class Env:
+class Env(Breaking):
     """An environment; made by `init`, `load_env` and `Env.fork`.
 
     As a context manager it is destroyed at the end of the block, unless it is to be kept.
@@ -224,6 +229,106 @@ class Env:
         """Nets by name, in the order of the init file."""
         return self._virt_env.get_nets()
 
+    @overload
+    def run_on_all(
+        self,
+        command: str | Sequence[str],
+        vm_names: Iterable[str] | None = None,
+        timeout: float | None = None,
+        *,
+        json: Literal[False] = False,
+    ) -> dict[str, str]: ...
+    @overload
+    def run_on_all(
+        self,
+        command: str | Sequence[str],
+        vm_names: Iterable[str] | None = None,
+        timeout: float | None = None,
+        *,
+        json: Literal[True],
+    ) -> dict[str, Any]: ...
+    def run_on_all(
+        self,
+        command: str | Sequence[str],
+        vm_names: Iterable[str] | None = None,
+        timeout: float | None = None,
+        *,
+        json: bool = False,
+    ) -> dict[str, Any]:
+        """Run a command on machines, side by side; it must succeed on each.
+
+        Args:
+            command: a list of words, which is quoted, or a text for the guest's shell.
+            vm_names: which machines; without them all.
+            timeout: seconds that it may take; without it there is no limit.
+            json: return the value that its output is as JSON, in place of the text.
+
+        Returns:
+            Its output, by the name of the machine.
+
+        Raises:
+            VMNotFound: there is no machine of that name.
+            VMError: it fails on a machine, or does not end in time. It is run on the others all the same.
+            VMNotRunning, VMNotReady, SSHError: a machine can't be reached.
+            Errors: several of these.
+        """
+        from .virt.together import run_on_all
+
+        return run_on_all(self._virt_env.select(vm_names or ()), command, timeout=timeout, json=json)
+
+    def wait_until(self, predicate: Callable[[], T], timeout: float = 300.0, why: str = "") -> T:
+        """Return when a function says that it is so: it is called again and again, less and less often.
+
+        Args:
+            predicate: a function without arguments. What it returns must be true; an AssertionError or LagoError that
+                it raises means that it is not so yet. Any other error ends the wait.
+            timeout: seconds after which it is not called again.
+            why: what is waited for, for the error; without it the name of the function.
+
+        Returns:
+            What the function returned at last.
+
+        Raises:
+            LagoError: it was not so by then; has what the function said the last time.
+        """
+        from .host.until import wait_until
+
+        return wait_until(predicate, timeout, why, self._virt_env.cancelled)
+
+    def reachability(
+        self,
+        vm_names: Iterable[str] | None = None,
+        port: int | None = None,
+        net: str | None = None,
+        timeout: float = 5.0,
+        *,
+        show_output: bool = True,
+    ) -> Reachability:
+        """Ask machines which of each other they reach, all side by side, and print that as a table.
+
+        Args:
+            vm_names: which machines; without them all.
+            port: a TCP port that must take a connection; without it any answer will do.
+            net: the net over which they are to be reached; without it all nets that two are on are tried.
+            timeout: seconds that an answer may take, at least 1.
+            show_output: print the table.
+
+        Returns:
+            For each machine by name what it reaches, by name: a `lago.virt.Reach`, as `lago.virt.VM.reaches`
+            returns it. What is not known, as of a machine that is down, has its reason in `why`. `whole` tells whether
+            each reaches all others that share a net with it.
+
+        Raises:
+            VMNotFound: there is no machine of that name.
+            LagoError: there is no such net, or port.
+        """
+        from .virt.together import reachability
+
+        found = reachability(self._virt_env.select(vm_names or ()), port=port, net=net, timeout=timeout)
+        if show_output:
+            print(printable(str(found)), flush=True)
+        return found
+
     def get_paths(self) -> Paths:
         """Places of its files."""
         return self._prefix.paths
@@ -234,18 +339,20 @@ class Env:
         return self._prefix.metadata
 
     def collect_artifacts(self, output_dir: Path, ignore_nopath: bool = True) -> dict[str, Any]:
-        """Copy the artifacts of all machines and all logs to a directory.
+        """Copy the artifacts of all machines, what their `artifact-commands` say, and all logs to a directory.
 
         Args:
             output_dir: the directory; what is there already is renamed to `<output_dir>.<date>_<time>`.
-            ignore_nopath: leave out what is not there on a machine.
+            ignore_nopath: leave out what is not there on a machine, and take commands that fail as they are.
 
         Returns:
-            By machine the files and directories that are there now, and the paths that are missing.
+            By machine the `files`, those and directories that are there now, the paths that are `missing`, and of the
+            `artifact-commands` by name why they `failed`.
 
         Raises:
             LagoError: `output_dir` can't be made.
-            ExtractPathError: files of a machine can't be had; those of the others are there.
+            ExtractPathError: files of a machine can't be had, or a command failed, and that is not to be ignored; those
+                of the others are there.
             ExtractPathNoPathError: something is not there on a machine, and that is not to be ignored.
         """
         with self._logged():
@@ -342,6 +449,46 @@ class Env:
         with self._logged():
             made = self._prefix.fork(os.fspath(path or beside), snapshot, paused=paused)
         return Env(made, None, self._logfile, self._loglevel, keep=keep)
+
+    def _named_faults(self) -> Mapping[str, Sequence[str]]:
+        return self._prefix._named_faults()
+
+    def _break(self, wanted: Sequence[Fault]) -> list[Fault]:
+        with self._logged():
+            return self._prefix._break(wanted)
+
+    def heal(self, *which: str) -> list[Fault]:
+        """Heal what is broken on purpose.
+
+        Args:
+            which: ids of faults, names of machines that they name, or kinds; without them all.
+
+        Returns:
+            What was healed.
+
+        Raises:
+            LagoError: there is no such fault, and no such machine; or it can't be healed.
+        """
+        with self._logged():
+            return self._prefix.heal(*which)
+
+    def faults(self) -> list[Fault]:
+        """What is broken on purpose now, oldest first.
+
+        Returns:
+            A `Fault` each: its `id`, `kind`, `targets`, `settings`, `since` when (seconds since 1970), and by what
+            `means`.
+        """
+        return self._prefix.faults()
+
+    def fault_timeline(self) -> list[dict[str, Any]]:
+        """What was broken on purpose and when, oldest first; what is broken now, and the last hundred that are healed.
+
+        Returns:
+            Of each its `id`, the `fault` in words, `since` when and `until` when (seconds since 1970); it is None for
+            what still holds.
+        """
+        return self._prefix.fault_timeline()
 
     def ansible_inventory(self, keys: Iterable[str] | None = None) -> str:
         """Inventory for Ansible, as text in its INI format.

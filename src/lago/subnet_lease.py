@@ -12,7 +12,6 @@ share the directory, for example with a group that owns it and may write to it.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator
@@ -21,6 +20,7 @@ from typing import NamedTuple
 
 from . import config, constants
 from .errors import ConfigError, HostError, LagoError, PrefixError
+from .host import shape
 from .host.files import json_text, write_atomically
 from .host.locks import lock_file
 from .log import LOG
@@ -43,6 +43,7 @@ _LEASE_NAME = re.compile(r"(0|[1-9][0-9]{0,2})\.lease")
 _UNFINISHED = re.compile(r"\.[0-9]{1,3}\.lease\..+")
 _MASK = re.compile(r"/(0*24|255\.255\.255\.0|0\.0\.0\.255)$")
 _HIDDEN = "?"
+_LEASE = shape.listing(shape.text())
 
 
 class Lease(NamedTuple):
@@ -201,13 +202,13 @@ class SubnetStore:
         """Read a lease file; None when it is missing or damaged."""
         try:
             with open(self._path(octet), encoding="utf-8") as file:
-                uuid_path, uuid = json.load(file)
-            return Lease(octet, os.fspath(uuid_path), uuid.strip())
+                uuid_path, uuid = _LEASE(shape.parse(file.read(shape.MOST)))
+            return Lease(octet, uuid_path, uuid.strip())
         except FileNotFoundError:
             return None
         except OSError as error:
             raise self._host_error(error) from None
-        except (ValueError, TypeError, AttributeError, RecursionError):
+        except ValueError:
             LOG.warning("%s is damaged, so the subnet counts as free", self._path(octet))
             return None
 

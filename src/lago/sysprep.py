@@ -5,10 +5,15 @@ Each function but `sysprep` returns a *mod*: arguments of virt-sysprep, several 
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 from .guestfs import programs
+from .host.files import write_atomically
 
 Mod = tuple[str, ...]
 
@@ -92,8 +97,34 @@ def sysprep(disk: str, mods: Iterable[Mod], format: str | None = None) -> None:
         HostError: libguestfs is missing.
         DiskError: virt-sysprep failed; details are its own error output.
     """
-    arguments = [argument for mod in mods for argument in mod]
     known = ["--format", format] if format else []
-    argv = ["virt-sysprep", "--quiet", *known, "-a", disk, "--selinux-relabel", *arguments]
     hint = "bootstrap: none in the init file leaves a disk as it is that has no system on it, or none that is known"
-    programs.run_program(argv, failure=f"cannot prepare the disk {disk}", hint=hint)
+    with secret_words([argument for mod in mods for argument in mod]) as arguments:
+        argv = ["virt-sysprep", "--quiet", *known, "-a", disk, "--selinux-relabel", *arguments]
+        programs.run_program(argv, failure=f"cannot prepare the disk {disk}", hint=hint)
+
+
+@contextlib.contextmanager
+def secret_words(words: Sequence[str]) -> Iterator[list[str]]:
+    """Context manager: words of a command line without passwords, which are in files that nobody else can read.
+
+    Arguments of programs can be read by all users of a host, and are in our logs.
+    """
+    with tempfile.TemporaryDirectory(prefix="lago-", dir=_without_colon()) as directory:
+        found = list(words)
+        for number, (option, word) in enumerate(itertools.pairwise(words), 1):
+            if option in _PASSWORDS:
+                user, secret, password = word.partition("password:")
+                if secret and user in ("", f"{user[:-1]}:"):
+                    path = os.path.join(directory, str(number))
+                    write_atomically(path, f"{password}\n", 0o600)
+                    found[number] = f"{user}file:{path}"
+        yield found
+
+
+_PASSWORDS: Final = ("--root-password", "--password")
+
+
+def _without_colon() -> str:
+    """A directory for temporary files; what is after a colon would be something else."""
+    return next(path for path in (tempfile.gettempdir(), "/dev/shm", "/tmp") if ":" not in path)  # noqa: S108

@@ -42,7 +42,9 @@ class OvirtPrefix(Prefix):
 
     def virt_env_of(self, topology: Topology) -> OvirtVirtEnv:
         """Return `topology` as machines and networks of this prefix. Raises VMError if there are two engines."""
-        return OvirtVirtEnv(self, topology.domains, topology.nets)
+        env = OvirtVirtEnv(self, topology.domains, topology.nets)
+        self._aware(env)
+        return env
 
     @contextlib.contextmanager
     def engine(self, name: str) -> Iterator[EngineVM]:

@@ -6,13 +6,13 @@ import contextlib
 import errno
 import json
 import os
-import select
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from lago import Prefix, utils
 from lago.errors import HypervisorError, LagoError
+from lago.host import waiting
 from lago.host.programs import PIPE, Process, spawn
 from lago.hypervisor import Hypervisor
 from lago.utils import CommandStatus
@@ -116,7 +116,7 @@ def _process(hypervisor: Hypervisor, address: str, root: str, log: str) -> Itera
 
 def _wait_until_served(process: Process, address: str, log: str) -> None:
     assert process.stdout
-    ready, _, _ = select.select([process.stdout], [], [], _START_TIMEOUT)
+    ready = waiting.readable([process.stdout.fileno()], _START_TIMEOUT)
     line = process.stdout.readline() if ready else b""
     answer = (
         json.loads(line) if line else {"error": "it ended at once" if ready else f"not ready in {_START_TIMEOUT} s"}

@@ -60,6 +60,9 @@ class _Home:
     def resume(self) -> None:
         raise NotImplementedError
 
+    def fault(self, kind: str, *targets: str, **settings: Any) -> Any:
+        raise NotImplementedError(kind)
+
 
 def _env(place: Path, url: str = "test:///default") -> VirtEnv:
     for directory in ("logs", "virt"):

@@ -38,6 +38,9 @@ class Home:
     def resume(self) -> None:
         raise NotImplementedError
 
+    def fault(self, kind: str, *targets: str, **settings: Any) -> Any:
+        raise NotImplementedError(kind)
+
 
 def net(name: str, **more: Any) -> Net:
     values = {"type": "nat", "management": False, "gw": Address("10.9.8.1"), "dhcp": None, "mapping": {}, **more}

@@ -43,6 +43,10 @@ class Home:
     def resume(self) -> None:
         """Nobody stands paused."""
 
+    def fault(self, kind: str, *targets: str, **settings: object) -> Any:
+        """Nobody breaks anything."""
+        raise NotImplementedError(kind)
+
 
 def machine(name: str, *nets: str) -> Domain:
     """A machine that is on no management net, so that nobody waits for it to answer."""

@@ -16,6 +16,7 @@ from lago.templates import own
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 _TO_MAKE = {
+    "etcd": {"the repository lago has no template etcd"},
     "ovirt": {"the repository lago has no template storage"},
     "storage": {"the repository lago has no template storage"},
     "provider": {"the vm-provider remote is not installed"},
@@ -44,9 +45,10 @@ def test_init_files_of_examples_are_sound_and_name_scripts_that_are_there(
             assert Path(script.replace("$LAGO_INITFILE_PATH", str(path.parent))).is_file(), script
 
 
-def test_recipes_of_examples_are_sound() -> None:
-    [path] = REPOSITORY.glob("examples/*/recipe.yaml")
-    assert own.recipe("storage", str(path), (), None).packages
+@pytest.mark.parametrize("name", ["etcd", "storage"])
+def test_recipes_of_examples_are_sound(name: str) -> None:
+    assert {path.parent.name for path in REPOSITORY.glob("examples/*/recipe.yaml")} == {"etcd", "storage"}
+    assert own.recipe(name, str(REPOSITORY / "examples" / name / "recipe.yaml"), (), None).packages
 
 
 @pytest.mark.programs

@@ -25,7 +25,7 @@ LAYERS = {
         brctl dirlock hypervisor topology utils
         host
         config log paths
-        constants errors version
+        constants ending errors version
     """,
     "lago.bootstrap": """
         logins
@@ -36,7 +36,7 @@ LAYERS = {
     "lago.cli": """
         screen
         console copying forward
-        artifacts cli graph machine shell snapshots ssh_config up
+        artifacts chaos cli faults graph machine reachability shell snapshots ssh_config up
         completion config_commands environment template
         doctor initfile main progress status store
         output plugin_commands settings template_repo
@@ -48,16 +48,26 @@ LAYERS = {
         disks image_header
     """,
     "lago.environment": """
-        fingerprint template_update warm workdir
+        chaos fingerprint template_update warm workdir
         prefix
-        staging
-        claims collect create export status
-        appliances deploy environment facts prerequisites report snapshots
+        collect create export staging status
+        claims deploy prerequisites snapshots
+        appliances environment facts faults peers report restrict
     """,
     "lago.environment.export": """
         export
         initfile
         images
+    """,
+    "lago.environment.faults": """
+        acts breaking
+        words
+        registry
+        machines of_network
+        network
+        delays links purpose
+        amounts names places record shaping
+        faults model plain plans rules values
     """,
     "lago.environment.snapshots": """
         recover revert
@@ -76,8 +86,8 @@ LAYERS = {
     """,
     "lago.host": """
         channels
-        files locks streams tree
-        fetch full host inotify parallel programs pump ssh_option suggest trust waiting
+        files inotify locks streams tree until
+        fetch full host long_logs pace parallel programs pump shape ssh_option suggest trust waiting
     """,
     "lago.hypervisor": """
         hypervisor proxy supervisor
@@ -91,8 +101,8 @@ LAYERS = {
         checks schema
         disk_checks keys
         dns_checks specs values
-        net_checks prototypes sections
-        machine_checks mistakes renamed
+        machine_checks net_checks prototypes sections
+        mistakes renamed
         document edits
         nodes
         initfile placeholders stand_ins
@@ -105,7 +115,7 @@ LAYERS = {
         pytest_plugin
         environments
         ahead
-        admission home options
+        admission faults home options prepare
     """,
     "lago.services": """
         services
@@ -143,19 +153,19 @@ LAYERS = {
     "lago.virt": """
         virt
         env
-        factory
+        factory together
         vm
         libvirt_driver provided
         extraction
         checkpoint
         delta in_place
-        driver mapped
-        clock console memory power readiness screen
+        alike clock driver mapped panic squeeze
+        console disk_fault inside journal memory power readiness screen starve
         disk_swap machine
         jobs network
         migration network_xml preflight state_file
         domain_xml session stream
-        carrier connection cpu hardware keys lifecycle pages picture stuck tester
+        breakable carrier connection cpu hardware keys lifecycle on_purpose pages picture reach stuck tester
     """,
     "ovirtlago": """
         pytest_plugin

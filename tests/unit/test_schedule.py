@@ -11,8 +11,8 @@ import pytest
 from ..users import REPOSITORY
 
 SLOW = "pytest.mark.slow"
-ALL_SLOW = {"test_storage"}
-"""Modules whose kind, services of Debian guests that are deployed, other modules have as well."""
+ALL_SLOW = {"test_storage", "test_etcd"}
+"""Modules whose kind, services of Debian guests that are deployed, other modules have as well; and an example."""
 MODULES = sorted(path for path in (REPOSITORY / "tests" / "vm").glob("test_*.py") if path.stem not in ALL_SLOW)
 
 

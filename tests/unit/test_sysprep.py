@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -69,3 +70,34 @@ def test_options_of_a_builder_become_words() -> None:
     options = {"v": [], "install": ["a,b", "c"], "ssh-inject": [], "m": ["512"]}
     words = ["-v", "--install", "a,b", "--install", "c", "--ssh-inject", "root:file:/id.pub", "-m", "512"]
     assert customize.arguments(options, "/id.pub") == words
+
+
+def test_passwords_are_in_files_that_nobody_else_reads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    joe = ("--password", "joe:password:a:password:b")
+    words = [*sysprep.set_root_password("s3cret"), *joe, "--root-password", "random"]
+    with sysprep.secret_words(["--write", "/x:password:y", *words]) as found:
+        assert found[:2] == ["--write", "/x:password:y"]
+        paths = [found[3].removeprefix("file:"), found[5].removeprefix("joe:file:")]
+        assert [Path(path).read_text() for path in paths] == ["s3cret\n", "a:password:b\n"]
+        assert {os.stat(path).st_mode & 0o777 for path in paths} == {0o600}
+        assert os.stat(os.path.dirname(paths[0])).st_mode & 0o777 == 0o700
+        assert found[6:] == ["--root-password", "random"]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.programs
+def test_no_password_is_an_argument_or_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    program = tmp_path / "virt-sysprep"
+    program.write_text('#!/bin/sh\necho "$@" >"$0.asked"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(programs, "environment", lambda: {"LIBGUESTFS_CACHEDIR": str(tmp_path)})
+    caplog.set_level("DEBUG", "lago")
+    sysprep.sysprep("disk", [sysprep.set_root_password("s3cret")], "raw")
+    asked = (tmp_path / "virt-sysprep.asked").read_text()
+    assert "--root-password file:/" in asked
+    assert "virt-sysprep" in caplog.text
+    assert "s3cret" not in caplog.text + asked

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import http.server
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ class Web:
         pages: every path that is not there has a page, with status 200.
         moved: what is elsewhere: path, and address.
         absent: the status of what is not there.
+        shift: parts begin so many bytes after where they should.
         pieces: bytes of a body that are sent at once; after each the server rests for `rest` seconds.
     """
 
@@ -36,6 +38,7 @@ class Web:
     pages: bool = False
     moved: dict[str, str] = field(default_factory=dict)
     absent: int = 404
+    shift: int = 0
     pieces: int | None = None
     rest: float = 0.0
     url: str = ""
@@ -62,7 +65,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
-        path = web.root / self.path.lstrip("/")
+        path = web.root / self.path.partition("?")[0].lstrip("/")
         if path.is_file():
             self._send(path.read_bytes())
         elif web.pages:
@@ -75,7 +78,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         begin, status, headers = 0, 200, {"ETag": tag}
         wanted = self.headers.get("Range", "")
         if self.web.ranges and wanted and self.headers.get("If-Range", tag) == tag:
-            begin, status = int(wanted.removeprefix("bytes=").rstrip("-")), 206
+            begin, status = int(wanted.removeprefix("bytes=").rstrip("-")) + self.web.shift, 206
             headers["Content-Range"] = f"bytes {begin}-{len(data) - 1}/{len(data)}"
         self._answer(status, data[begin:], headers)
 
@@ -101,14 +104,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def serving(root: Path) -> Iterator[Web]:
-    """A server of the files in a directory."""
+def serving(root: Path, certificate: Path | None = None) -> Iterator[Web]:
+    """A server of the files in a directory, by https if it has a certificate, which is of `localhost`."""
     web = Web(root)
     handler: Any = type("Handler", (_Handler,), {"web": web})
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
-        web.url = f"http://127.0.0.1:{server.server_port}"
+        web.url = f"{'https://localhost' if certificate else 'http://127.0.0.1'}:{server.server_port}"
         try:
             yield web
         finally:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import pytest
 
 from lago import Prefix
+from lago.environment import report
 from lago.errors import VMError
 from lago.services import SystemdContainerService, SystemdService, SysVInitService
 from lago.virt import VM, ServiceState, VirtEnv
@@ -84,6 +85,23 @@ def _starts_and_stops(vm: VM, name: str) -> None:
     service.stop()
     service.start()
     assert service.alive()
+
+
+def test_a_failed_test_is_told_the_errors_in_the_journal_where_there_is_one(env: VirtEnv, new: VM) -> None:
+    new.succeed("logger -p user.err the disk is on fire", "logger -p user.info all is well", "journalctl --sync")
+    env.get_vm("other").succeed("echo the last words >/dev/console")
+
+    def collect(_dest: str) -> None:
+        raise AssertionError
+
+    told = dict(report.of_environment(env.paths, env.get_vms(), "", collect))
+    assert "the disk is on fire" in told["lago journal of new"]
+    assert "all is well" not in told["lago journal of new"]
+    assert "lago console of new" not in told
+    assert "the last words" in told["lago console of other"]
+    new.guest.close()
+    # Nobody waits for a guest that has no connection: it may be what is wrong.
+    assert "login:" in dict(report.of_environment(env.paths, env.get_vms(), "", collect))["lago console of new"]
 
 
 @pytest.mark.slow

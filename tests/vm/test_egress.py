@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import http.server
 import os
+import shlex
 import shutil
 import socket
 import struct
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -22,6 +24,8 @@ from lago.host.programs import run
 from .box import ONE, Box
 
 PAGE = b"this is the host\n"
+_OWN = "198.51.100.9"
+_METADATA = "169.254.169.254"
 
 
 class _Page(http.server.BaseHTTPRequestHandler):
@@ -88,6 +92,44 @@ def test_a_guest_fetches_from_the_hosts_loopback_only_where_allowed(prepared: Bo
         assert "WARNING: guests" not in said
         assert _fetch(prepared, port, 3) == ""
         assert prepared.lago("nsexec", "--", "ip", "-4", "route", "show", "default").out != ""
+
+
+@contextlib.contextmanager
+def _host_of_its_own(box: Box) -> Iterator[None]:
+    """Lago runs where the host has an address, and a cloud its metadata service: in a network namespace."""
+    # pasta looks for the device of the default route.
+    links = "ip link set lo up && ip link add v0 type veth peer name v1 && ip link set v0 up && ip link set v1 up"
+    addresses = f"ip address add {_OWN}/24 dev v0 && ip address add {_METADATA} dev lo"
+    route = f"ip route add default via {_OWN.rpartition('.')[0]}.1"
+    server = f"exec {sys.executable} -m http.server --directory {shlex.quote(str(box.place))} 8099"
+    script = f"{links} && {addresses} && {route} && echo ready && {server} >/dev/null 2>&1"
+    with subprocess.Popen(["unshare", "--net", "sh", "-c", script], stdout=subprocess.PIPE, text=True) as host:
+        assert host.stdout is not None
+        try:
+            assert host.stdout.readline() == "ready\n"
+            box.wrap = ["nsenter", f"--target={host.pid}", "--net", "--"]
+            yield
+        finally:
+            box.wrap = ()
+            host.kill()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs a network namespace")
+@pytest.mark.parametrize("program", ["slirp4netns", "pasta"])
+def test_guests_reach_neither_the_host_nor_a_clouds_metadata_unless_that_is_set(prepared: Box, program: str) -> None:
+    if not shutil.which(program):
+        pytest.skip(f"{program} is not installed")
+    (prepared.place / "page").write_bytes(PAGE)
+
+    def fetched(address: str) -> str:
+        command = f"timeout 20 wget -q -O - http://{address}:8099/page"
+        return prepared.lago("shell", "vm0", "-c", command, code=None).out
+
+    with _host_of_its_own(prepared):
+        with _started(prepared, LAGO_EGRESS=program, LAGO_EGRESS_HOST="1"):
+            assert [fetched(_OWN), fetched(_METADATA)] == [PAGE.decode()] * 2
+        with _started(prepared, LAGO_EGRESS=program):
+            assert [fetched(_OWN), fetched(_METADATA)] == ["", ""]
 
 
 @pytest.mark.parametrize("program", [pytest.param("slirp4netns", marks=pytest.mark.slow), "pasta"])

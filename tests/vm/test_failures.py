@@ -170,6 +170,21 @@ def test_a_machine_that_finds_the_disk_full_is_told(mini: Path, tmp_path: Path) 
         assert sorted(os.listdir(tmp_path)) == ["LagoInitFile", "LagoInitFile.lock", "filler"]
 
 
+def test_a_machine_that_found_the_disk_full_goes_on_by_start_when_there_is_room(mini: Path, tmp_path: Path) -> None:
+    with small(tmp_path, 100_000), contextlib.closing(Box(tmp_path)) as box:
+        box.write(ONE)
+        box.lago("init")
+        free = os.statvfs(tmp_path)
+        filler = box.write("x" * (free.f_bavail * free.f_bsize - 100_000), "filler")
+        assert "it is paused on an I/O error" in box.lago("start", code=2).err
+        qemu = box.qemu()
+        assert "it is paused on an I/O error" in box.lago("start", code=2).err
+        filler.unlink()
+        box.lago("start")
+        assert box.shell("vm0", "hostname") == "vm0\n"
+        assert box.qemu() == qemu
+
+
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All programs of the host, by links."""

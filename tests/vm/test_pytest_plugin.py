@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ..users import REPOSITORY
-from .box import ONE, kill, processes, wait_for
+from .box import ONE, TWO, kill, processes, wait_for
 
 pytest_plugins = ["pytester"]
 PLUGIN = ("-p", "lago.pytest_plugin", "-p", "no:cacheprovider")
@@ -142,7 +142,8 @@ def test_it(lago_env):
 
 
 def test_what_failed_is_told_and_kept_and_the_next_run_removes_it(pytester: pytest.Pytester, place: Path) -> None:
-    (place / "LagoInitFile").write_text(ONE.replace("vcpu: 1", "vcpu: 1, artifacts: [/etc/hostname]"))
+    more = "artifacts: [/etc/hostname], artifact-commands: {said: echo $(hostname) says so}"
+    (place / "LagoInitFile").write_text(ONE.replace("vcpu: 1", f"vcpu: 1, {more}"))
     pytester.makepyfile(SHARED)
     done = pytester.runpytest_subprocess(*PLUGIN, "--lago-keep=failed", "--lago-collect=failed")
     done.assert_outcomes(passed=3, failed=2)
@@ -154,6 +155,7 @@ def test_what_failed_is_told_and_kept_and_the_next_run_removes_it(pytester: pyte
     assert saved.name.endswith("test_that_fails")
     assert "last words" in (saved / "1-session" / "vm0" / "console.log").read_text()
     assert (saved / "1-session" / "vm0" / "_etc_hostname").read_text().strip() == "vm0"
+    assert (saved / "1-session" / "vm0" / "said").read_text() == "vm0 says so\n"
     assert "Start Prefix: Success" in (saved / "1-session" / "lago.log").read_text()
 
     [line] = re.findall(r"^lago --prefix-path .+ status$", done.stdout.str(), re.MULTILINE)
@@ -265,3 +267,50 @@ def test_workers_have_an_environment_each_as_memory_allows(pytester: pytest.Pyte
     assert {path.parts[-3].partition("-")[0] for path in (one, two)} == {"gw0", "gw1"}
     assert not (place / ".lago-pytest").exists()
     assert not mentioned(place)
+
+
+BROKEN = """
+import time
+import pytest
+
+def reached(env):
+    where = env.get_vms()["vm1"].ip()
+    return env.get_vms()["vm0"].ssh(f"ping -4 -c 2 -i 0.3 -W 1 {where}", show_output=False).code == 0
+
+def soon(env, wanted):
+    deadline = time.monotonic() + 60
+    while reached(env) is not wanted:
+        assert time.monotonic() < deadline
+    return True
+
+def test_that_breaks_and_forgets(lago_faults, lago_env):
+    assert lago_faults is lago_env
+    lago_env.partition("vm0", "vm1")
+    assert not reached(lago_env)
+
+@pytest.mark.lago_fault("cut vm1", after=0.1, for_=5)
+def test_that_is_broken_for_a_while(lago_env):
+    assert soon(lago_env, False)
+    assert soon(lago_env, True)
+
+@pytest.mark.lago_fault("drop vm0/vm1 --protocol icmp")
+def test_that_is_broken_from_its_begin_and_fails(lago_env):
+    assert reached(lago_env)
+
+def test_that_has_all_healed(lago_env):
+    assert lago_env.faults() == []
+    assert soon(lago_env, True)
+
+@pytest.mark.lago_fault("cut nobody")
+def test_of_nobody(lago_env):
+    pass
+"""
+
+
+def test_what_a_test_breaks_is_healed_at_its_end_and_told_if_it_fails(pytester: pytest.Pytester, place: Path) -> None:
+    place.joinpath("LagoInitFile").write_text(TWO)
+    pytester.makepyfile(BROKEN)
+    done = pytester.runpytest_subprocess(*PLUGIN, "-W", "error", "--strict-markers")
+    done.assert_outcomes(passed=3, failed=1, errors=1)
+    done.stdout.fnmatch_lines(["*lago faults*", "*to *: partition vm0 / vm1", "*drop vm0/vm1 --protocol icmp"])
+    done.stdout.fnmatch_lines(["*there is no machine nobody*"])

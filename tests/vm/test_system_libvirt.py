@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -128,6 +129,32 @@ def test_machines_start_find_each_other_and_answer(prepared: Box, system: System
     assert "PING vm1 (192.168.201.3)" in prepared.shell("vm0", "ping -4 -c 1 -W 5 vm1")
     done = prepared.lago("shell", "vm1", data="[[ 1 ]] && exit 7\n", code=7)
     assert done.err == ""
+
+
+def test_links_are_broken_as_far_as_libvirt_does_it_and_the_rest_is_refused(prepared: Box, system: System) -> None:
+    [cut] = json.loads(prepared.lago("-f", "json", "fault", "cut", "vm1:eth1").out)
+    assert cut["means"] == "libvirt: the link is down"
+    carrier = "cat /sys/class/net/eth1/carrier"
+    assert wait_for(lambda: prepared.shell("vm1", carrier) == "0\n")
+    # libvirt's bandwidth needs more of the kernel than every kernel has.
+    narrow = prepared.lago("fault", "slow", "vm1:eth0", "--rate", "8mbit", code=None)
+    if narrow.code:
+        assert "modprobe sch_sfq" in narrow.err
+        assert "slow" not in prepared.lago("fault", "list").out
+    else:
+        assert "inbound.average: 976" in _bandwidth(system)
+    refused = prepared.lago("fault", "partition", "vm0", "/", "vm1", code=2).err
+    assert "shared with others, partition can't be done" in refused
+    assert "libvirt_url = private" in refused
+    prepared.lago("heal")
+    assert wait_for(lambda: prepared.shell("vm1", carrier) == "1\n")
+    assert "inbound.average: 0" in _bandwidth(system)
+
+
+def _bandwidth(system: System) -> str:
+    """What virsh says of the first nic of vm1."""
+    [vm1] = [name for name in system.names() if name.endswith("-vm1")]
+    return system.virsh("domiftune", vm1, system.virsh("domiflist", vm1).split()[0])
 
 
 def bridges(system: System) -> list[str]:

@@ -54,6 +54,9 @@ COMMANDS: Final[Mapping[str, Mapping[str, str]]] = {
     "ssh_config": {
         "ssh-config": "an ssh_config by which ssh, rsync, Ansible and editors reach machines",
     },
+    "reachability": {
+        "reachability": "tell which machines reach each other",
+    },
     "screen": {
         "vnc": "tell where a VNC client finds the screen of a machine",
         "screenshot": "write what the screen of a machine shows to a PNG file",
@@ -62,6 +65,13 @@ COMMANDS: Final[Mapping[str, Mapping[str, str]]] = {
         "snapshot": "hold the state of all machines at one instant",
         "revert": "go back to a snapshot, with machines running if they did",
         "fork": "a copy of the environment that runs beside it",
+    },
+    "faults": {
+        "fault": "break something on purpose: links, names, machines, disks, clocks",
+        "heal": "undo what lago fault has done",
+    },
+    "chaos": {
+        "chaos": "break links and machines at random times, and heal them",
     },
     "template": {
         "template": "list, build, fetch and remove templates",

@@ -9,7 +9,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ..errors import LagoError, printable
+from ..errors import LagoError
+from . import output
 from .environment import the_prefix
 from .machine import add_host, the_machine
 from .parser import Commands
@@ -51,9 +52,9 @@ def _console(args: argparse.Namespace) -> None:
                 "a console needs a terminal, and standard input is none",
                 hint=f"lago logs -f {args.host} to read it, lago shell {args.host} to run commands",
             )
-        print(f"connected to {args.host}, Ctrl-] leaves", file=sys.stderr)
+        output.write(f"connected to {args.host}, Ctrl-] leaves", sys.stderr)
         ended = vm.interactive_console(sys.stdin.fileno(), sys.stdout.fileno(), force=args.force)
-        print(f"\n{args.host} ended, or somebody took over" if ended else "", file=sys.stderr)
+        output.write(f"\n{args.host} ended, or somebody took over" if ended else "", sys.stderr)
 
 
 def _logs(args: argparse.Namespace) -> Outcome:
@@ -79,12 +80,8 @@ Show = Callable[[str, Sequence[str]], None]
 
 
 def _plain(*, several: bool) -> Show:
-    shown = printable if sys.stdout.isatty() else str
-
     def show(name: str, lines: Sequence[str]) -> None:
-        lines = [shown(line) for line in lines]
-        sys.stdout.writelines(f"{name}: {line}\n" if several else f"{line}\n" for line in lines)
-        sys.stdout.flush()
+        output.write("".join(f"{name}: {line}\n" if several else f"{line}\n" for line in lines), end="")
 
     return show
 
@@ -95,7 +92,7 @@ def _formatted(format_: Format) -> Show:
     def show(name: str, lines: Sequence[str]) -> None:
         for line in lines:
             data = {name: line}
-            print(json.dumps(data) if format_.name == "json" else format_.format(data), flush=True)
+            output.write(json.dumps(data) if format_.name == "json" else format_.format(data))
 
     return show
 

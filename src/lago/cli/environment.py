@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from .. import log
 from ..constants import DEFAULT_INIT_FILE, DEFAULT_PREFIX, DEFAULT_WORKDIR
 from ..errors import PrefixError
+from ..host import waiting
+from . import output
 from .initfile import add_repository_options, add_strict, use_repository
 from .parser import Commands, Parser
 from .result import Outcome
@@ -232,7 +234,7 @@ def _known(workdir: Workdir, name: str) -> str:
 
 
 def _nothing_destroyed() -> Outcome:
-    print("lago: nothing was destroyed", file=sys.stderr)
+    output.write("lago: nothing was destroyed", sys.stderr)
     return Outcome(None, 1)
 
 
@@ -246,10 +248,8 @@ def _was_link(path: str) -> bool:
 
 def _piped() -> str:
     """Words that a script answers before it is asked, as in `yes | lago destroy`; empty if nothing comes."""
-    from select import select
-
     with contextlib.suppress(OSError, ValueError):
-        if select([sys.stdin], [], [], _PIPED_WITHIN)[0]:
+        if waiting.readable([sys.stdin.fileno()], _PIPED_WITHIN):
             return sys.stdin.readline()
     return ""
 
@@ -268,9 +268,9 @@ def _confirm(what: str, args: argparse.Namespace) -> bool:
             "destroy asks before it removes anything, and there is no terminal",
             hint=shlex.join(["lago", *words, *ends]),
         )
-    print(f"Destroy {what}? [y/N] ", end="", file=sys.stderr, flush=True)
+    output.write(f"Destroy {what}? [y/N] ", sys.stderr, end="")
     answer = sys.stdin.readline()
     if not answer.endswith("\n"):
         # The end of input leaves the cursor behind the question.
-        print(file=sys.stderr)
+        output.write("", sys.stderr)
     return answer.strip().lower() in _YES

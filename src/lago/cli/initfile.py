@@ -80,8 +80,9 @@ def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def add_strict(parser: argparse.ArgumentParser) -> None:
-    """Add the option that makes warnings of the init file mistakes; without it the setting of its name decides."""
-    parser.add_argument("--strict", action="store_const", const=True, help=config.OPTIONS["strict"].help)
+    """Add the options by which init files are refused; without them the settings of their names decide."""
+    for name in ("strict", "restrict"):
+        parser.add_argument(f"--{name}", action="store_const", const=True, help=config.OPTIONS[name].help)
 
 
 def add_repository_options(parser: argparse.ArgumentParser) -> None:
@@ -146,7 +147,7 @@ def _schema(_args: argparse.Namespace) -> None:
     from ..initfile.schema import schema
 
     # JSON in every output format: it is a document, not data about an environment.
-    print(json.dumps(schema(), indent=2))
+    output.write(json.dumps(schema(), indent=2))
 
 
 def _new(args: argparse.Namespace) -> None:
@@ -177,7 +178,7 @@ def _convert(args: argparse.Namespace) -> Outcome:
         sys.stdout.buffer.write(new.encode())
         sys.stdout.buffer.flush()
     for change in changes:
-        print(printable(f"{args.file}:{_told(change)}"), file=sys.stderr)
+        output.write(printable(f"{args.file}:{_told(change)}"), sys.stderr)
     return Outcome(None if args.out_format.for_people else data, int(args.check and bool(changes)))
 
 

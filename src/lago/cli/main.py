@@ -121,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _complain(told)
         return told.exit_code
     except KeyboardInterrupt:
-        print("lago: interrupted", file=sys.stderr)
+        output.write("lago: interrupted", sys.stderr)
         return 128 + signal.SIGINT
 
 
@@ -174,4 +174,4 @@ def _leave(number: int, _frame: FrameType | None) -> NoReturn:
 
 def _complain(error: LagoError) -> None:
     log.LOG.debug("failed", exc_info=error)
-    print(f"lago: {error.render()}", file=sys.stderr)
+    output.write(f"lago: {error.render()}", sys.stderr)

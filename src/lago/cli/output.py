@@ -145,14 +145,26 @@ def show(outcome: Outcome, format_: Format, stream: TextIO) -> None:
     if format_.for_people and outcome.show is not None and stream.isatty():
         outcome.show(stream)
     elif text := format_.format(outcome.data):
-        print(printable(text) if stream.isatty() else text, file=stream)
+        write(text, stream)
     stream.flush()
+
+
+def write(text: str, stream: TextIO | None = None, end: str = "\n") -> None:
+    """Print text that others may have made: harmless on a terminal, and elsewhere as it is.
+
+    All that commands print but tables is printed here.
+
+    Args:
+        stream: where to; without it to our output.
+    """
+    to = stream or sys.stdout
+    print(printable(text) if to.isatty() else text, end=end, file=to, flush=True)
 
 
 def announce(data: Any, lines: Iterable[str], format_: Format) -> None:
     """Print what somebody waits for while we go on: lines for people, or data."""
     if format_.for_people:
-        print(*lines, sep="\n", flush=True)
+        write("\n".join(lines))
     else:
         show(Outcome(data), format_, sys.stdout)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NoReturn, cast
@@ -33,6 +34,11 @@ class CommandsAction(Commands):  # type: ignore[type-arg]
         if help_ := options.get("help") or help_of(self).get(name):
             options.setdefault("description", f"{help_[0].upper()}{help_[1:]}.")
         return super().add_parser(name, **options)
+
+
+def take_negative(parser: argparse.ArgumentParser) -> None:
+    """Let a parser take words that begin with - and a digit, such as `-1h`, for values and not for options."""
+    parser._negative_number_matcher = re.compile(r"^-[0-9]")
 
 
 class PrintVersion(argparse.Action):

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from ..constants import SNAPSHOT_COMMANDS
-from ..errors import LagoError, printable
+from ..errors import LagoError
 from ..host.suggest import near
 from . import output
 from .environment import the_prefix
@@ -76,7 +76,7 @@ def _snapshot(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Any:
     if do == "list":
         return Outcome(_by_machine(prefix), show=lambda stream: _table(prefix, stream))
     if do == "tree":
-        return Outcome(_tree(prefix), show=lambda stream: print(printable(_draw(prefix)), end="", file=stream))
+        return Outcome(_tree(prefix), show=lambda stream: output.write(_draw(prefix), stream, end=""))
     if do == "delete":
         if not name:
             raise LagoError("snapshot delete needs the name of a snapshot", hint=near("", prefix.snapshots()))
@@ -92,7 +92,7 @@ def _snapshot(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Any:
         compress=args.compress,
     )
     said = f"{taken.name}: machines stood still for {taken.pause} s"
-    return Outcome({"name": taken.name, "pause": taken.pause}, show=lambda stream: print(said, file=stream))
+    return Outcome({"name": taken.name, "pause": taken.pause}, show=lambda stream: output.write(said, stream))
 
 
 def _asked(parser: argparse.ArgumentParser, args: argparse.Namespace) -> tuple[str, str | None]:

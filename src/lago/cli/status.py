@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from . import output
 
 if TYPE_CHECKING:
+    from ..environment.faults.model import Fault
     from ..environment.status import Machine, Status
 
 _NO_ADDRESS = "N/A"
@@ -32,7 +33,15 @@ def label(status: Status, *, for_people: bool = False) -> dict[str, Any]:
         data["Snapshots"] = {name: {"bytes on disk": size} for name, size in status.snapshots.items()}
     if status.paused:
         data["Paused"] = _PAUSED
+    if status.faults:
+        data["Faults"] = {one.id: _fault(one) for one in status.faults}
     return {"Prefix": data}
+
+
+def _fault(fault: Fault) -> dict[str, Any]:
+    from ..environment.faults import words
+
+    return {"fault": words.spell(fault), "since": output.when(fault.since)}
 
 
 def _machine(vm: Machine, *, for_people: bool) -> dict[str, Any]:
@@ -63,6 +72,12 @@ def show(status: Status, stream: TextIO) -> None:
     for headers, rows in ((("VM", "status", "addresses", "distro"), vms), (("net", "status", "gateway", ""), nets)):
         console.print()
         output.print_table(stream, headers, rows)
+    if status.faults:
+        from ..environment.faults import words
+
+        console.print()
+        broken = [(one.id, words.spell(one), output.when(one.since, " ")) for one in status.faults]
+        output.print_table(stream, ("broken", "", "since"), broken)
     if status.paused:
         console.print()
         console.print(output.cell(_PAUSED))

@@ -207,7 +207,7 @@ def _prune(args: argparse.Namespace) -> Outcome:
 
 def _print_pruned(data: Mapping[str, Any], stream: TextIO) -> None:
     for identity, size in data["removed"].items():
-        print(f"{identity}: {size >> 20} MiB", file=stream)
-    print(f"{data['bytes freed'] >> 20} MiB freed", file=stream)
+        output.write(f"{identity}: {size >> 20} MiB", stream)
+    output.write(f"{data['bytes freed'] >> 20} MiB freed", stream)
     for path, images in data["kept for missing environments"].items():
-        print(f"kept {', '.join(images)} of {path}, which is not there any more (--missing)", file=stream)
+        output.write(f"kept {', '.join(images)} of {path}, which is not there any more (--missing)", stream)

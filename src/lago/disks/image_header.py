@@ -176,7 +176,7 @@ def _vhd_footer(file: IO[bytes]) -> bytes:
 
 
 def _vhd_refusal(footer: bytes) -> str:
-    if not footer.startswith(b"conectix"):
+    if len(footer) < _VHD_FOOTER or not footer.startswith(b"conectix"):
         raise ValueError("it does not end as a VHD does")
     (kind,) = struct.unpack_from(">I", footer, 60)
     return "holds only differences to another image" if kind == _VHD_DIFFERENCES else ""

@@ -13,6 +13,7 @@ import tarfile
 from dataclasses import dataclass
 from typing import Final
 from xml.etree import ElementTree as ET
+from xml.parsers import expat
 
 from ..errors import DiskError, HostError
 from . import qemu_img
@@ -68,12 +69,10 @@ def parse(text: bytes, name: str) -> Appliance:
     Raises:
         DiskError: it describes no single machine with one disk.
     """
-    # A document type could define entities that grow without end.
-    if b"<!DOCTYPE" in text:
-        raise _refused(name, "its OVF has a document type, which none needs")
     try:
+        _refuse_document_type(text, name)
         root = ET.fromstring(text)  # noqa: S314 - see above
-    except ET.ParseError as error:
+    except (ET.ParseError, expat.ExpatError) as error:
         raise _refused(name, f"its OVF is not XML: {error}") from None
     hardware = [one for one in root.iter() if _tag(one) == "VirtualHardwareSection"]
     if len(hardware) != 1:
@@ -93,6 +92,17 @@ def parse(text: bytes, name: str) -> Appliance:
     if len(memory) != 1 or len(vcpu) != 1:
         raise _refused(name, "its OVF does not say once how much memory and how many processors the machine has")
     return Appliance(memory=memory[0], vcpu=vcpu[0], disk=href)
+
+
+def _refuse_document_type(text: bytes, name: str) -> None:
+    """Raise DiskError if a document has a type, in whatever encoding: entities of it could grow without end."""
+
+    def refuse(*_: object) -> None:
+        raise _refused(name, "its OVF has a document type, which none needs")
+
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = refuse
+    parser.Parse(text, True)
 
 
 def _is_item(element: ET.Element) -> bool:

@@ -13,7 +13,7 @@ from ..host.parallel import in_parallel
 from ..log import task
 from ..paths import Paths
 from ..topology.spec import OVA_DISK, DiskSpec, DomainSpec, EnvSpec
-from ..topology.variables import fill_in
+from ..topology.variables import fill_in_address
 
 
 def unpack(wanted: EnvSpec, paths: Paths, variables: Mapping[str, str]) -> EnvSpec:
@@ -34,7 +34,7 @@ def unpack(wanted: EnvSpec, paths: Paths, variables: Mapping[str, str]) -> EnvSp
 def _unpack(domain: DomainSpec, paths: Paths, variables: Mapping[str, str]) -> DomainSpec:
     # Where `topology` looks for it.
     image = paths.images(f"{domain.name}_{OVA_DISK['name']}.qcow2")
-    url = fill_in(str(domain.ova), variables)
+    url = fill_in_address(str(domain.ova), variables)
     with task(f"Get appliance of {domain.name}"), tempfile.TemporaryDirectory(dir=paths.images()) as work:
         archive = os.path.join(work, "ova")
         fetch(url, archive)

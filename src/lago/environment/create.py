@@ -33,6 +33,7 @@ from ..topology.spec import EnvSpec
 from ..topology.variables import expand
 from . import appliances, deploy
 from .prerequisites import Prerequisites
+from .restrict import Restrictions
 
 if TYPE_CHECKING:
     from ..initfile.parse import Examined
@@ -184,7 +185,8 @@ def examine(
         read, place = document.loads(_as_json(init_file), "the configuration"), DEFAULT_INIT_FILE
     variables = path_variables(path, place)
     needs = Prerequisites(variables, repository, store, lock)
-    return parse.examine(read, needs.rules()), needs
+    limits = Restrictions(variables).rules() if config.get("restrict") else ()
+    return parse.examine(read, (*needs.rules(), *limits)), needs
 
 
 def read_spec(

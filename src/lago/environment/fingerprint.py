@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .. import config, version
 from ..disks import qemu_img
+from ..host import shape
 from ..host.files import json_text, write_atomically
 from ..host.programs import run
 from ..templates import default_store
@@ -148,7 +149,7 @@ class _Known:
         self._used: dict[str, list[Any]] = {}
         try:
             with open(self._path, encoding="utf-8") as file:
-                self._kept: dict[str, list[Any]] = dict(json.load(file))
+                self._kept: dict[str, list[Any]] = dict(shape.parse(file.read(shape.MOST)))
         except (OSError, ValueError, TypeError):
             self._kept = {}
 

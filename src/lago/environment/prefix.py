@@ -29,8 +29,9 @@ from ..topology.model import Domain, Topology
 from ..topology.names import libvirt_domain_name
 from . import facts
 from .claims import Claims
+from .faults.breaking import Breaking
 from .snapshots.index import Index, Snapshot, with_tops
-from .staging import already_there, check_free, make_unfinished, staged
+from .staging import already_there, check_free, keep_private, make_unfinished, staged
 
 if TYPE_CHECKING:
     from ..guest.ansible import Inventory
@@ -41,15 +42,17 @@ if TYPE_CHECKING:
     from ..topology.address import Address
     from ..topology.spec import EnvSpec
     from ..virt import VirtEnv
+    from ..virt.reach import Reachability
     from ..virt.readiness import Phase
     from .create import Wanted
+    from .faults.model import Fault
     from .status import Status
 
 LOST: Final = "running, its sockets are gone"
 """State of a machine that can't be reached any more, as `status` says it."""
 
 
-class Prefix:
+class Prefix(Breaking):
     """One environment on disk; nothing of it is read before it is needed.
 
     What changes it or its machines holds its lock meanwhile and writes to its log. It raises LockTimeout if somebody
@@ -132,6 +135,8 @@ class Prefix:
         try:
             for directory in (self.paths.images(), self.paths.logs(), self.paths.virt()):
                 os.makedirs(directory, 0o755)
+            if new:
+                keep_private(self._prefix)
             write_atomically(self.paths.uuid(), os.urandom(16).hex())
             self._save_metadata({"libvirt_url": config.get("libvirt_url")})
             run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lago", "-f", self.paths.ssh_id_rsa()])
@@ -274,7 +279,14 @@ class Prefix:
         """Machines and nets of the environment."""
         from ..virt import VirtEnv
 
-        return VirtEnv.from_prefix(self)
+        return self._aware(VirtEnv.from_prefix(self))
+
+    def _aware(self, env: VirtEnv) -> VirtEnv:
+        """Machines and nets that know what is wrong with them on purpose."""
+        from .faults import purpose
+
+        env.on_purpose = partial(purpose.of, self.paths)
+        return env
 
     def virt_env_of(self, topology: Topology) -> VirtEnv:
         """Machines and nets of this prefix as another topology describes them.
@@ -287,7 +299,7 @@ class Prefix:
         """
         from ..virt import VirtEnv
 
-        return VirtEnv(self, topology.domains, topology.nets)
+        return self._aware(VirtEnv(self, topology.domains, topology.nets))
 
     def domain(self, name: str) -> Domain:
         """Description of a machine, with everything decided.
@@ -344,12 +356,29 @@ class Prefix:
                 yield
 
     def _recover(self) -> None:
-        """Put right what an operation on snapshots left when it was killed."""
+        """Put right what an operation on snapshots or faults left when it was killed."""
         if Index.load(self.paths).busy:
             from .snapshots.recover import recover
 
             recover(self.virt_env)
             self.virt_env.close()
+        if os.path.exists(self.paths.faults()):
+            self._recover_faults()
+
+    def _recover_faults(self) -> None:
+        from .faults import acts
+
+        if not self._up():
+            acts.forget(self.paths)
+        elif acts.busy(self.paths):
+            acts.recover(self.virt_env)
+            self.virt_env.close()
+
+    def _up(self) -> bool:
+        """Whether anything may run of it."""
+        return self.hypervisor.running() and (
+            not self.hypervisor.shared or any(state != "down" for state in self.virt_env.states().values())
+        )
 
     @contextlib.contextmanager
     def _machines(self, name: str) -> Iterator[VirtEnv]:
@@ -428,6 +457,7 @@ class Prefix:
                 description=description,
                 replace=replace,
                 compress=compress,
+                faults=[one.plain() for one in self.faults()],
             )
 
     def revert_snapshots(self, name: str, *, vms: Iterable[str] = (), on_phase: Phase = no_phase) -> None:
@@ -458,7 +488,81 @@ class Prefix:
         from .snapshots.revert import revert
 
         with self._changing("Revert snapshot") as env:
-            revert(env, name, [vm.name() for vm in env.select(vms)], on_phase, beside, paused=paused)
+            names = [vm.name() for vm in env.select(vms)]
+            begun, back = self._faults_of_then(env, name, names)
+            revert(env, name, names, on_phase, beside, begun=begun, back=back, paused=paused)
+
+    def _faults_of_then(
+        self, env: VirtEnv, snapshot: str, names: Sequence[str]
+    ) -> tuple[Callable[[], None], Callable[[], None]]:
+        """What is to be done when machines begin to go back, and when they are back: faults go with their machines."""
+        then = Index.load(self.paths).get(snapshot).faults
+        if not then and not os.path.exists(self.paths.faults()):
+            return no_errand, no_errand
+        from .faults import acts
+        from .faults.model import Fault
+
+        going = set(names)
+        everybody = going >= set(env.get_vms())
+        kept = [one for one in self.faults() if not everybody and not one.machines <= going]
+        back = [one for one in map(Fault.of_plain, then) if everybody or one.machines <= going]
+        return partial(acts.become, env, [*kept, *back]), partial(acts.settle, env)
+
+    def faults(self) -> list[Fault]:
+        """What is broken on purpose now, oldest first; nothing is, where nothing runs.
+
+        Returns:
+            A `Fault` each: its `id`, `kind`, `targets`, `settings`, `since` when (seconds since 1970), and by what
+            `means`.
+        """
+        if not os.path.exists(self.paths.faults()) or not self.hypervisor.running():
+            return []
+        from .faults import acts
+
+        return acts.current(self.paths)
+
+    def fault_timeline(self) -> list[dict[str, Any]]:
+        """What was broken on purpose and when, oldest first; what is broken now, and the last hundred that are healed.
+
+        Returns:
+            Of each its `id`, the `fault` in words, `since` when and `until` when (seconds since 1970); it is None for
+            what still holds.
+        """
+        from .faults import acts
+
+        return acts.timeline(self.paths)
+
+    def _named_faults(self) -> Mapping[str, Sequence[str]]:
+        return self.topology.faults
+
+    def _break(self, wanted: Sequence[Fault]) -> list[Fault]:
+        from .faults import acts
+
+        with self._machines("Inflict faults") as env:
+            self._go_on(env)
+            return acts.inflict(env, wanted)
+
+    def heal(self, *which: str) -> list[Fault]:
+        """Heal what is broken on purpose.
+
+        Args:
+            which: ids of faults, names of machines that they name, or kinds; without them all.
+
+        Returns:
+            What was healed.
+
+        Raises:
+            LagoError: there is no such fault, and no such machine; or it can't be healed.
+        """
+        from .faults import acts
+
+        with self._machines("Heal faults") as env:
+            if not os.path.exists(self.paths.faults()):
+                for name in which:
+                    acts.check_name(env, name)
+                return []
+            self._go_on(env)
+            return acts.heal(env, which)
 
     def resume(self, on_phase: Phase = no_phase) -> None:
         """Let machines go on that stand paused since they were forked, and return when they answer ssh.
@@ -566,7 +670,8 @@ class Prefix:
         env = self.virt_env
         name = snapshot or f"origin-{os.urandom(4).hex()}"
         if snapshot is None:
-            take(env, name, env.select(()), settled=False)
+            faults = [one.plain() for one in self.faults()]
+            take(env, name, env.select(()), settled=False, faults=faults)
         try:
             fork(self.paths, name, made.paths)
         finally:
@@ -595,7 +700,41 @@ class Prefix:
         with self._machines("Start Prefix") as env:
             self._claims.renew(self.topology)
             self._go_on(env, on_phase)
-            env.start(names, on_phase)
+            names = list(names)
+            self._with_power(names or env.get_vms())
+            env.start(names, on_phase, self._begun(env))
+            self._once_they_answer(env)
+
+    def _begun(self, env: VirtEnv) -> Callable[[], None]:
+        """What is to be done when machines have been started: what is broken is broken for them as well."""
+        if not self.faults():
+            return no_errand
+        from .faults import acts
+
+        return partial(acts.reapply, env)
+
+    def _with_power(self, names: Iterable[str]) -> None:
+        """Record that machines have power again, whose power was cut off on purpose."""
+        if self.faults():
+            from .faults import acts
+
+            acts.started(self.paths, names)
+
+    def _once_they_answer(self, env: VirtEnv) -> None:
+        """Make true again what is broken inside of guests, now that they have booted."""
+        if self.faults():
+            from .faults import acts
+
+            acts.reapply(env, inside=True)
+
+    def _forget_faults(self, names: Iterable[str]) -> None:
+        """Record that what was broken of machines is not any more, as they were stopped; all if nothing runs."""
+        if os.path.exists(self.paths.faults()):
+            from .faults import acts
+
+            acts.stopped(self.paths, names)
+            if not self._up():
+                acts.forget(self.paths)
 
     def deploy(self, on_phase: Phase = no_phase) -> None:
         """Run the deploy scripts of all machines, side by side; those of one machine in order.
@@ -623,21 +762,27 @@ class Prefix:
             VMNotFound: there is no machine of that name.
         """
         with self._machines("Stop prefix") as env:
+            names = list(names)
             env.stop(names)
+            self._forget_faults(names or env.get_vms())
 
     def collect_artifacts(self, output_dir: str, ignore_nopath: bool = True) -> dict[str, Any]:
         """Copy the artifacts and console logs of all machines, and the logs of QEMU and Lago, to a directory.
 
+        What their `artifact-commands` say is there too, of machines that answer.
+
         Args:
             output_dir: the directory; what is there already is renamed to `<output_dir>.<date>_<time>`.
-            ignore_nopath: leave out what is not there on a machine.
+            ignore_nopath: leave out what is not there on a machine, and take commands that fail as they are.
 
         Returns:
-            By machine the `files`, those and directories that are there now, and the paths that are `missing`.
+            By machine the `files`, those and directories that are there now, the paths that are `missing`, and of the
+            `artifact-commands` by name why they `failed`.
 
         Raises:
             LagoError: `output_dir` can't be made.
-            ExtractPathError: files of a machine can't be had; those of the others are there.
+            ExtractPathError: files of a machine can't be had, or a command failed, and that is not to be ignored; those
+                of the others are there.
             ExtractPathNoPathError: something is not there on a machine, and that is not to be ignored.
         """
         from .collect import collect
@@ -732,7 +877,39 @@ class Prefix:
         """
         with self._machines("Reboot prefix" if reboot else "Shutdown prefix") as env:
             self._go_on(env)
-            return env.shutdown(vm_names or (), reboot=reboot, on_phase=on_phase)
+            hows = env.shutdown(vm_names or (), reboot=reboot, on_phase=on_phase)
+            if reboot:
+                self._once_they_answer(env)
+            else:
+                self._forget_faults(hows)
+            return hows
+
+    def reachability(
+        self, names: Iterable[str] = (), *, port: int | None = None, net: str | None = None, timeout: float = 5.0
+    ) -> Reachability:
+        """Ask machines which of each other they reach, all side by side; see `lago.virt.VM.reaches`.
+
+        Args:
+            names: names of the machines; without them all.
+            port: a TCP port that must take a connection; without it any answer will do.
+            net: the net over which they are to be reached; without it all nets that two are on are tried.
+            timeout: seconds that an answer may take, at least 1.
+
+        Returns:
+            For each machine by name what it reaches, a `lago.virt.Reach`, by name. What is not known, as of a
+            machine that is down, has its reason in `why`. As text it is a table.
+
+        Raises:
+            VMNotFound: there is no machine of that name.
+            LagoError: there is no such net, or port.
+        """
+        from ..virt.together import reachability
+
+        env = self.virt_env
+        try:
+            return reachability(env.select(names), port=port, net=net, timeout=timeout)
+        finally:
+            env.close()
 
     def cleanup(self) -> None:
         """Stop everything and remove the mark of a prefix; its files stay until it is destroyed."""
@@ -797,5 +974,12 @@ class Prefix:
         if self._provided() and not self.hypervisor.running():
             states |= self.virt_env.provided_states()
         return status(
-            self.paths, self.uuid, topology, self.snapshots(), machines=states, networks=nets, paused=self._paused()
+            self.paths,
+            self.uuid,
+            topology,
+            self.snapshots(),
+            machines=states,
+            networks=nets,
+            paused=self._paused(),
+            faults=self.faults(),
         )

@@ -17,10 +17,13 @@ from .. import config, templates
 from ..constants import DEPLOY_SCRIPTS, OVIRT_SCRIPTS, PREFIX_PATH_VARIABLE, WORKDIR_PATH_VARIABLE
 from ..errors import LagoError, TemplateError
 from ..initfile.document import Mistake
+from ..initfile.mistakes import expected
 from ..plugins import machines
 from ..topology.place import Place
 from ..topology.spec import DiskSpec, DomainSpec, EnvSpec
-from ..topology.variables import expand, fill_in
+from ..topology.variables import expand, fill_in_address
+from .faults import words
+from .faults.registry import KINDS
 
 if TYPE_CHECKING:
     from ..initfile.checks import Rule
@@ -62,6 +65,7 @@ class Prerequisites:
             self.shares,
             self.plugins,
             self.reached,
+            self.faults,
         )
 
     @functools.cached_property
@@ -71,6 +75,22 @@ class Prerequisites:
             return self.repository or _local_repository()
         except LagoError as error:
             return error
+
+    def faults(self, env: EnvSpec) -> Iterator[Mistake]:
+        """What may be broken by a name can be read, and is about machines and nets that there are."""
+        for name, texts in env.faults.items():
+            place = Place(("faults", name))
+            if name in KINDS:
+                yield Mistake(place, f"{name} can't be the name of faults, it is a fault itself", of_key=True)
+            for text in texts:
+                try:
+                    fault = words.parse(text)
+                except LagoError as error:
+                    yield Mistake(place, f"{text!r} can't be inflicted: {error.what}")
+                    continue
+                for known, what, named in ((env.domains, "machine", fault.machines), (env.nets, "net", fault.nets)):
+                    for one in sorted(named - set(known)):
+                        yield Mistake(place, f"{text!r}: there is no {what} {one}{expected(one, known)}")
 
     def known_templates(self, env: EnvSpec) -> Iterator[Mistake]:
         """A template is in the repository, unless the lock file has an image of it that the store has."""
@@ -160,7 +180,7 @@ class Prerequisites:
 
     def _address(self, at: Place, url: str) -> Iterator[Mistake]:
         try:
-            address = fill_in(url, self.variables)
+            address = fill_in_address(url, self.variables)
         except LagoError as error:
             yield Mistake(at, _told(error))
             return

@@ -8,6 +8,8 @@ import shlex
 from collections.abc import Iterator
 from typing import Final
 
+from .. import config
+from ..constants import PRIVATE
 from ..errors import PrefixError
 from ..host.files import remove_tree
 from ..host.locks import lock_file
@@ -51,10 +53,19 @@ def check_free(path: str) -> None:
 
 
 def make_unfinished(path: str) -> str:
-    """Make a new empty directory that is swept if we are interrupted."""
+    """Make a new empty directory that is swept if we are interrupted, and that nobody else may enter."""
     made = os.path.join(os.path.dirname(path), UNFINISHED + os.urandom(4).hex())
-    os.mkdir(made, 0o755)
+    os.mkdir(made, 0o700)
+    keep_private(made)
     return made
+
+
+def keep_private(path: str) -> None:
+    """Let nobody else enter a directory of ours that will hold disks, memory and passwords of guests.
+
+    A libvirt of the system runs QEMU as another user, who must.
+    """
+    os.chmod(path, 0o700 if config.get("libvirt_url") == PRIVATE else 0o755)
 
 
 def already_there(path: str) -> PrefixError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import config
@@ -11,6 +11,7 @@ from .snapshots.index import Snapshot, sizes
 if TYPE_CHECKING:
     from ..paths import Paths
     from ..topology.model import Domain, Net, Topology
+    from .faults.model import Fault
 
 
 class Nic(NamedTuple):
@@ -55,6 +56,7 @@ class Status(NamedTuple):
         path: of its prefix.
         snapshots: by name, oldest first, the bytes on disk that each takes beside those before it.
         paused: whether machines stand paused since they were forked, until one is used.
+        faults: what is broken on purpose, oldest first.
     """
 
     path: str
@@ -63,6 +65,7 @@ class Status(NamedTuple):
     networks: Mapping[str, Network]
     snapshots: Mapping[str, int]
     paused: bool = False
+    faults: tuple[Fault, ...] = ()
 
 
 def status(
@@ -74,6 +77,7 @@ def status(
     machines: Mapping[str, str],
     networks: Mapping[str, str],
     paused: bool,
+    faults: Sequence[Fault] = (),
 ) -> Status:
     """Return what there is, with what is known of its state.
 
@@ -83,6 +87,7 @@ def status(
         machines: their states by name.
         networks: their states by name.
         paused: whether machines are meant to stand paused.
+        faults: what is broken on purpose.
     """
     return Status(
         path=paths.prefix(),
@@ -93,6 +98,7 @@ def status(
         },
         snapshots=sizes(paths, snapshots),
         paused=paused and "paused" in machines.values(),
+        faults=tuple(faults),
     )
 
 

@@ -26,7 +26,7 @@ SNAPSHOT: Final = "warm"
 
 
 class Warm(NamedTuple):
-    """An environment that is kept; `used` in seconds since 1970, `size` in bytes on disk."""
+    """An environment that is kept; `used` in seconds since 1970, `size` in bytes on disk beside those used after it."""
 
     key: str
     path: str
@@ -89,13 +89,16 @@ def keep(name: str, prefix: Prefix) -> None:
 
 
 def kept() -> list[Warm]:
-    """What is kept, the last used first."""
+    """What is kept, the last used first, which has what several have."""
     found = []
     with contextlib.suppress(FileNotFoundError):
         for entry in os.scandir(_home()):
             if entry.is_dir() and not entry.name.startswith("."):
-                found.append(Warm(entry.name, entry.path, entry.stat().st_mtime, _size(entry.path)))
-    return sorted(found, key=lambda one: -one.used)
+                found.append((entry.stat().st_mtime, entry.path))
+    counted: set[tuple[int, int]] = set()
+    return [
+        Warm(os.path.basename(path), path, used, _size(path, counted)) for used, path in sorted(found, reverse=True)
+    ]
 
 
 def prune(*, everything: bool = False) -> list[Warm]:
@@ -132,6 +135,13 @@ def _remove(path: str) -> bool:
     return True
 
 
-def _size(path: str) -> int:
-    files = [os.path.join(directory, name) for directory, _, names in os.walk(path) for name in names]
-    return sum(os.lstat(file).st_blocks * 512 for file in files)
+def _size(path: str, counted: set[tuple[int, int]]) -> int:
+    """Bytes on disk of the files below a directory that were not counted before, by whatever name."""
+    total = 0
+    for directory, _, names in os.walk(path):
+        for name in names:
+            found = os.lstat(os.path.join(directory, name))
+            if (found.st_dev, found.st_ino) not in counted:
+                counted.add((found.st_dev, found.st_ino))
+                total += found.st_blocks * 512
+    return total

@@ -8,20 +8,31 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from typing import IO
+from typing import IO, Final
 
+from ..host import long_logs
 from ..host.inotify import Directory
 from ..host.parallel import Closing
+
+_FIRST: Final = 1 << 16
+"""Bytes that are looked at first for the last lines."""
+
+_LONGEST: Final = 1 << 20
+"""Bytes of a line, after which it counts as complete."""
 
 
 def tail(path: str, lines: int | None) -> list[str]:
     """The last lines of a log (all, if no number is given), as text; none if there is no log."""
+    most = _FIRST
     try:
-        with open(path, "rb") as file:
-            found = text(file.read()).splitlines()
+        while True:
+            _, data = long_logs.end_of(path, most)
+            found = text(data).splitlines()
+            if len(data) < most or (lines is not None and len(found) > lines):
+                return found if lines is None else found[max(0, len(found) - lines) :]
+            most *= 4
     except FileNotFoundError:
         return []
-    return found if lines is None else found[max(0, len(found) - lines) :]
 
 
 def text(data: bytes) -> str:
@@ -61,7 +72,10 @@ class Follower(Closing):
             data = self._rest.pop(name, b"") + (self._files[name].read() if name in self._files else b"")
             if self._open_next(name):
                 data += (b"" if data.endswith(b"\n") or not data else b"\n") + self._files[name].read()
-            complete, end, self._rest[name] = data.rpartition(b"\n")
+            complete, end, rest = data.rpartition(b"\n")
+            if len(rest) > _LONGEST:
+                complete, end, rest = data, b"\n", b""
+            self._rest[name] = rest
             if end:
                 yield name, text(complete).split("\n")
 
@@ -76,6 +90,7 @@ class Follower(Closing):
                 found.close()
                 return False
             self._files[name].close()
+        found.seek(long_logs.begin(found.fileno()))
         self._files[name] = found
         return True
 

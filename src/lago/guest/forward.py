@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -16,6 +17,7 @@ from ..log import LOG
 
 LOOPBACK: Final = "127.0.0.1"
 _BACKLOG: Final = 64
+_PAUSE: Final = 0.1
 _IDLE: Final = 15
 _PROBES: Final = 3
 
@@ -81,7 +83,11 @@ class Forward(Closing):
             try:
                 client, _ = self._listener.accept()
             except OSError:
-                return
+                if self._closed:
+                    return
+                # There are no more descriptors just now, or the client is gone; others come.
+                time.sleep(_PAUSE)
+                continue
             threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:

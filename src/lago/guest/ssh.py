@@ -36,6 +36,9 @@ _PATIENCE = 60.0
 _QUEUE = 0.3
 """Seconds after which a command no longer waits for others to end, but for a connection of its own."""
 
+_MOST_CONNECTIONS: Final = 10
+"""How many are made for one command."""
+
 _IDLE = "600"
 """Seconds after which a connection that is not the environment's own ends, if nobody uses it."""
 
@@ -253,6 +256,11 @@ class Guest(NamedTuple):
             if code != 255 or not _was_there(mark) or not one.connected():
                 return code
             refused.add(number)
+            if len(refused) >= _MOST_CONNECTIONS:
+                raise SSHError(
+                    f"{self.name}: {self.user}@{self.address} lets us log in, and refuses to run a command each time",
+                    hint="what does MaxSessions say in its sshd_config?",
+                )
 
     def _numbered(self, number: int) -> Guest:
         """The same guest by another connection; 0 is the one that there always is."""

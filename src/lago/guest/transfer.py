@@ -23,6 +23,7 @@ from ..errors import LagoError, VMError
 from ..host.full import says_full
 from ..host.parallel import Closing
 from ..host.programs import DEVNULL, PIPE, Process, spawn
+from ..host.waiting import pidfd, readable, wait_for_end, writable
 from ..log import LOG
 from . import unpacking
 from .ssh import Guest
@@ -34,6 +35,9 @@ Count = Callable[[int], object]
 _CHUNK: Final = 1 << 20
 _MARK: Final = ".lago-complete"
 """Last in a stream to a guest: tar does not notice that one ends early between two files."""
+
+_IDLE = 600.0
+"""Seconds without a byte after which the guest counts as gone."""
 
 _STRAY: Final = ("changed as we read it", "removed before we read it", "socket ignored")
 
@@ -159,7 +163,8 @@ def copy_to(guest: Guest, local: str | Sequence[str], remote: str, on_bytes: Cou
                 spawn(argv, stdin=PIPE, stdout=DEVNULL, stderr=there.fd, ask=signal.SIGKILL) as client,
                 spawn(tar, stdout=PIPE, stderr=here.fd, env=_environment(), ask=signal.SIGKILL) as packer,
             ):
-                _pass_on(packer, client, on_bytes)
+                _pass_on(packer, client, on_bytes, what)
+                _await_end(client, what)
             packed = packer.returncode
             return client.returncode
 
@@ -235,8 +240,9 @@ def _unpack(guest: Guest, paths: Sequence[str], tree: str, what: str, on_bytes: 
                 told = _names(client.stdout, paths, what)
                 if any(told):
                     with spawn(tar, stdin=PIPE, stderr=here.fd, env=_environment(), ask=signal.SIGKILL) as unpacker:
-                        _pass_on(client, unpacker, on_bytes)
+                        _pass_on(client, unpacker, on_bytes, what)
                     unpacked = unpacker.returncode
+                _await_end(client, what)
             return client.returncode
 
         _check_guest(guest, guest.session(command, receive), there.text(), what)
@@ -258,7 +264,7 @@ def _names(stream: IO[bytes] | None, paths: Sequence[str], what: str) -> list[st
     for path in paths:
         name = bytearray()
         # What comes after the names is for tar to read.
-        while (byte := os.read(stream.fileno(), 1)) != b"\0":
+        while (byte := _read_byte(stream.fileno(), what)) != b"\0":
             name += byte
             if not byte:
                 return [""] * len(paths)
@@ -268,13 +274,41 @@ def _names(stream: IO[bytes] | None, paths: Sequence[str], what: str) -> list[st
     return names
 
 
-def _pass_on(source: Process, sink: Process, on_bytes: Count) -> None:
-    """Give what one process writes to another to read, until one of them has had enough."""
+def _read_byte(fd: int, what: str) -> bytes:
+    if not readable([fd], _IDLE):
+        raise _stalled(what)
+    return os.read(fd, 1)
+
+
+def _pass_on(source: Process, sink: Process, on_bytes: Count, what: str) -> None:
+    """Give what one process writes to another to read, until one of them has had enough.
+
+    Raises:
+        VMError: nothing comes any more, or nothing is taken.
+    """
     assert source.stdout is not None
     assert sink.stdin is not None
     with source.stdout, sink.stdin, contextlib.suppress(BrokenPipeError):
-        while number := os.splice(source.stdout.fileno(), sink.stdin.fileno(), _CHUNK):
+        while number := _splice(source.stdout.fileno(), sink.stdin.fileno(), what):
             on_bytes(number)
+
+
+def _splice(source: int, sink: int, what: str) -> int:
+    # It does not wait any more once there is something, and room for it.
+    if not readable([source], _IDLE) or not writable([sink], _IDLE):
+        raise _stalled(what)
+    return os.splice(source, sink, _CHUNK)
+
+
+def _await_end(client: Process, what: str) -> None:
+    """Return when a client has ended. Raises VMError if the guest keeps it."""
+    with pidfd(client.pid) as process:
+        if not wait_for_end(process, _IDLE):
+            raise _stalled(what)
+
+
+def _stalled(what: str) -> VMError:
+    return VMError(f"{what}: nothing went on for {_IDLE:g} s", hint="does the guest still run? lago status")
 
 
 def _check_guest(guest: Guest, code: int, text: str, what: str) -> None:

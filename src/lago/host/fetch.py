@@ -1,8 +1,13 @@
-"""Files from elsewhere: by http, https or from this host. A connection that is lost is made again where it broke."""
+"""Files from elsewhere: by http, https or from this host. A connection that is lost is made again where it broke.
+
+Nothing else is spoken, wherever an address comes from and wherever a server leads: no ftp, no file of this host that a
+server names, and no way from https to http.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.client
 import os
 import random
@@ -12,9 +17,10 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import IO, Any, Final
 
+from ..constants import URL_SCHEMES
 from ..errors import FetchError, HostError
 from ..log import say
 
@@ -30,6 +36,11 @@ _EVERY: Final = 5.0
 _TRIES: Final = 5
 """Failures in a row, without a byte between, after which we give up."""
 
+_MOST_LOST: Final = 30
+"""Failures of which each came before `_ENOUGH` more bytes, after which we give up."""
+
+_ENOUGH: Final = 1 << 20
+
 _PAUSE = 0.5
 """Seconds before the first new try; each time twice as long."""
 
@@ -38,6 +49,12 @@ _PATIENCE: Final = 60.0
 
 _PASSING: Final = (408, 429, 500, 502, 503, 504)
 """HTTP status of what may be over soon."""
+
+_SLOWEST: Final = 100
+"""Bytes a second below which a server only holds us."""
+
+_SLOW_FOR = 300.0
+"""Seconds after which that is believed."""
 
 _TEXT_LIMIT: Final = 16 << 20
 
@@ -63,8 +80,9 @@ class Stream:
         Raises:
             FetchError: it can't be had.
         """
+        check_scheme(url)
         self.url = url
-        self._failures = 0
+        self._failures = self._lost = 0
         # One byte less than there are, as a range of none is an error.
         self._answer = self._connect(have - 1 if have and validator else 0, validator)
         self.start = self._position = _first_byte(self._answer)
@@ -98,6 +116,8 @@ class Stream:
             else:
                 if block or self.length is None or self._position >= self.length:
                     self._failures = 0
+                    if (self._position + len(block)) // _ENOUGH > self._position // _ENOUGH:
+                        self._lost = 0
                     self._position += len(block)
                     return block
             self._answer.close()
@@ -106,9 +126,15 @@ class Stream:
     def _block(self) -> bytes:
         """The next bytes: a block, or what comes before the answer ends or breaks. Raises OSError if it broke."""
         found = b""
+        began = time.monotonic()
         try:
             while len(found) < BLOCK and (more := self._answer.read1(BLOCK - len(found))):
                 found += more
+                if (passed := time.monotonic() - began) > _SLOW_FOR and len(found) < passed * _SLOWEST:
+                    self._answer.close()
+                    raise FetchError(
+                        f"{self.url}: the server sent {len(found)} bytes in {passed:.0f} s", hint="try another server"
+                    )
         except (http.client.HTTPException, OSError):
             # What did come is kept, or a server that rests too often would never come to its end.
             if not found:
@@ -140,11 +166,18 @@ class Stream:
         headers = {"User-Agent": "lago"}
         if offset:
             headers |= {"Range": f"bytes={offset}-", "If-Range": validator}
-        request = urllib.request.Request(self.url, headers=headers)  # noqa: S310 - see constants.URL_SCHEMES
         while True:
             least = 0.0
+            # A new one each time: it remembers where it was led.
+            request = urllib.request.Request(self.url, headers=headers)  # noqa: S310 - see check_scheme
             try:
-                return urllib.request.urlopen(request, timeout=_TIMEOUT)  # noqa: S310
+                answer = _opener().open(request, timeout=_TIMEOUT)
+                if _first_byte(answer) > offset:
+                    answer.close()
+                    raise FetchError(
+                        f"{self.url}: the server sends another part than it is asked for", hint="try again"
+                    )
+                return answer
             except urllib.error.HTTPError as error:
                 error.close()
                 hint = "correct the address" if error.code in (404, 410) else "look at it with curl -I, or try later"
@@ -166,12 +199,63 @@ class Stream:
     def _pause(self, failure: FetchError, least: float = 0) -> None:
         """Wait before a new try. Raises `failure` when there were enough."""
         self._failures += 1
-        if self._failures >= _TRIES:
+        self._lost += 1
+        if self._failures >= _TRIES or self._lost >= _MOST_LOST:
             raise failure
         # Others who lost the same server shall not all come back at the same instant.
         seconds = max(least, _PAUSE * 2 ** (self._failures - 1) * random.uniform(0.8, 1.2))  # noqa: S311
         say(f"{failure.what}; trying again in {seconds:.1f} s")
         time.sleep(seconds)
+
+
+def check_scheme(url: str, schemes: Collection[str] = URL_SCHEMES) -> None:
+    """Raise FetchError unless an address begins with one of the schemes that are spoken, or with one of fewer.
+
+    Args:
+        schemes: those.
+    """
+    scheme, found, _ = url.partition("://")
+    if not found or scheme.lower() not in schemes:
+        raise FetchError(f"{url} is no address that is taken", hint=f"it begins with one of: {_list(schemes)}")
+
+
+def _list(schemes: Collection[str]) -> str:
+    return ", ".join(f"{scheme}://" for scheme in schemes)
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follow a server where it leads, by http or https alone, and never from https to http."""
+
+    def redirect_request(self, req: urllib.request.Request, *others: Any) -> urllib.request.Request | None:
+        to = str(others[-1])
+        kinds = ("https",) if req.type == "https" else ("http", "https")
+        try:
+            check_scheme(to, kinds)
+        except FetchError:
+            others[0].close()
+            raise FetchError(
+                f"{req.full_url}: the server leads to {to}, which is not followed from {req.type}",
+                hint="if that is right, name that address itself",
+            ) from None
+        return super().redirect_request(req, *others)
+
+
+@functools.cache
+def _opener() -> urllib.request.OpenerDirector:
+    """What opens addresses: without what else Python has, such as ftp. Proxies are those of the environment."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler(),
+        urllib.request.UnknownHandler(),
+        urllib.request.HTTPHandler(),
+        urllib.request.HTTPSHandler(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        _Redirects(),
+        urllib.request.FileHandler(),
+        urllib.request.HTTPErrorProcessor(),
+    ):
+        opener.add_handler(handler)
+    return opener
 
 
 def _first_byte(answer: Any) -> int:

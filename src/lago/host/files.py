@@ -62,6 +62,18 @@ def in_memory(path: str) -> bool:
 
     There a hole that is read by a mapping takes room, and ends the program that reads it if there is none.
     """
+    return _file_system(path) in _IN_MEMORY
+
+
+def local(path: str) -> bool:
+    """Whether a file is in a file system that nobody but this host writes to, and that is known. Raises OSError.
+
+    There a mapping shows at once what is written to the file, and the other way round.
+    """
+    return _file_system(path) in (*_IN_MEMORY, *_LOCAL)
+
+
+def _file_system(path: str) -> int:
     import ctypes
 
     # It begins with the type, of which statfs(2) has the numbers; Python's os.statvfs leaves it out.
@@ -69,10 +81,12 @@ def in_memory(path: str) -> bool:
     if ctypes.CDLL(None, use_errno=True).statfs(os.fsencode(path), found):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), path)
-    return found[0] in _IN_MEMORY
+    return found[0]
 
 
 _IN_MEMORY = (0x01021994, 0x858458F6)
+_LOCAL = (0xEF53, 0x58465342, 0x9123683E, 0xF2F52010, 0x794C7630)
+"""Ext, XFS, Btrfs, F2FS, overlays."""
 
 
 def beside(path: str) -> str:

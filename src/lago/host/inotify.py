@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import os
-import select
 import struct
 from typing import Final
+
+from .waiting import readable
 
 _CLOEXEC: Final = os.O_CLOEXEC
 _MODIFY: Final = 0x2
@@ -50,7 +51,7 @@ class Directory:
         Returns:
             Whether the directory was removed.
         """
-        if not select.select([self.fd], [], [], timeout)[0]:
+        if not readable([self.fd], timeout):
             return False
         data, at, gone = os.read(self.fd, _MOST), 0, False
         while at < len(data):

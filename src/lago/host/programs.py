@@ -23,6 +23,9 @@ Process = subprocess.Popen[bytes]
 Stream = IO[Any] | int | None
 
 _GRACE: Final = 5.0
+_alive: dict[Process, float | None] = {}
+"""The programs in blocks of `spawn`, with the seconds that they get to end."""
+
 _LAST: Final = 20
 _STAMP: Final = r"^\[\s*\d+\.\d+\] ?"
 """The time at which a kernel said a line."""
@@ -112,6 +115,7 @@ def spawn(
     options = {"stdin": stdin, "stdout": stdout, "stderr": stderr, "env": env, **more}
     LOG.debug("run: %s", shlex.join(argv))
     process = _start(_guarded(argv, dies_with_us, env) if dies_with_us else argv, options)
+    _alive[process] = grace
     try:
         yield process
         if ask is None:
@@ -122,7 +126,22 @@ def spawn(
         raise
     finally:
         _close(process)
+        _alive.pop(process, None)
         LOG.debug("ended: %s: %d", argv[0], process.returncode)
+
+
+def kill_all() -> None:
+    """Kill the programs that run in blocks of `spawn`, for who ends without ending the blocks."""
+    for process in list(_alive):
+        process.kill()
+
+
+def wait_for_the_patient() -> None:
+    """Return when no program runs in a block of `spawn` that is waited for as long as it takes."""
+    while patient := [process for process, grace in list(_alive.items()) if grace is None]:
+        for process in patient:
+            process.wait()
+            _alive.pop(process, None)
 
 
 def _start(argv: Sequence[str], options: Mapping[str, Any]) -> Process:
@@ -259,6 +278,8 @@ _PACKAGES: Final = {
     "ssh-keygen": "openssh-client",
     "dnsmasq": "dnsmasq-base",
     "ip": "iproute2",
+    "nft": "nftables",
+    "tc": "iproute2",
     "unshare": "util-linux",
     "nsenter": "util-linux",
     "setpriv": "util-linux",

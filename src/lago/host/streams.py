@@ -9,6 +9,7 @@ import selectors
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import IO, Any, Final
 
 from .programs import DEVNULL, PIPE, CommandStatus, spawn
@@ -16,9 +17,27 @@ from .waiting import within
 
 _CHUNK: Final = 1 << 16
 
+MOST = 64 << 20
+"""Bytes of what a program says that are kept, the last ones: a guest may say as much as it likes."""
+
+
+def keep(kept: bytearray, data: bytes) -> None:
+    """Add what a program said to what is kept of it."""
+    kept.extend(data)
+    # Twice as much, so that not all is moved each time.
+    if len(kept) > 2 * MOST:
+        _cut(kept)
+
+
+def _cut(kept: bytearray) -> bytes:
+    """What is kept in the end."""
+    if len(kept) > MOST:
+        del kept[:-MOST]
+    return bytes(kept)
+
 
 def converse(argv: Sequence[str], data: bytes | None, *, show: bool, timeout: float | None) -> CommandStatus:
-    """Run a program to its end, and keep what it says. When anything interrupts us it is killed.
+    """Run a program to its end, and keep the last `MOST` bytes that it says; when anything interrupts us it is killed.
 
     Args:
         data: what it reads; without it its input is closed.
@@ -36,7 +55,7 @@ def converse(argv: Sequence[str], data: bytes | None, *, show: bool, timeout: fl
         selectors.DefaultSelector() as selector,
     ):
         for stream, kept, ours in ((process.stdout, out, sys.stdout), (process.stderr, err, sys.stderr)):
-            sink: Callable[[bytes], None] = writer(ours, kept) if show else kept.extend
+            sink: Callable[[bytes], None] = writer(ours, kept) if show else partial(keep, kept)
             selector.register(stream or -1, selectors.EVENT_READ, sink)
         if process.stdin is not None:
             os.set_blocking(process.stdin.fileno(), False)
@@ -48,9 +67,9 @@ def converse(argv: Sequence[str], data: bytes | None, *, show: bool, timeout: fl
             if not selector.get_map():
                 break
         else:
-            raise TimeoutError(bytes(out or err))
+            raise TimeoutError(_cut(out or err))
         process.wait()
-    return CommandStatus(process.returncode, bytes(out), bytes(err))
+    return CommandStatus(process.returncode, _cut(out), _cut(err))
 
 
 def writer(stream: IO[Any], kept: bytearray) -> Callable[[bytes], None]:
@@ -62,7 +81,7 @@ def writer(stream: IO[Any], kept: bytearray) -> Callable[[bytes], None]:
     stream.flush()
 
     def write(data: bytes) -> None:
-        kept.extend(data)
+        keep(kept, data)
         below.write(decoder.decode(data) if text else data)
         below.flush()
 

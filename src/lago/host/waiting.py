@@ -5,10 +5,11 @@ The supervisor of a private hypervisor imports this, so it imports next to nothi
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -54,6 +55,30 @@ def pidfd(pid: int) -> Iterator[int]:
         os.close(fd)
 
 
+def readable(fds: Iterable[int], timeout: float | None) -> list[int]:
+    """Wait until something can be read from one of some descriptors, or its other side is closed; which these are.
+
+    None, if that takes longer. Descriptors may have any number: select(2) takes none above 1023.
+
+    Args:
+        timeout: seconds; None is for ever.
+    """
+    return _polled(fds, select.POLLIN, timeout)
+
+
+def writable(fds: Iterable[int], timeout: float | None) -> list[int]:
+    """Wait as `readable` until something can be written."""
+    return _polled(fds, select.POLLOUT, timeout)
+
+
+def _polled(fds: Iterable[int], events: int, timeout: float | None) -> list[int]:
+    watched = select.poll()
+    for fd in fds:
+        watched.register(fd, events)
+    # Rounded up: in the last millisecond nothing is gained by asking again and again.
+    return [fd for fd, _ in watched.poll(None if timeout is None else math.ceil(1000 * timeout))]
+
+
 def wait_for_end(process: int, timeout: float | None, given_up: Callable[[], bool] | None = None) -> bool:
     """Wait for the end of a process; whether it came.
 
@@ -62,12 +87,10 @@ def wait_for_end(process: int, timeout: float | None, given_up: Callable[[], boo
         timeout: seconds; None is for ever.
         given_up: is asked again and again whether to wait no longer.
     """
-    watched = select.poll()
-    watched.register(process, select.POLLIN)
     for left in within(timeout):
         if given_up is not None and given_up():
             return False
-        if watched.poll(1000 * (left if given_up is None else min(left, _ASKED))):
+        if readable([process], left if given_up is None else min(left, _ASKED)):
             return True
     return False
 

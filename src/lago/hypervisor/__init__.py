@@ -95,6 +95,11 @@ def libvirt_url(metadata: Mapping[str, Any], path: str) -> str:
         HypervisorError: an address that can run programs or read files on this host is not that of the configuration.
     """
     url = metadata.get("libvirt_url", PRIVATE)
+    if url != config.get("libvirt_url") and url != PRIVATE and config.get("restrict"):
+        raise HypervisorError(
+            f"{path} names the libvirt {str(url)[:200]}, and it is restricted",
+            hint="leave out --restrict (setting restrict) if you trust the environment, or set libvirt_url to that",
+        )
     if url == PRIVATE or url == config.get("libvirt_url") or re.fullmatch(_PLAIN_URI, str(url)):
         return str(url)
     raise HypervisorError(

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import platform
 import re
@@ -22,6 +21,7 @@ from typing import Any, Final, Literal
 from .. import config
 from ..constants import TCG_TIME_FACTOR
 from ..errors import HostError
+from ..host import shape
 from ..host.files import json_text, write_atomically
 from ..host.programs import package_hint, run, which
 from ..host.trust import user_name
@@ -201,7 +201,7 @@ def _cache() -> Iterator[str | None]:
 def _recall(path: str, key: dict[str, Any]) -> Accel | None:
     try:
         with open(path, encoding="utf-8") as file:
-            kept = json.load(file)
+            kept = shape.parse(file.read(shape.MOST))
         return Accel(**kept["verdict"]) if kept["key"] == key else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import socket
 import time
 from typing import Final
 
-from ..host.waiting import within
+from ..host.waiting import within, writable
 
 _PACE: Final = 0.15
 _PATIENCE: Final = 1.5
@@ -35,7 +34,7 @@ def reach(address: str, port: int, timeout: float) -> socket.socket:
             attempt.connect_ex(target)
             # Nothing pending means a refusal, which comes at once and has no event for its end.
             for rest in within(min(left, _PACE)):
-                for fd in _wait(list(pending), rest):
+                for fd in writable(pending, rest):
                     settled, _ = pending.pop(fd)
                     error = settled.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                     if not error:
@@ -50,7 +49,3 @@ def reach(address: str, port: int, timeout: float) -> socket.socket:
     finally:
         for one, _ in pending.values():
             one.close()
-
-
-def _wait(fds: list[int], timeout: float) -> list[int]:
-    return select.select([], fds, [], timeout)[1]

@@ -12,8 +12,12 @@ from .. import config
 from ..constants import HOST_LOOPBACK
 from ..errors import HostError
 from ..host.programs import package_hint, which
+from ..log import LOG
 from .firewall import DEVICE
 from .protocol import NETNS_FILE
+
+_LINK_LOCAL: Final = "169.254.0.0/16"
+"""Where clouds have their metadata services, among others at 169.254.169.254 (RFC 3927)."""
 
 NAMESERVER: Final = "100.64.77.3"
 """Asks the host's own name servers."""
@@ -35,6 +39,32 @@ def argv() -> list[str] | None:
             if wanted == program:
                 raise HostError(f"the program {program} is not installed", hint=package_hint(program))
     return None
+
+
+def closed() -> list[str]:
+    """Networks and addresses that guests do not reach, unless the config says so.
+
+    Connections of guests come from this host itself, so nobody could tell them from its own: services that trust it
+    would trust them, and a cloud's metadata service would tell them the credentials of this host.
+    """
+    return [] if config.get("egress_host") else [_LINK_LOCAL, *own_addresses()]
+
+
+def own_addresses() -> list[str]:
+    """The IPv4 addresses of this host, but for its loopback. Source: the routing table, /proc/net/fib_trie."""
+    found: set[str] = set()
+    last = ""
+    try:
+        with open("/proc/net/fib_trie", encoding="ascii") as file:
+            for line in file:
+                match line.split():
+                    case ["|--", address]:
+                        last = address
+                    case ["/32", "host", "LOCAL"]:
+                        found.add(last)
+    except FileNotFoundError:
+        LOG.warning("/proc/net/fib_trie is not there, so guests may reach this host's own addresses")
+    return sorted(address for address in found if not address.startswith("127."))
 
 
 def _slirp4netns(host_loopback: bool) -> list[str]:

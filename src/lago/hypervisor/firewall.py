@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Iterable
 from typing import Final
 
 DEVICE: Final = "tap0"
@@ -24,7 +25,7 @@ _RULES: Final = f"""\
 :FORWARD DROP
 :OUTPUT ACCEPT
 -A FORWARD -i {ISOLATED}+ -j DROP
--A FORWARD -o {DEVICE} -j ACCEPT
+{{closed}}-A FORWARD -o {DEVICE} -j ACCEPT
 -A FORWARD -i {DEVICE} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
 COMMIT
 *nat
@@ -55,8 +56,11 @@ _BRIDGED_PACKETS: Final = (
 )
 
 
-def set_up() -> None:
+def set_up(closed: Iterable[str]) -> None:
     """Install the rules and let packets pass from net to net by them.
+
+    Args:
+        closed: addresses and networks outside that guests do not reach.
 
     Raises:
         OSError: the kernel does not let them pass.
@@ -68,12 +72,17 @@ def set_up() -> None:
     for path in _BRIDGED_PACKETS:
         with contextlib.suppress(FileNotFoundError), open(path, "w", encoding="ascii") as file:
             file.write("0")
-    if _restore(_RULES) != 0:
+    # A guest that is refused need not wait; not every kernel can tell it.
+    if _restore(_rules(closed, "REJECT")) != 0 and _restore(_rules(closed, "DROP")) != 0:
         raise RuntimeError("iptables-restore failed")
     if _restore(_RULES_6, "ip6tables-restore") != 0:
         print("packets of IPv6 are not filtered", file=sys.stderr, flush=True)
     if _restore(_FILL_CHECKSUMS) != 0:
         print("the checksums of DHCP answers are not filled in", file=sys.stderr, flush=True)
+
+
+def _rules(closed: Iterable[str], what: str) -> str:
+    return _RULES.format(closed="".join(f"-A FORWARD -o {DEVICE} -d {one} -j {what}\n" for one in closed))
 
 
 def _restore(rules: str, program: str = "iptables-restore") -> int:

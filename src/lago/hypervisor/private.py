@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import signal
 import sys
 from collections.abc import Container, Sequence
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .. import config
 from ..errors import CommandError, HypervisorError
-from ..host import trust, waiting
+from ..host import long_logs, trust, waiting
 from ..host.files import json_text, write_atomically
 from ..host.locks import holders, lock_file, locked_text
 from ..host.parallel import Closing
@@ -139,7 +138,10 @@ class Private:
             "cache_dir": cache_dir,
             "qemu_log_dir": qemu_log_dir,
             "tpm": tpm,
+            "logs": [self._paths.logs(), qemu_log_dir],
+            "log_limit": config.get("log_limit") << 20,
             "egress": egress.argv(),
+            "closed": egress.closed(),
             "egress_log": self._paths.logs("egress.log"),
             "nameservers": list(nameservers),
         }
@@ -177,7 +179,7 @@ class Private:
                         raise CommandError(argv, code)
             os.close(write)
             write = -1
-            ready, _, _ = select.select([read], [], [], _START_TIMEOUT)
+            ready = waiting.readable([read], _START_TIMEOUT)
             data = os.read(read, 4096) if ready else b""
         finally:
             for fd in (read, write):
@@ -197,7 +199,7 @@ class Private:
 
         with open(log_path, "rb") as log:
             log.seek(began)
-            said = log.read().decode(errors="replace")
+            said = log.read(long_logs.MOST).decode(errors="replace")
         if said.startswith(("unshare:", "newuidmap:", "newgidmap:")):
             return explain_namespaces(said)
         if answer.get("refused"):

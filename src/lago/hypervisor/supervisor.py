@@ -11,15 +11,16 @@ import contextlib
 import errno
 import json
 import os
-import select
 import signal
 import socket
 import sys
 import threading
+import time
 from typing import Any, Final, NoReturn
 
 from ..constants import PROGRAMS_OF_ROOT
-from ..host.waiting import pidfd, wait_for_end, within
+from ..host import long_logs
+from ..host.waiting import pidfd, readable, wait_for_end, within
 from . import firewall, namespace, protocol
 from .dial import reach
 from .way_out import WayOut, become
@@ -46,6 +47,10 @@ capability_filters = [ "cpu-unavailable-features" ]
 _NOTIFY: Final = f"{protocol.OWN_DIR}/notify"
 _SOCKETS: Final = f"{protocol.OWN_DIR}/sockets"
 _AGAIN: Final = 0.01
+_LOOK: Final = 10.0
+"""Seconds after which the sizes of logs are looked at."""
+
+_PAUSE: Final = 0.1
 _START_TIMEOUT: Final = 60
 _TPM_CA: Final = "/var/lib/swtpm-localca"
 _TPM_LOG: Final = "/var/log/swtpm/libvirt/qemu"
@@ -54,8 +59,9 @@ _TPM_LOG: Final = "/var/log/swtpm/libvirt/qemu"
 def main(settings: dict[str, Any], ready_fd: int, lock_fd: int) -> NoReturn:
     """Set everything up, say so on `ready_fd`, and serve until told to end; `lock_fd` is held as long as we live.
 
-    Settings: `run_dir`, `cache_dir` (kept between runs), `qemu_log_dir`, `tpm` (directories `state`, `ca` and
-    `log`), `egress` (argv or none), `egress_log`, `nameservers`. What is said has `no_way_out`: why guests have none.
+    Settings: `run_dir`, `cache_dir` (kept between runs), `qemu_log_dir`, `logs` (directories of logs that may take
+    `log_limit` bytes each), `tpm` (directories `state`, `ca` and `log`), `egress` (argv or none), `egress_log`,
+    `closed` (what guests do not reach outside), `nameservers`. What is said has `no_way_out`: why guests have none.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     # dnsmasq, which is nobody in here, reads what libvirtd writes, whatever the user keeps from others.
@@ -64,11 +70,13 @@ def main(settings: dict[str, Any], ready_fd: int, lock_fd: int) -> NoReturn:
     for fd in (ready_fd, lock_fd):
         os.set_inheritable(fd, False)
     try:
+        # Some of ours are below what is covered.
+        logs = [os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) for path in settings["logs"]]
         way_out = _set_up(settings)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         listener.bind(os.path.join(settings["run_dir"], protocol.SOCKET_NAME))
         listener.listen(64)
-        libvirtd = _start_libvirtd()
+        libvirtd = _start_libvirtd(settings["closed"])
         told = {"ok": True, "no_way_out": way_out.failure() if way_out else ""}
     except Exception as error:
         import traceback
@@ -88,7 +96,13 @@ def main(settings: dict[str, Any], ready_fd: int, lock_fd: int) -> NoReturn:
     os.close(ready_fd)
     threading.Thread(target=_serve, args=(listener,), daemon=True).start()
     while True:
-        if signal.sigwait(_SIGNALS) != signal.SIGCHLD:
+        found = signal.sigtimedwait(_SIGNALS, _LOOK)
+        if found is None:
+            # Whoever writes to them tells nobody how much.
+            for directory in logs:
+                long_logs.cut_all(directory, settings["log_limit"])
+            continue
+        if found.si_signo != signal.SIGCHLD:
             end(grace=2)
         for pid in _reap():
             if pid == libvirtd:
@@ -128,7 +142,7 @@ def _set_up(settings: dict[str, Any]) -> WayOut | None:
     return way_out
 
 
-def _start_libvirtd() -> int:
+def _start_libvirtd(closed: list[str]) -> int:
     with open("/etc/libvirt/qemu.conf", "w", encoding="utf-8") as file:
         file.write(_QEMU_CONF)
     with open("/etc/libvirt/libvirtd.conf", "w", encoding="utf-8") as file:
@@ -142,14 +156,14 @@ def _start_libvirtd() -> int:
         if pid == 0:
             argv = ["libvirtd", "-f", "/etc/libvirt/libvirtd.conf", "-p", "/run/libvirt/libvirtd.pid"]
             become(argv, {**os.environ, "NOTIFY_SOCKET": _NOTIFY})
-        firewall.set_up()
+        firewall.set_up(closed)
         ready = False
         with pidfd(pid) as libvirtd:
             for left in within(_START_TIMEOUT):
                 # It was seen to be ready, on a busy host, when its socket was not there to be connected to.
                 if ready and os.path.exists(f"{_SOCKETS}/libvirt-sock"):
                     return pid
-                found, _, _ = select.select([notified.fileno(), libvirtd], [], [], _AGAIN if ready else left)
+                found = readable([notified.fileno(), libvirtd], _AGAIN if ready else left)
                 if libvirtd in found:
                     raise RuntimeError("libvirtd ended at once")
                 ready = ready or (notified.fileno() in found and b"READY=1" in notified.recv(4096))
@@ -166,7 +180,12 @@ def _reap() -> list[int]:
 
 def _serve(listener: socket.socket) -> None:
     while True:
-        client, _ = listener.accept()
+        try:
+            client, _ = listener.accept()
+        except OSError:
+            # There are no more descriptors just now, or the client is gone. Nobody else takes our place.
+            time.sleep(_PAUSE)
+            continue
         threading.Thread(target=_handle, args=(client,), daemon=True).start()
 
 
@@ -220,7 +239,7 @@ def _send(number: signal.Signals, processes: list[int], patience: float | None) 
     for left in within(patience):
         if not (alive := [process for process in processes if not wait_for_end(process, 0)]):
             return
-        select.select(alive, [], [], left)
+        readable(alive, left)
 
 
 def _is_qemu(pid: str) -> bool:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import socket
 from typing import Final, NoReturn
 
-from ..host.waiting import within
+from ..host.waiting import readable, within
 from . import namespace, protocol
 
 _RTMGRP_IPV4_ROUTE: Final = 0x40
@@ -80,7 +79,7 @@ class WayOut:
                 for left in within(patience):
                     if _has_default_route():
                         return ""
-                    found, _, _ = select.select([self._ended, news.fileno()], [], [], left)
+                    found = readable([self._ended, news.fileno()], left)
                     if self._ended in found:
                         return f"{self._argv[0]} ended: {self._words()}"
                     if news.fileno() in found:

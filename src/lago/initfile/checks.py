@@ -27,6 +27,8 @@ RULES: Final[tuple[Rule, ...]] = (
     machine_checks.processors,
     machine_checks.firmware,
     machine_checks.scripts,
+    machine_checks.deploy_order,
+    machine_checks.command_names,
     machine_checks.tags,
     machine_checks.some,
     machine_checks.own_names,

@@ -38,6 +38,9 @@ _NAME_PATTERN: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 _NET_NAME = Text("lab", _NAME_PATTERN, _NAME_RULE)
 _NO_PATH = Text("1.10", r"[^/\s\x00-\x1f\x7f]+", "it is a name, not a path")
 _PASSWORD: Final = Text("secret", free=True)
+_COMMAND: Final = Text(
+    "journalctl -b --no-pager", r"[^\x00]*[^\x00\s][^\x00]*", "a command for the guest's shell is expected", free=True
+)
 _STORED: Final = Idle("Lago finds this out by itself")
 
 NIC: Final = Section(
@@ -190,9 +193,16 @@ DOMAIN: Final = Section(
         "vm-provider": Field(Text("local-libvirt", _NAME_PATTERN, _NAME_RULE), "plugin that runs it"),
         "metadata": Field(Free(), "whatever you like; deploy-scripts is a list of scripts for lago deploy"),
         "groups": Field(Names(Text("web")), "groups of machines that it belongs to"),
+        "deploy-after": Field(
+            Names(Text("db")), "machines whose deploy scripts must have ended before those of this one begin"
+        ),
         "artifacts": Field(
             ListOf(Text("/var/log/messages", "/[^\x00]*", "a path in the guest begins with /"), "paths in the guest"),
             "paths to collect from the guest",
+        ),
+        "artifact-commands": Field(
+            MappingOf(Text("journal", _NAME_PATTERN, _NAME_RULE), _COMMAND, "commands"),
+            "commands whose output is collected from the guest, by the name of the file that it goes to",
         ),
         "skip-export": Field(Flag(), "leave it out of exports"),
         "type": Field(Choice(("ova",)), "ova: memory, processors and first disk are those of the appliance at url"),
@@ -262,6 +272,10 @@ ENVIRONMENT: Final = Section(
         "prototypes": Field(MappingOf(Text("small"), DOMAIN, "machines"), "machines for others to be based on"),
         "domains": Field(_DOMAINS, "the machines", required="domains: {vm0: {}}", empty={}),
         "nets": Field(MappingOf(_NET_NAME, NET, "networks"), "the networks"),
+        "faults": Field(
+            MappingOf(_NET_NAME, Names(Text("partition web / db")), "faults"),
+            "what may be broken on purpose by a name, each as behind lago fault; lago fault named NAME does so",
+        ),
     },
     make=specs.environment,
     what="an environment",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..constants import DEPLOY_SCRIPTS, OVIRT_SCRIPTS
+from ..constants import COLLECTED_LOGS, DEPLOY_SCRIPTS, OVIRT_SCRIPTS
 from ..topology.names import nic_names, same, usable
 from ..topology.place import Place
 from ..topology.spec import EnvSpec
 from . import placeholders
 from .document import Mistake, quote
+from .mistakes import expected
 
 
 def appliances(env: EnvSpec) -> Iterator[Mistake]:
@@ -52,6 +53,40 @@ def scripts(env: EnvSpec) -> Iterator[Mistake]:
                         yield Mistake(at / index, expected="the path of a script")
             elif listed is not None:
                 yield Mistake(at, expected="a list of scripts such as [setup.sh]")
+
+
+def deploy_order(env: EnvSpec) -> Iterator[Mistake]:
+    """Check that scripts come after those of other machines, and never after their own."""
+    for name, domain in env.domains.items():
+        at = domain.at / "deploy-after"
+        for other in domain.deploy_after:
+            if other not in env.domains:
+                message = f"there is no machine {quote(other)}{expected(other, env.domains)}"
+                yield Mistake(at, message, unless=Place(("domains", other)))
+        if circle := _circle(env, name):
+            yield Mistake(at, f"machines wait for each other in a circle: {' -> '.join(circle)}")
+
+
+def _circle(env: EnvSpec, name: str) -> list[str]:
+    """The shortest way from a machine to itself over those that its scripts come after; empty if there is none."""
+    ways, seen = [[name]], {name}
+    for way in ways:
+        for other in env.domains[way[-1]].deploy_after:
+            if other == name:
+                return [*way, name]
+            if other in env.domains and other not in seen:
+                seen.add(other)
+                ways.append([*way, other])
+    return []
+
+
+def command_names(env: EnvSpec) -> Iterator[Mistake]:
+    """Check that what commands say is not collected to where logs are."""
+    for domain in env.domains.values():
+        for name in domain.artifact_commands:
+            if name in COLLECTED_LOGS:
+                message = "a log is collected under this name, choose another"
+                yield Mistake(domain.at / "artifact-commands" / name, message, of_key=True)
 
 
 def some(env: EnvSpec) -> Iterator[Mistake]:

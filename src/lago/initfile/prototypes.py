@@ -13,6 +13,9 @@ from .mistakes import expected
 
 KEY: Final = "based-on"
 
+_LONGEST: Final = 100
+"""Prototypes that are based on each other, one after the other."""
+
 
 def expand(document: Document) -> Document:
     """Return the document with every machine as if it had been written out.
@@ -78,6 +81,8 @@ class _Expansion:
         if base in self._chain:
             circle = [*self._chain[self._chain.index(base) :], base]
             return f"prototypes can't be based on each other in a circle: {' -> '.join(circle)}"
+        if len(self._chain) >= _LONGEST:
+            return f"more than {_LONGEST} prototypes are based on each other"
         if base in self._prototypes:
             return ""
         if self._prototypes:

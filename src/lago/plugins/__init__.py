@@ -35,6 +35,9 @@ VM: Final = f"{PREFIX}vm"
 VM_PROVIDER: Final = f"{PREFIX}vm_provider"
 VM_SERVICE: Final = f"{PREFIX}vm_service"
 
+_MOST: Final = 1 << 20
+"""Bytes of what is kept of which plugins there are."""
+
 _CONTRACTS: Final[dict[str, tuple[str, ...]]] = {
     CLI: ("init_args", "populate_parser", "do_run"),
     OUTPUT: ("format",),
@@ -119,8 +122,9 @@ def _all() -> list[Entry]:
     places = list(dict.fromkeys(os.path.abspath(place) for place in sys.path))
     stamp = [[place, _changed(place)] for place in places]
     cache = os.path.join(config.cache_home(), f"plugins-{zlib.crc32(os.pathsep.join(places).encode()):08x}.json")
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError), open(cache, encoding="utf-8") as file:
-        kept = json.load(file)
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError), open(cache, "rb") as file:
+        # Not by `lago.host.shape`, which most commands do without.
+        kept = json.loads(file.read(_MOST))
         if kept["stamp"] == stamp:
             return [Entry(*entry) for entry in kept["entries"]]
     found = _look()

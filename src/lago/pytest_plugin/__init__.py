@@ -6,7 +6,7 @@ pytest loads this module in every run in which Lago is installed, so what a test
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,11 +53,13 @@ def lago_init_file(pytestconfig: pytest.Config) -> Path:
 def lago_env(request: pytest.FixtureRequest, lago_init_file: Path) -> Env:
     """Running environment, a `lago.sdk.Env`: made from `lago_init_file`, started and deployed.
 
+    Then `lago_prepare(env)` is called, if a `conftest.py` beside the tests or above them has a function of that name.
+
     Scope: that of `lago_scope`, the session if nothing else is said; all its tests share one. It is destroyed when the
     scope ends, unless `--lago-keep` says that it stays. It costs a boot of all its machines, at the first test that
     asks for it, and their memory until it ends.
     """
-    return _environments(request.config).up(request, lago_init_file)
+    return _environments(request.config).prepared(request, lago_init_file)
 
 
 @pytest.fixture(scope=options.scope)
@@ -89,6 +91,37 @@ def lago_pristine(request: pytest.FixtureRequest, lago_env: Env) -> Env:
     besides; what other tests did to `lago_env` is lost. It needs a private hypervisor, the default.
     """
     return _environments(request.config).pristine(lago_env)
+
+
+@pytest.fixture
+def lago_faults(request: pytest.FixtureRequest) -> Iterator[Env]:
+    """Environment to break, a `lago.sdk.Env`, in which all is healed when the test ends: `lago_faults.cut("web")`.
+
+    It is the test's `lago_fork` or `lago_pristine`, if it has one, or else `lago_env`. If something can't be healed,
+    the test fails. Scope: function. It costs nothing. A test with the marker `lago_fault` has it without asking.
+    """
+    from . import faults
+
+    timed = faults.wanted(request.node)
+    env = request.getfixturevalue(faults.source(request))
+    with faults.healed(env, timed):
+        yield env
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tell pytest of the markers."""
+    config.addinivalue_line(
+        "markers",
+        'lago_fault(*faults, after=0, for_=None): break the environment while the test runs, as "partition web / db", '
+        "so many seconds after its begin and for so many; at its end all is healed",
+    )
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Give tests with the marker `lago_fault` the fixture that obeys it."""
+    names = getattr(item, "fixturenames", None)
+    if names is not None and "lago_faults" not in names and item.get_closest_marker("lago_fault"):
+        names.append("lago_faults")
 
 
 def _factory(request: pytest.FixtureRequest) -> Factory:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -16,12 +16,13 @@ from .. import sdk
 from ..environment import report
 from ..errors import LagoError
 from ..log import LOG
-from . import admission, home, options
+from . import admission, home, options, prepare
 from .ahead import Ahead
 
 PRISTINE: Final = "pytest-pristine"
 """The snapshot that forks come from, taken when an environment has just come up."""
 
+_ENV: Final = "lago_env"
 _FORK: Final = "lago_fork"
 _FROM_PRISTINE: Final = {_FORK, "lago_pristine"}
 
@@ -64,16 +65,34 @@ class Environments:
         self._live: list[Used] = []
         self.kept: list[str] = []
 
-    def up(self, request: pytest.FixtureRequest, init_file: str | Path | Mapping[str, Any]) -> sdk.Env:
-        """Make an environment, start it and deploy it; it ends with the scope of the fixture."""
+    def prepared(self, request: pytest.FixtureRequest, init_file: str | Path) -> sdk.Env:
+        """As `up`, for tests that share what they find, which is prepared as they want it."""
+        # First, as a boot would be in vain.
+        steps = prepare.steps(request.config.pluginmanager, self._sharing(request))
+        return self.up(request, init_file, steps)
+
+    def up(
+        self,
+        request: pytest.FixtureRequest,
+        init_file: str | Path | Mapping[str, Any],
+        steps: Iterable[prepare.Step] = (),
+    ) -> sdk.Env:
+        """Make an environment, start it, deploy it and take steps; it ends with the scope of the fixture."""
         name = self._name(request)
         env = sdk.init(init_file, self._place() / name)
         self._add(request, env, name, sum(vm.spec.memory for vm in env.get_vms().values()))
         env.start()
         env.deploy()
+        prepare.run(steps, env)
         if any(_FROM_PRISTINE & set(getattr(item, "fixturenames", ())) for item in request.session.items):
             env.create_snapshots(PRISTINE)
         return env
+
+    def _sharing(self, request: pytest.FixtureRequest) -> list[Path]:
+        """Paths of the tests that share the `lago_env` of a test."""
+        users = [one for one in request.session.items if _ENV in getattr(one, "fixturenames", ())]
+        # What pytest takes for the scope: of a fixture of a plugin, a package is the whole session.
+        return [one.path for one in users if request.node in one.listchain()]
 
     def fork(self, request: pytest.FixtureRequest, env: sdk.Env) -> sdk.Env:
         """Fork an environment as it was when it had just come up; it ends with the scope of the fixture.
@@ -158,6 +177,7 @@ class Environments:
             used.failed = True
             env = used.env
             dest = "" if self._collect is None else str(self._collect / report.file_name(failed.nodeid) / used.name)
+            failed.sections += report.of_faults(env.fault_timeline())
             failed.sections += report.of_environment(env.get_paths(), env.get_vms(), dest, env.collect_artifacts)
 
     def _end(self, used: Used) -> None:

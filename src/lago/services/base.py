@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from ..errors import VMError
 from ..host.programs import CommandStatus
 from ..plugins.contracts import Machine, ServiceState
 
+_PATIENCE: Final = 900.0
+"""Seconds that a service may take to start or to end."""
+
 
 def run(vm: Machine, argv: Sequence[str]) -> CommandStatus:
     """Run a command on a machine, and return how it ended; nothing of it is shown."""
     vm.connect()
-    return vm.guest.run(list(argv))
+    return vm.guest.run(list(argv), timeout=_PATIENCE)
 
 
 class Service(abc.ABC):

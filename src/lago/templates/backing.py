@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shlex
 from collections.abc import Iterable, Sequence
@@ -11,6 +10,7 @@ from typing import Any
 
 from ..disks import qemu_img
 from ..errors import TemplateError
+from ..host import shape
 from ..topology.model import TemplateImage
 from .choose import Chooser
 from .metadata import check_metadata
@@ -43,10 +43,10 @@ def _beside(path: str) -> dict[str, Any]:
     known: Any = {}
     try:
         with open(f"{path}.metadata", encoding="utf-8") as file:
-            known = json.load(file)
+            known = shape.parse(file.read(shape.MOST))
     except FileNotFoundError:
         pass
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise TemplateError(f"{path}.metadata is not JSON", details=str(error)) from None
     known = check_metadata(known, path, f"correct {path}.metadata")
     known.pop("format", None)

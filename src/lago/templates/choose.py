@@ -86,6 +86,7 @@ class Chooser:
                 raise
             LOG.warning("%s; using %s, which the store has", error, stored[0])
             self._register(stored[0])
+            self.store.check_origin(latest, stored[0])
             return self.store.image(stored[0])
         self._register(identity)
         return self.store.ensure(latest)

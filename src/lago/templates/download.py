@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from ..errors import TemplateError
+from ..host import shape
 from ..host.fetch import BLOCK, SparseFile, Stream
 from ..host.files import write_atomically
 from ..log import say
@@ -25,6 +26,9 @@ from .unpack import opener
 
 _AHEAD: Final = 8
 """Blocks that a thread may have made before they are wanted."""
+
+_MOST = 1 << 40
+"""Bytes of an image, unpacked: a few of packed zeros may be any number of them."""
 
 _HEAD: Final = 512
 """Bytes that tell what something is."""
@@ -69,8 +73,10 @@ class _Kept:
         """How many, and the validator of the content that they are of."""
         try:
             with open(self._note, encoding="utf-8") as file:
-                return os.path.getsize(self.path), str(json.load(file)["validator"])
-        except (OSError, ValueError, KeyError, TypeError):
+                return os.path.getsize(self.path), shape.record({"validator": shape.text()})(shape.parse(file.read()))[
+                    "validator"
+                ]
+        except (OSError, ValueError):
             return 0, ""
 
     def and_more(self, stream: Stream) -> Iterator[bytes]:
@@ -136,7 +142,11 @@ def receive(
     _refuse_what_is_no_image(head, source)
     digests = {image} if of_file else {image, published}
     with contextlib.nullcontext() if as_is and not unpack else SparseFile(dest) as file:
+        size = 0
         for block in blocks:
+            size += len(block)
+            if size > _MOST:
+                raise TemplateError(f"{source} has more than {_MOST >> 40} TiB", hint="use a smaller image")
             for digest in digests:
                 digest.update(block)
             if file:

@@ -9,14 +9,19 @@ A template that names a version is `<template>:<version>` there.
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final, NamedTuple
 
 from ..errors import TemplateError
+from ..host import shape
 from ..host.files import json_text, write_atomically
 from ..log import LOG, say
 
 _VERSION: Final = 1
+_IMAGE: Final = {
+    "image": shape.text(rf"(?![.])[^:{shape.CONTROL}]+(:[^:{shape.CONTROL}]+){{2}}", "the identity of an image"),
+    "sha256": shape.text(),
+}
+_READ: Final = shape.record({"images": shape.mapping(shape.text(), shape.record(_IMAGE))})
 
 
 class Locked(NamedTuple):
@@ -48,10 +53,10 @@ class LockFile:
         remedy = "remove it, and lago init writes it anew"
         try:
             with open(self.path, encoding="utf-8") as file:
-                raw = json.load(file)
-            if raw["version"] != _VERSION:
+                raw = shape.parse(file.read(shape.MOST + 1))
+            if shape.record({"version": shape.whole})(raw)["version"] != _VERSION:
                 raise TemplateError(f"{self.path} is of a later release of Lago", hint=f"use that; or {remedy}")
-            return {name: Locked(str(one["image"]), str(one["sha256"])) for name, one in raw["images"].items()}
+            return {name: Locked(**one) for name, one in _READ(raw)["images"].items()}
         except FileNotFoundError:
             if self.frozen:
                 raise TemplateError(
@@ -60,7 +65,7 @@ class LockFile:
             return {}
         except OSError as error:
             raise TemplateError(f"{self.path} can't be read: {error.strerror}", hint=remedy) from None
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except ValueError as error:
             raise TemplateError(f"{self.path} is no lock file", details=str(error), hint=remedy) from None
 
     def wanted(self, name: str, version: str | None) -> Locked | None:

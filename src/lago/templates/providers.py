@@ -7,11 +7,12 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from ..errors import FetchError, TemplateError
-from ..host.fetch import Stream, read_text
+from ..host.fetch import Stream, check_scheme, read_text
 from ..host.files import sha256
+from ..host.shape import MOST, parse
 from . import checksums
 from .checksums import Checksum
 from .download import copy_image, fetch_image
@@ -36,6 +37,42 @@ class Provider(Protocol):
 
     def revision(self, handle: str) -> str:
         """Tells versions apart that have the same name in the repository; usually empty."""
+
+
+class Origin(Protocol):
+    """Where a repository document comes from, which decides what its sources may name."""
+
+    def check(self, kind: str, arguments: Mapping[str, str]) -> None:
+        """Raise TemplateError unless it may have a source of a kind with these arguments."""
+
+
+class Anywhere:
+    """A document that whoever calls us has on this host: it may name all that he may read."""
+
+    def check(self, kind: str, arguments: Mapping[str, str]) -> None:
+        """Raise FetchError if an address is none."""
+        if kind in _OF_SERVERS and "baseurl" in arguments:
+            check_scheme(arguments["baseurl"])
+
+
+class Stranger(NamedTuple):
+    """A document of somebody else: it may name servers, and recipes of Lago. Files of this host are not its business.
+
+    Attributes:
+        what: says so, of the document.
+    """
+
+    what: str
+
+    def check(self, kind: str, arguments: Mapping[str, str]) -> None:
+        """Raise an error if it names anything but servers and what is built."""
+        if kind == "file":
+            raise TemplateError(
+                f"{self.what}, and names files of this host as images",
+                hint="only a document on this host can have a source of type file, and none with --restrict",
+            )
+        if kind in _OF_SERVERS and "baseurl" in arguments:
+            check_scheme(arguments["baseurl"], ("http", "https"))
 
 
 class FileSystemTemplateProvider:
@@ -82,8 +119,8 @@ class FileSystemTemplateProvider:
 
     def _read(self, name: str) -> str | None:
         try:
-            with open(self._path(name), encoding="utf-8") as file:
-                return file.read()
+            with open(self._path(name), encoding="utf-8", errors="replace") as file:
+                return file.read(MOST)
         except FileNotFoundError:
             return None
 
@@ -220,8 +257,8 @@ def _word(text: str | None) -> str | None:
 
 def _metadata(text: str | None, source: str) -> dict[str, Any]:
     try:
-        metadata = json.loads(text or "{}")
-    except (ValueError, RecursionError) as error:
+        metadata = parse(text or "{}")
+    except ValueError as error:
         raise TemplateError(f"{source} is not JSON", details=str(error)) from None
     if not isinstance(metadata, dict):
         raise TemplateError(f"{source} is not a JSON object")
@@ -236,14 +273,26 @@ _KINDS: Final[dict[str, Callable[..., Provider]]] = {
 }
 
 
-def make_provider(name: str, source: Mapping[str, Any]) -> Provider:
-    """The provider that a source of a repository document describes."""
+_OF_SERVERS: Final = ("cloud", "http")
+
+
+def make_provider(name: str, source: Mapping[str, Any], origin: Origin | None = None) -> Provider:
+    """The provider that a source of a repository document describes.
+
+    Args:
+        origin: where the document comes from; without it, it may name all that there is.
+
+    Raises:
+        TemplateError: the source is none of those that there are, or names what it may not.
+        FetchError: its address is none.
+    """
     kind = source.get("type")
     if kind not in _KINDS:
         raise TemplateError(
             f"the source {name} has the unknown type {kind}", hint=f"known types are: {', '.join(_KINDS)}"
         )
     arguments = source.get("args") or {}
+    (origin or Anywhere()).check(kind, arguments)
     try:
         return _KINDS[kind](**arguments)
     except (TypeError, AttributeError):

@@ -8,15 +8,16 @@ prefix exists, wherever it was moved to; it needs not be told that it is gone.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Iterable, Iterator
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
-from ..host import trust
+from ..host import shape, trust
 from ..host.files import json_text, write_atomically
 from ..host.locks import lock_file
 from ..log import LOG
+
+_NOTE: Final = shape.record({"path": shape.text(), "images": shape.listing(shape.text())})
 
 
 class User(NamedTuple):
@@ -141,9 +142,9 @@ class Users:
         """Read where a prefix is and what it uses."""
         try:
             with open(self._note(uuid), encoding="utf-8") as file:
-                note = json.load(file)
-            return str(note["path"]), set(note["images"])
-        except (OSError, ValueError, KeyError, TypeError):
+                note = _NOTE(shape.parse(file.read(shape.MOST)))
+            return note["path"], set(note["images"])
+        except (OSError, ValueError):
             return "", set()
 
     def _note(self, uuid: str) -> str:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
+import urllib.parse
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from .. import config
 from ..errors import TemplateError
+from ..host import shape
 from ..host.fetch import read_text
 from ..host.suggest import near
 from .metadata import check_metadata
-from .providers import Provider, make_provider
+from .providers import EXTRAS, Anywhere, Origin, Provider, Stranger, make_provider
 
 EMBEDDED: Final = os.path.join(os.path.dirname(__file__), "data", "repository.json")
 """The one that comes with Lago: what is built on this host."""
@@ -21,6 +22,37 @@ EMBEDDED: Final = os.path.join(os.path.dirname(__file__), "data", "repository.js
 CATALOGUE: Final = os.path.join(os.path.dirname(__file__), "catalogue.json")
 """The other that comes with Lago: what distributions publish."""
 
+RESERVED: Final = ("lago", "catalogue", "local")
+"""Names of repositories that are Lago's own. No document may have them, or its images would be taken for those."""
+
+OTHERS: Final = (".hash", ".metadata", *(f".{extra}" for extra in EXTRAS))
+"""Endings of what belongs to an image."""
+
+NO_IMAGES: Final = (*OTHERS, ".lock", ".users", ".tmp")
+"""Endings that no identity of an image has."""
+
+_NAME: Final = shape.text(rf"(?![.])[^:{shape.CONTROL}]+", "a name without colons on one line", 200)
+_WORD: Final = shape.text(longest=200)
+_SOURCE: Final = shape.record({"type": _WORD}, {"args": shape.optional(shape.mapping(_WORD, shape.text()))})
+_METADATA: Final = shape.optional(shape.mapping(_WORD, lambda raw: raw))
+
+
+def _timestamp(raw: Any) -> float:
+    """Read a number of seconds, which earlier releases took as text as well."""
+    try:
+        return shape.number(float(raw) if isinstance(raw, str) else raw)
+    except ValueError:
+        raise ValueError("its timestamp is no number of seconds") from None
+
+
+def _handle(raw: Any) -> str:
+    return shape.text()(str(raw) if isinstance(raw, int | float) and not isinstance(raw, bool) else raw)
+
+
+_VERSION: Final = shape.record({"source": _WORD, "handle": _handle, "timestamp": _timestamp}, {"metadata": _METADATA})
+_TEMPLATE: Final = shape.record(
+    {}, {"versions": shape.optional(shape.mapping(_NAME, lambda raw: raw)), "metadata": _METADATA}
+)
 _REVISION: Final = re.compile(r"\.[0-9a-f]{8}$")
 
 
@@ -35,6 +67,7 @@ class TemplateVersion:
     Attributes:
         base: `<repository>:<template>:<version>`.
         known: the metadata in the repository document.
+        origin: address of the server that has the document; empty if it is on this host.
     """
 
     def __init__(
@@ -44,8 +77,10 @@ class TemplateVersion:
         handle: str,
         timestamp: float,
         metadata: Mapping[str, Any] | None = None,
+        origin: str = "",
     ) -> None:
         self.base = name
+        self.origin = origin
         self._source = source
         self._handle = handle
         self._timestamp = timestamp
@@ -138,14 +173,25 @@ class TemplateRepository:
         self._path = path
         self._more = more
         self._providers: dict[str, Provider] = {}
-        where = path or "the repository document"
+        self._where = path or "the repository document"
         for member in ("name", "sources", "templates"):
             if member not in dom:
-                raise TemplateError(f"{where} has no member `{member}`")
-        self._sources = _mapping(dom["sources"], f"`sources` of {where}")
-        self._templates = _mapping(dom["templates"], f"`templates` of {where}")
-        self.name = str(dom["name"])
+                raise TemplateError(f"{self._where} has no member `{member}`")
+        # What is in them is read when it is asked for: one mistake is not to keep all the others away.
+        self._sources = self._read(shape.mapping(_NAME, lambda raw: raw), dom["sources"], f"`sources` of {self._where}")
+        self._templates = self._read(
+            shape.mapping(_NAME, lambda raw: raw), dom["templates"], f"`templates` of {self._where}"
+        )
+        self.name = self._read(_NAME, dom["name"], f"`name` of {self._where}")
         """First part of the names of its versions."""
+
+    def _read(self, read: shape.Read[Any], raw: Any, what: str) -> Any:
+        try:
+            return read(raw)
+        except ValueError as error:
+            raise TemplateError(
+                f"{what} can't be used: {error}", hint="correct it there, or ask who runs the repository"
+            ) from None
 
     @classmethod
     def from_url(cls, path: str) -> TemplateRepository:
@@ -155,15 +201,24 @@ class TemplateRepository:
             TemplateError: it can't be read, or is none.
             FetchError: it can't be had.
         """
+        text = _text(path)
         try:
-            dom = json.loads(_text(path))
-        except json.JSONDecodeError as error:
+            dom = shape.parse(text)
+        except ValueError as error:
             raise TemplateError(
                 f"the template repository {path} is not JSON",
-                details=f"line {error.lineno}, column {error.colno}: {error.msg}",
+                details=str(error),
                 hint="correct it there; or is that another file?",
             ) from None
-        return cls(_mapping(dom, f"the template repository {path}"), path)
+        if not isinstance(dom, dict):
+            raise TemplateError(f"the template repository {path} is not a JSON object")
+        found = cls(dom, path)
+        if found.name in RESERVED and path not in (EMBEDDED, CATALOGUE):
+            raise TemplateError(
+                f"the template repository {path} is called {found.name}, as one of Lago's own",
+                hint="give it another name, by its member `name`",
+            )
+        return found
 
     from_file = from_url
 
@@ -191,34 +246,56 @@ class TemplateRepository:
             if name in other.names():
                 versions |= other.get_by_name(name).versions
         if name in self._templates:
-            spec = _mapping(self._templates[name], f"the template {name} of {self._path}")
-            own = _mapping(spec.get("versions") or {}, f"`versions` of the template {name} of {self._path}")
-            metadata = _mapping(spec.get("metadata") or {}, f"`metadata` of the template {name} of {self._path}")
+            spec = self._read(_TEMPLATE, self._templates[name], f"the template {name} of {self._where}")
+            metadata = spec.get("metadata") or {}
+            own = spec.get("versions") or {}
             versions |= {ver: self._version(name, ver, data, metadata) for ver, data in own.items()}
         elif not versions:
             raise TemplateError(f"the repository {self.name} has no template {name}", hint=near(name, self.names()))
         return Template(name, versions)
 
-    def _version(self, template: str, version: str, data: Any, metadata: Mapping[str, Any]) -> TemplateVersion:
-        what = f"version {version} of the template {template} of {self._path}"
-        data = _mapping(data, what)
-        try:
-            source, handle, timestamp = data["source"], str(data["handle"]), float(data["timestamp"])
-        except KeyError as error:
-            raise TemplateError(f"{what} has no member `{error.args[0]}`") from None
-        except (TypeError, ValueError):
-            raise TemplateError(f"{what}: its timestamp is no number of seconds: {data['timestamp']!r}") from None
-        more = _mapping(data.get("metadata") or {}, f"`metadata` of {what}")
+    def _version(self, template: str, version: str, raw: Any, metadata: Mapping[str, Any]) -> TemplateVersion:
+        what = f"version {version} of the template {template} of {self._where}"
+        data = self._read(_VERSION, raw, what)
         identity = f"{self.name}:{template}:{version}"
-        return TemplateVersion(identity, self._provider(source), handle, timestamp, {**metadata, **more})
+        if identity.endswith(NO_IMAGES):
+            raise TemplateError(
+                f"{what} can't be used: what ends so is no image", hint="give it another name in the document"
+            )
+        metadata = {**metadata, **(data.get("metadata") or {})}
+        source = self._provider(data["source"])
+        return TemplateVersion(
+            identity, source, data["handle"], data["timestamp"], metadata, _address(self._path) or ""
+        )
 
     def _provider(self, name: str) -> Provider:
         if name not in self._providers:
             if name not in self._sources:
                 raise TemplateError(f"the repository {self.name} has no source {name}", hint=near(name, self._sources))
-            source = _mapping(self._sources[name], f"the source {name} of {self._path}")
-            self._providers[name] = make_provider(name, source)
+            source = self._read(_SOURCE, self._sources[name], f"the source {name} of {self._where}")
+            self._providers[name] = make_provider(name, source, _origin(self._path))
         return self._providers[name]
+
+
+def _address(path: str | None) -> str | None:
+    """The address of a document that is not on this host, without what may be secret."""
+    if path is None or "://" not in path:
+        return None
+    parts = urllib.parse.urlsplit(path)
+    if parts.scheme.lower() == "file":
+        return None
+    return urllib.parse.urlunsplit((parts.scheme.lower(), parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def _origin(path: str | None) -> Origin:
+    """What a document at `path` may name."""
+    if path is None:
+        return Anywhere()
+    if _address(path) is not None:
+        return Stranger(f"{path} is on a server")
+    if config.get("restrict") and path not in (EMBEDDED, CATALOGUE):
+        return Stranger(f"{path} is restricted")
+    return Anywhere()
 
 
 def _text(path: str) -> str:
@@ -232,12 +309,6 @@ def _text(path: str) -> str:
             f"cannot read the template repository {path}: {getattr(error, 'strerror', error)}",
             hint="choose another with --template-repo-path, or leave it out for the one that comes with Lago",
         ) from None
-
-
-def _mapping(value: Any, what: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise TemplateError(f"{what} is not a JSON object")
-    return value
 
 
 def find_repo_by_name(name: str, repo_dir: str | None = None) -> TemplateRepository:

@@ -8,7 +8,6 @@ image comes last, by a rename; before that everything is in a directory whose na
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -19,16 +18,18 @@ from ..disks import qemu_img
 from ..errors import DiskError, FetchError, HostError, LockTimeout, TemplateError
 from ..host.files import json_text, sha256, sync
 from ..host.locks import lock_file
+from ..host.shape import MOST, parse
 from ..host.suggest import near
 from ..log import task
 from ..topology.model import TemplateImage
 from .metadata import check_metadata
 from .providers import EXTRAS
 from .references import Users
-from .repository import TemplateVersion, base_of
+from .repository import NO_IMAGES, OTHERS, TemplateVersion, base_of
 
-_OTHERS: Final = (".hash", ".metadata", *(f".{extra}" for extra in EXTRAS))
-_NO_IMAGES: Final = (*_OTHERS, ".lock", ".users", ".tmp")
+_ORIGIN: Final = "origin"
+"""Key of the metadata that says from which server an image came; none if from this host."""
+
 _PATIENCE: Final = 3600.0
 
 
@@ -51,9 +52,7 @@ class TemplateStore:
         """Identities of the images in it."""
         with contextlib.suppress(FileNotFoundError):
             names = os.listdir(self._root)
-            return sorted(
-                n for n in names if n.count(":") == 2 and not n.startswith(".") and not n.endswith(_NO_IMAGES)
-            )
+            return sorted(n for n in names if n.count(":") == 2 and not n.startswith(".") and not n.endswith(NO_IMAGES))
         return []
 
     def has(self, identity: str) -> bool:
@@ -87,8 +86,8 @@ class TemplateStore:
     def _metadata(self, identity: str) -> dict[str, Any]:
         try:
             with open(self._there(identity) + ".metadata", encoding="utf-8") as file:
-                metadata = json.load(file)
-        except (OSError, ValueError, RecursionError) as error:
+                metadata = parse(file.read(MOST))
+        except (OSError, ValueError) as error:
             raise TemplateError(
                 f"the metadata of {identity} cannot be read: {error}",
                 hint=f"lago template rm {identity}, to get it again",
@@ -130,6 +129,7 @@ class TemplateStore:
         path, metadata = self._there(identity), self._metadata(identity)
         # An earlier release did not always record it.
         format = metadata.pop("format", None) or qemu_img.seen_format(path)
+        metadata.pop(_ORIGIN, None)
         metadata.update({extra: f"{path}.{extra}" for extra in EXTRAS if os.path.exists(f"{path}.{extra}")})
         return TemplateImage(id=identity, path=path, format=format, metadata=metadata)
 
@@ -161,12 +161,30 @@ class TemplateStore:
         """Get the image, which is fetched or built first if it is not there.
 
         If another process is about to do so, we wait for it and use what it made.
+
+        Raises:
+            TemplateError: it can't be had; or the one of its name came from elsewhere.
         """
         if version not in self:
             self.download(version)
-        elif os.path.exists(self._staging(version.name)):
+        self.check_origin(version, version.name)
+        if os.path.exists(self._staging(version.name)):
             self._tidy(version.name)
         return self.get_image(version)
+
+    def check_origin(self, version: TemplateVersion, identity: str) -> None:
+        """Raise TemplateError if an image came from another server than that of a version, and is not the same.
+
+        The name of an image is what a repository document says; nothing keeps one from saying the name of another's.
+        What was stored by a release that did not note where it came from is taken as it is.
+        """
+        came = self._metadata(identity).get(_ORIGIN, "")
+        if came and came != version.origin and version.get_hash() != self.digest(identity):
+            raise TemplateError(
+                f"the image {identity} of the store is not that of {version.origin or 'the repository on this host'}",
+                details=f"it came from a repository of the same name: {came}",
+                hint=f"lago template rm {identity}, to get it from there; or use another version",
+            )
 
     def download(self, version: TemplateVersion, store_metadata: bool = True) -> None:
         """Fetch or build an image into the store.
@@ -205,15 +223,18 @@ class TemplateStore:
             checksum = version.download(image)
             metadata = version.get_metadata() if store_metadata else {}
             metadata = {**metadata, "format": _accept(image, metadata.get("format"), version.name)}
+            metadata.pop(_ORIGIN, None)
+            if version.origin:
+                metadata[_ORIGIN] = version.origin
             # Written where whoever comes after a kill looks for remains.
             for other, text in ((".metadata", json_text(metadata)), (".hash", checksum + "\n")):
                 Path(image + other).write_text(text, encoding="utf-8")
                 os.chmod(image + other, 0o644)
-            for other in _OTHERS:
+            for other in OTHERS:
                 if os.path.exists(f"{image}{other}"):
                     os.replace(f"{image}{other}", f"{final}{other}")
             # Now, whatever else is put off: an image that is there shall be there as a whole.
-            for path in (image, *(f"{final}{other}" for other in _OTHERS)):
+            for path in (image, *(f"{final}{other}" for other in OTHERS)):
                 if os.path.exists(path):
                     sync(path)
             os.rename(image, final)
@@ -285,7 +306,7 @@ class TemplateStore:
     def _remove(self, identity: str) -> None:
         path = self._path(identity)
         # The image first, as without it nothing else counts.
-        for suffix in ("", *_OTHERS):
+        for suffix in ("", *OTHERS):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path + suffix)
 
@@ -294,7 +315,7 @@ class TemplateStore:
         freed = {}
         names = os.listdir(self._root)
         left = {name[1 : -len(".part")] for name in names if name.startswith(".") and name.endswith(".part")}
-        left |= {name.removesuffix(other) for name in names for other in _OTHERS if name.endswith(other)} - {*names}
+        left |= {name.removesuffix(other) for name in names for other in OTHERS if name.endswith(other)} - {*names}
         for identity in sorted(left):
             with (
                 contextlib.suppress(LockTimeout),

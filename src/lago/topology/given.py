@@ -66,6 +66,8 @@ class Machine:
         cloud_init: more for its user-data.
         files: by path in the guest.
         boot: what it boots from; without it the template's kernel, if there is one.
+        deploy_after: the machines whose deploy scripts have ended before its own begin.
+        artifact_commands: what is run on it when artifacts are collected, by the name of the file for its output.
     """
 
     name: str
@@ -92,5 +94,7 @@ class Machine:
     vm_provider: str | None = field(default=None, metadata={"key": "vm-provider"})
     metadata: Mapping[str, Any] = field(default_factory=dict)
     groups: tuple[str, ...] = ()
+    deploy_after: tuple[str, ...] = field(default=(), metadata={"key": "deploy-after"})
     artifacts: tuple[str, ...] = ()
+    artifact_commands: Mapping[str, str] = field(default_factory=dict, metadata={"key": "artifact-commands"})
     skip_export: bool = field(default=False, metadata={"key": "skip-export"})

@@ -142,7 +142,12 @@ class Net:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topology:
-    """A whole environment with everything decided, in the order of the init file."""
+    """A whole environment with everything decided, in the order of the init file.
+
+    Attributes:
+        faults: what may be broken on purpose by a name, each as on the command line.
+    """
 
     domains: Mapping[str, Domain]
     nets: Mapping[str, Net]
+    faults: Mapping[str, Sequence[str]] = field(default_factory=dict)

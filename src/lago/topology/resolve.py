@@ -14,7 +14,7 @@ from .model import Disk, Domain, Net, Nic, TemplateImage, Topology
 from .names import bridge_name, libvirt_net_name, machine_names, nic_names
 from .place import NOWHERE
 from .spec import DiskSpec, DomainSpec, EnvSpec
-from .variables import expand, fill_in
+from .variables import expand, fill_in_address
 
 _CARRIED = tuple(one.name for one in fields(Machine))
 
@@ -74,7 +74,7 @@ def resolve(
     }
     if defaults:
         domains = {name: _with_defaults(domain, defaults) for name, domain in domains.items()}
-    return Topology(domains=domains, nets=nets)
+    return Topology(domains=domains, nets=nets, faults=spec.faults)
 
 
 def check(spec: EnvSpec, variables: Mapping[str, str]) -> None:
@@ -149,7 +149,7 @@ class _Images:
         path = f"images/{vm}_{spec.name}.{spec.format}"
         source = template = None
         if spec.url:
-            source = fill_in(spec.url, self._variables)
+            source = fill_in_address(spec.url, self._variables)
         elif spec.type == "file" and spec.path:
             source = self.absolute(spec.path)
             if not spec.make_a_copy:

@@ -93,12 +93,14 @@ class EnvSpec:
     """A whole environment, in the order of the init file.
 
     Attributes:
+        faults: what may be broken on purpose by a name, each as on the command line.
         named_nets: the names of all nets in the file, those of which nothing else could be read too; None if it can't
             be told which there are.
     """
 
     domains: Mapping[str, DomainSpec]
     nets: Mapping[str, NetSpec] = field(default_factory=dict)
+    faults: Mapping[str, Sequence[str]] = field(default_factory=dict)
     named_nets: tuple[str, ...] | None = field(default=None, compare=False, repr=False)
 
     def templates(self) -> tuple[tuple[str, str | None], ...]:

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar, get_args, get_origi
 
 from ..constants import PREFIX_PATH_VARIABLE
 from ..errors import LockTimeout, PrefixError
-from ..host import trust
+from ..host import shape, trust
 from ..host.files import json_text, write_atomically
 from ..host.locks import held_here, lock_file
 from ..host.parallel import in_parallel
@@ -35,7 +35,9 @@ def save(paths: Paths, topology: Topology) -> None:
     files += [(paths.virt(f"vm-{vm.name}"), vm_to_json(vm)) for vm in topology.domains.values()]
     # Side by side, as each waits for the disk.
     in_parallel(lambda file: write_atomically(file[0], json_text(file[1])), files, what="writing the environment")
-    env = {"nets": list(topology.nets), "vms": list(topology.domains)}
+    env: dict[str, Any] = {"nets": list(topology.nets), "vms": list(topology.domains)}
+    if topology.faults:
+        env["faults"] = {name: list(faults) for name, faults in topology.faults.items()}
     write_atomically(paths.virt("env"), json_text(env))
 
 
@@ -45,10 +47,12 @@ def load(paths: Paths) -> Topology:
     Raises:
         PrefixError: a file is missing or damaged.
     """
-    nets, vms = _read(paths.virt("env"), lambda raw: (_names(raw["nets"]), _names(raw["vms"])))
+    nets, vms, faults = _read(
+        paths.virt("env"), lambda raw: (_names(raw["nets"]), _names(raw["vms"]), _faults(raw.get("faults", {})))
+    )
     specs = {name: _read(paths.virt(f"net-{name}"), _net_from_json) for name in nets}
     domains = {name: _read(paths.virt(f"vm-{name}"), lambda raw: _vm_from_json(raw, specs)) for name in vms}
-    return Topology(nets=specs, domains=domains)
+    return Topology(nets=specs, domains=domains, faults=faults)
 
 
 _REMEDY = "restore the file, or remove the environment with `lago destroy` and make it again with `lago init`"
@@ -56,7 +60,7 @@ _REMEDY = "restore the file, or remove the environment with `lago destroy` and m
 
 def _read(path: str, decode: Callable[[Any], T]) -> T:
     try:
-        return decode(json.loads(trust.read(path)))
+        return decode(shape.parse(trust.read(path)))
     except FileNotFoundError:
         raise PrefixError(f"{path} is missing", hint=_REMEDY) from None
     except OSError as error:
@@ -73,8 +77,16 @@ def _check_type(raw: Any, kind: type[T]) -> T:
     return raw
 
 
+def _faults(raw: Any) -> dict[str, tuple[str, ...]]:
+    return {name: _names(faults) for name, faults in _check_type(raw, dict).items()}
+
+
 def _names(raw: Any) -> tuple[str, ...]:
-    return tuple(_check_type(name, str) for name in _check_type(raw, list))
+    return tuple(shape.listing(_NAME)(raw))
+
+
+_NAME: Final = shape.text(rf"(?![.])[^/{shape.CONTROL}]+", "a name", 200)
+"""Files are called by it."""
 
 
 def save_vm(paths: Paths, vm: Domain, path: str | None = None) -> None:

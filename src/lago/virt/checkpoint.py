@@ -17,7 +17,7 @@ from ..host.files import in_memory
 from ..host.full import says_full
 from ..host.parallel import in_parallel
 from ..log import LOG
-from . import delta, mapped, migration, state_file
+from . import alike, delta, disk_fault, mapped, migration, state_file
 from . import memory as ram
 from .connection import refusals
 from .machine import Machine
@@ -113,12 +113,13 @@ def save_changes(machine: Machine, changed: delta.Delta, state: str) -> str:
     return ""
 
 
-def save_apart(machine: Machine, memory: str, state: str) -> None:
+def save_apart(machine: Machine, memory: str, state: str, ahead: alike.Copy | None = None) -> None:
     """Write the memory of a machine that stands still to a file; its disks stay as they are.
 
     Args:
         memory: the file.
         state: another, for its description and what its devices hold.
+        ahead: what `saved_ahead` has of it; the file is then made like the memory, not written as a whole.
     """
     with _saving(machine), open(state, "wb") as file:
         text = machine.domain().XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_SECURE).encode()
@@ -130,7 +131,11 @@ def save_apart(machine: Machine, memory: str, state: str) -> None:
             ram.blank(memory, found.size)
         else:
             migration.write(machine.domain(), file.fileno())
-            ram.save(ram.files(machine), memory)
+            files = ram.files(machine)
+            if ahead is not None and ahead.sources == tuple(files):
+                LOG.debug("%d bytes of the memory of %s have changed", ahead.update(), machine.name())
+            else:
+                ram.save(files, memory)
     for path in (memory, state):
         os.chmod(path, 0o444)
 
@@ -159,24 +164,45 @@ def consolidate(base: str, state: str, memory: str) -> bool:
     return True
 
 
-def save_ahead(machines: Sequence[Machine], memory: Mapping[str, str], directory: str) -> None:
-    """Write the memory of machines that still run, so that `save_apart` has no file to extend while they stand still.
+@contextlib.contextmanager
+def saved_ahead(
+    machines: Sequence[Machine], memory: Mapping[str, str], directory: str
+) -> Iterator[Mapping[str, alike.Copy]]:
+    """Context manager: the memory of machines that still run is in files, so that `save_apart` has little to write.
 
-    Where a disk might become full it does nothing: that would stop whatever guests write meanwhile.
+    Where a disk might become full nothing is written: that would stop whatever guests write meanwhile.
 
     Args:
         memory: the file of each machine, by name.
         directory: where these files are.
+
+    Yields:
+        For each machine, by name, what makes its file like its memory, if that is possible.
     """
     files = {machine: found for machine in machines if (found := ram.files(machine))}
     needed = sum(os.stat(file).st_blocks * 512 for found in files.values() for file in found)
-    if shutil.disk_usage(directory).free > 2 * needed:
-        in_parallel(lambda machine: _save_memory(machine, files[machine], memory), files, what="save memory")
+    with contextlib.ExitStack() as stack:
+        copies: dict[Machine, alike.Copy] = {}
+        if shutil.disk_usage(directory).free > 2 * needed:
+            in_parallel(lambda machine: _save_memory(machine, files[machine], memory), files, what="save memory")
+            for machine, found in files.items():
+                try:
+                    copies[machine] = stack.enter_context(alike.Copy(found, memory[machine.name()]))
+                except OSError as error:
+                    LOG.debug("the memory of %s is written once more when it stands still: %s", machine.name(), error)
+            # That took a while. What changes until the next look, which is brief, is little.
+            in_parallel(lambda machine: _update(machine, copies[machine]), copies, what="save memory")
+        yield {machine.name(): copy for machine, copy in copies.items()}
 
 
 def _save_memory(machine: Machine, files: Sequence[str], memory: Mapping[str, str]) -> None:
     with _saving(machine):
         ram.save(files, memory[machine.name()])
+
+
+def _update(machine: Machine, copy: alike.Copy) -> None:
+    with _saving(machine):
+        copy.update()
 
 
 @contextlib.contextmanager
@@ -295,8 +321,12 @@ def _started(machine: Machine, root: ET.Element, cells: Sequence[str] = ()) -> I
 
 
 def _relocate(machine: Machine, root: ET.Element, tops: Mapping[str, str]) -> None:
-    """Rewrite a saved description to name the files of now: the prefix may have been moved, or be another."""
+    """Rewrite a saved description to name the files of now: the prefix may have been moved, or be another.
+
+    Disks that were slow are as they should be.
+    """
     paths = machine.env.paths
+    disk_fault.forget(root)
     for disk in root.iterfind("devices/disk"):
         source, target = disk.find("source"), disk.find("target")
         if source is None or target is None:

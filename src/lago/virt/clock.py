@@ -1,5 +1,7 @@
 """Clocks of guests that stood still, or went back: each is told the time of the moment when it is told.
 
+That is this host's, or another one where the clock is to be wrong (`on_purpose`).
+
 What comes before that, such as a login or the start of a program there, is over by then, so a clock that is told once
 is behind by less than the answer took to come. One that answered late is told again.
 """
@@ -7,6 +9,7 @@ is behind by less than the answer took to come. One that answered late is told a
 from __future__ import annotations
 
 import json
+import math
 import os
 import select
 import shlex
@@ -17,10 +20,13 @@ from typing import Any, Final
 import libvirt
 import libvirt_qemu
 
-from ..errors import LagoError
+from ..errors import LagoError, VMError
+from ..host import shape, waiting
 from ..host.programs import DEVNULL, PIPE, Process, spawn
 from ..log import LOG
+from .inside import as_root
 from .machine import Machine
+from .on_purpose import Clock
 
 _PATIENCE: Final = 30.0
 _AGENTS_PATIENCE: Final = 10
@@ -48,6 +54,10 @@ exit 0
 """
 
 
+def _of(machine: Machine) -> Clock:
+    return machine.env.on_purpose(machine.name()).clock
+
+
 def put_right(machine: Machine) -> None:
     """Tell a guest that runs what time it is, by its connection or else by its agent, as far as it lets us."""
     if not machine.running():
@@ -71,7 +81,7 @@ def answers(machine: Machine) -> bool:
         OSError: it has not answered in time.
     """
     answer = _by_ssh(machine)
-    if answer in (_REFUSED, _WHOLE) and not _by_agent(machine):
+    if answer not in ("", _SET) and not _by_agent(machine):
         LOG.warning(
             "%s: its clock stays behind, as its user %s may not set it, and it has no guest agent that does",
             machine.name(),
@@ -80,14 +90,30 @@ def answers(machine: Machine) -> bool:
     return answer != ""
 
 
+def tell(machine: Machine) -> None:
+    """Tell a guest what time it is, by its connection if there is one, or else by its agent.
+
+    Raises:
+        VMError: neither its user nor its agent sets the clock.
+        SSHError: the connection was lost.
+        OSError: it has not answered in time.
+    """
+    if (machine.guest.connected() and _by_ssh(machine) == _SET) or _by_agent(machine):
+        return
+    raise VMError(
+        f"{machine.name()}: its clock can't be set",
+        hint=f"its user {machine.guest.user} must be root, or be allowed all by sudo; or it must have qemu-guest-agent",
+    )
+
+
 def _by_ssh(machine: Machine) -> str:
     """Tell a guest, and return its last answer; nothing if it does not listen."""
-    answer = ""
+    answer, clock = "", _of(machine)
 
     def talk(argv: list[str]) -> int:
         nonlocal answer
         with spawn(argv, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, ask=signal.SIGKILL) as process:
-            answer = _tell(process)
+            answer = _tell(process, clock)
             _close_input(process)
             return process.wait(_PATIENCE)
 
@@ -95,13 +121,13 @@ def _by_ssh(machine: Machine) -> str:
     return answer
 
 
-def _tell(process: Process) -> str:
+def _tell(process: Process, clock: Clock) -> str:
     if _read(process) != _READY:
         return ""
     answer, whole = "", False
     for _ in range(_TIMES):
-        now = _next_second() if whole else time.time()
-        _write(process, f"{now:.0f}" if whole else f"{now:.3f}")
+        now = _next_second(clock) if whole else time.time()
+        _write(process, f"{clock.at(now):.0f}" if whole else f"{clock.at(now):.3f}")
         answer = _read(process)
         if answer == _WHOLE and not whole:
             whole = True
@@ -110,16 +136,16 @@ def _tell(process: Process) -> str:
     return answer
 
 
-def _next_second() -> float:
-    """Wait until a second begins, and return it: that of a clock that is told of whole seconds only."""
-    time.sleep(1 - time.time() % 1)
-    return float(round(time.time()))
+def _next_second(clock: Clock) -> float:
+    """Wait until a second begins by a clock that is told of whole seconds only, and return when that is by ours."""
+    time.sleep(1 - clock.at(time.time()) % 1)
+    return time.time()
 
 
 def _read(process: Process) -> str:
     """Return a line that a program says; nothing if it has ended. Raises TimeoutError."""
     output = process.stdout.fileno() if process.stdout else -1
-    if not select.select([output], [], [], _PATIENCE)[0]:
+    if not waiting.readable([output], _PATIENCE):
         raise TimeoutError(f"no answer within {_PATIENCE:g} s")
     return os.read(output, select.PIPE_BUF).decode(errors="replace").strip()
 
@@ -141,27 +167,78 @@ def _by_agent(machine: Machine) -> bool:
     It sets the clock first, and then waits for a program that sets the one that the guest boots by. Where that can't
     be, it complains though all is done; so it is asked for the time.
     """
+    clock = _of(machine)
     try:
         # It may have to be woken up, before the time counts.
         _ask(machine, "guest-ping")
         for _ in range(_TIMES):
             try:
-                _ask(machine, "guest-set-time", time=time.time_ns())
+                _ask(machine, "guest-set-time", time=round(clock.at(time.time()) * 1e9))
             except libvirt.libvirtError as error:
                 LOG.debug("the agent of %s: %s", machine.name(), error)
-            if _behind(machine) <= _CLOSE:
+            if abs(_behind(machine, clock)) <= _CLOSE:
                 return True
     except libvirt.libvirtError as error:
         LOG.debug("the agent of %s: %s", machine.name(), error)
     return False
 
 
-def _behind(machine: Machine) -> float:
-    """Seconds by which the clock of a guest is behind ours at least."""
-    now = time.time()
-    return now - float(_ask(machine, "guest-get-time")) / 1e9
+def _behind(machine: Machine, clock: Clock) -> float:
+    """Seconds by which the clock of a guest is behind what it shall show, at least."""
+    now = clock.at(time.time())
+    return now - seconds(_ask(machine, "guest-get-time"))
 
 
-def _ask(machine: Machine, command: str, **arguments: Any) -> Any:
+def seconds(answer: str) -> float:
+    """What an agent answers to `guest-get-time`, in seconds since 1970; never, if it answers anything else."""
+    try:
+        return float(shape.record({"return": shape.number})(shape.parse(answer))["return"]) / 1e9
+    except ValueError as error:
+        LOG.debug("an agent tells no time: %s", error)
+        return -math.inf
+
+
+def _ask(machine: Machine, command: str, **arguments: Any) -> str:
     request = json.dumps({"execute": command, "arguments": arguments})
-    return json.loads(libvirt_qemu.qemuAgentCommand(machine.domain(), request, _AGENTS_PATIENCE, 0))["return"]
+    return str(libvirt_qemu.qemuAgentCommand(machine.domain(), request, _AGENTS_PATIENCE, 0))
+
+
+_TICK: Final = 10000
+_STEP: Final = 100
+"""Microseconds between ticks of a kernel's clock when it is right, and parts in a million of one more of them."""
+
+# A tick is of whole microseconds, and the rest is said in parts of 2^-16 of a millionth: adjtimex(2). Busybox has the
+# program; Perl is in any Debian, and Python in what has cloud-init or dnf.
+_RATE: Final = """
+for program in adjtimex "busybox adjtimex"; do
+    $program -t "$1" -f "$2" >/dev/null 2>&1 && exit
+done
+perl -e '
+    my $t = pack("L x4 q4 l x4 q6", 0x4002, 0, $ARGV[1], (0) x 8, $ARGV[0]) . "\\0" x 128;
+    exit(syscall(159, $t) < 0);
+' "$1" "$2" 2>/dev/null && exit
+python3 -c '
+import ctypes, struct, sys
+tick, frequency = map(int, sys.argv[1:])
+fields = struct.pack("I4x4qi4x6q", 0x4002, 0, frequency, *[0] * 8, tick) + bytes(128)
+sys.exit(ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(fields)) < 0)
+' "$1" "$2" && exit
+echo "it has neither adjtimex nor busybox, perl or python3" >&2
+exit 1
+"""
+
+MOST_DRIFT: Final = 0.1
+"""Seconds in a second by which a kernel's clock can be made to drift at most (adjtimex(2): ticks of 9 to 11 ms)."""
+
+
+def set_rate(machine: Machine) -> None:
+    """Let the clock of a guest that is logged in to run as fast as it shall, until it boots again.
+
+    Raises:
+        VMError: it has no program for that, or its user may not.
+        SSHError: the connection is not there, or was lost.
+    """
+    millionths = _of(machine).drift * 1e6
+    ticks = round(millionths / _STEP)
+    rest = round((millionths - ticks * _STEP) * 65536)
+    as_root(machine, _RATE, str(_TICK + ticks), str(rest), what="its clock can't be made to run at another rate")

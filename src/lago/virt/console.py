@@ -16,6 +16,7 @@ import libvirt
 
 from ..errors import HypervisorError, VMError, VMNotReady, VMNotRunning
 from ..guest import console_log
+from ..host import long_logs
 from ..host.programs import tail
 from ..host.pump import write_all
 from ..host.waiting import within
@@ -137,20 +138,30 @@ class ConsoleCursor:
 
     def __init__(self) -> None:
         self._log: tuple[int, int] | None = None
+        self._line = 0
+        """Where the line with the last match begins, in bytes."""
         self._end = 0
+        """Where the match ends, in characters from there."""
 
     def search(self, wanted: re.Pattern[str], path: str) -> re.Match[str] | None:
         """Search behind the last match, and return the next one; a new log is searched from its start."""
         try:
             with open(path, "rb") as file:
                 found = os.fstat(file.fileno())
-                said = console_log.text(file.read())
+                if self._log != (found.st_dev, found.st_ino):
+                    self._log, self._line, self._end = (found.st_dev, found.st_ino), 0, 0
+                least = max(long_logs.begin(file.fileno()), found.st_size - long_logs.MOST)
+                if self._line < least:
+                    self._line, self._end = least, 0
+                file.seek(self._line)
+                data = file.read(long_logs.MOST)
         except FileNotFoundError:
             return None
-        if self._log != (found.st_dev, found.st_ino):
-            self._log, self._end = (found.st_dev, found.st_ino), 0
+        said = console_log.text(data)
         if (match := wanted.search(said, self._end)) is not None:
-            self._end = match.end()
+            lines_before = said.count("\n", 0, match.end())
+            self._end = match.end() - (said.rfind("\n", 0, match.end()) + 1)
+            self._line += len(b"".join(data.split(b"\n", lines_before)[:lines_before])) + lines_before
         return match
 
 

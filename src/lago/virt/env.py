@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Final, Protocol
 
@@ -14,7 +14,7 @@ from .. import config
 from ..bootstrap import logins
 from ..errors import LagoError, VMNotFound
 from ..guest.ssh import Guest
-from ..host.parallel import in_parallel
+from ..host.parallel import in_parallel, no_errand
 from ..host.suggest import near
 from ..host.trust import read_uuid
 from ..hypervisor import Hypervisor, dial, rundir
@@ -24,6 +24,7 @@ from ..topology import state
 from ..topology.model import Domain, Net, Topology
 from ..topology.names import libvirt_domain_name
 from . import factory, network
+from .breakable import Faults
 from .network import Network
 from .readiness import Phase
 from .session import STATES
@@ -33,8 +34,8 @@ _GRACE = 3.0
 _ENDED: Final = ("down", STATES[libvirt.VIR_DOMAIN_SHUTOFF], STATES[libvirt.VIR_DOMAIN_CRASHED])
 
 
-class Origin(Snapshots, Protocol):
-    """What an environment is made from, and what takes snapshots of its machines: a `lago.Prefix`."""
+class Origin(Snapshots, Faults, Protocol):
+    """What an environment is made from, what takes snapshots of its machines and breaks them: a `lago.Prefix`."""
 
     @property
     def paths(self) -> Paths:
@@ -64,7 +65,9 @@ class VirtEnv(Environment):
 
     def __init__(self, prefix: Origin, vm_specs: Mapping[str, Domain], net_specs: Mapping[str, Net]) -> None:
         super().__init__(prefix.paths, prefix.libvirt_uuid, prefix.hypervisor, vm_specs, net_specs)
+        self._origin = prefix
         self.snapshots = prefix
+        self.faults = prefix
         self._vms = {name: factory.make(self, spec, self.vm_class(spec)) for name, spec in vm_specs.items()}
         self._nets = {name: network.make(self, spec) for name, spec in net_specs.items()}
 
@@ -109,7 +112,7 @@ class VirtEnv(Environment):
 
     def save(self) -> None:
         """Write all machines and nets to disk."""
-        state.save(self.paths, Topology(domains=self.domains, nets=self.nets))
+        state.save(self.paths, Topology(domains=self.domains, nets=self.nets, faults=self._origin.topology.faults))
 
     def bootstrap(self) -> None:
         """Prepare all machines for their first start, side by side."""
@@ -208,7 +211,9 @@ class VirtEnv(Environment):
         active = self.live_nets()
         return {name for name, net in self._nets.items() if net.libvirt_name() in active}
 
-    def start(self, names: Iterable[str] = (), on_phase: Phase = no_phase) -> None:
+    def start(
+        self, names: Iterable[str] = (), on_phase: Phase = no_phase, begun: Callable[[], None] = no_errand
+    ) -> None:
         """Start machines with the nets that they need, and wait until they answer ssh.
 
         If libvirt refuses, what this call started is stopped again. A machine that runs but does not answer is left
@@ -217,6 +222,7 @@ class VirtEnv(Environment):
         Args:
             names: names of the machines; without them all.
             on_phase: called with a machine's name and what it does now, such as `booting`; without it nobody is told.
+            begun: called when all run, before they are waited for; without it nothing is done then.
 
         Raises:
             VMNotFound: there is no machine of that name.
@@ -233,7 +239,7 @@ class VirtEnv(Environment):
         with step("Start hypervisor"):
             if here:
                 self.ensure()
-            fresh = {name for name, state in self.states().items() if state != "running"}
+            fresh = {name for name, state in self.states().items() if state in _ENDED}
             up = self.nets_up()
             if here:
                 LOG.debug("machines run under %s: %s", self.accel.kind, self.accel.reason)
@@ -242,11 +248,12 @@ class VirtEnv(Environment):
                 in_parallel(lambda net: net.start(), nets, what="start nets")
             with task("Start VMs"):
                 in_parallel(lambda vm: _start(vm, on_phase), vms, what="start VMs")
+            begun()
         except BaseException:
             self._undo([vm for vm in vms if vm.name() in fresh], [net for net in nets if net.name() not in up])
             raise
         with task("Wait for ssh"):
-            reachable = [vm for vm in vms if vm.guest.address]
+            reachable = [vm for vm in vms if vm.guest.address and not self.on_purpose(vm.name()).silent]
             in_parallel(
                 lambda vm: _wait_until_ready(vm, on_phase), reachable, what="wait for ssh", cancel=self.cancelled.set
             )

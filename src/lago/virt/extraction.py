@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
+
+import libvirt
 
 from .. import config
 from ..disks import qemu_img
-from ..errors import ExtractPathError, HypervisorError, LagoError, SSHError, VMError
+from ..errors import CommandError, ExtractPathError, HypervisorError, LagoError, SSHError, VMError
 from ..guest import transfer
 from ..guestfs import extract as offline
+from ..host.programs import run
 from ..log import LOG, task
 from . import checkpoint, clock
 from .machine import Machine
+from .session import STATES
 
+_PAUSED: Final = STATES[libvirt.VIR_DOMAIN_PAUSED]
+_LONGEST: Final = 60
+"""Seconds that a command may take whose output is saved, times 5 when emulated."""
 _PATIENCE: Final = 10
 """Seconds for a machine to show that it answers, if config ssh_timeout does not say."""
 
@@ -59,6 +67,48 @@ def extract(
         except LagoError as error:
             raise ExtractPathError(error.what, details=error.details, hint=error.hint) from None
     return otherwise(paths, why)
+
+
+def save_outputs(machine: Machine, commands: Mapping[str, str], paths: Mapping[str, str]) -> dict[str, str]:
+    """Write what commands say on a machine, errors too, to files of this host, one after the other.
+
+    Args:
+        commands: texts for a shell, by name.
+        paths: the files, by the same names.
+
+    Returns:
+        Why commands failed, or could not be run, by name.
+    """
+    if not commands:
+        return {}
+    try:
+        if not machine.alive() or machine.state() == _PAUSED:
+            return dict.fromkeys(commands, f"it is {machine.state()}")
+        _check_answers(machine)
+    except LagoError as error:
+        return dict.fromkeys(commands, str(error))
+    failed = {}
+    for name, command in commands.items():
+        if why := _save_output(machine, command, paths[name]):
+            failed[name] = why
+    return failed
+
+
+def _save_output(machine: Machine, command: str, path: str) -> str:
+    """Why a command failed; empty if it did not."""
+    seconds = _LONGEST * machine.time_factor
+
+    def attempt(argv: list[str]) -> int:
+        return run(argv, output=path, check=False, timeout=seconds).code
+
+    try:
+        code = machine.guest.session(f"{shlex.join(['sh', '-c', command])} 2>&1", attempt)
+        machine.guest.check(code)
+    except CommandError:
+        return f"it did not end within {seconds:g} s"
+    except LagoError as error:
+        return str(error)
+    return f"it ended with status {code}" if code else ""
 
 
 def from_disks(machine: Machine, paths: Iterable[Path], why: str) -> list[str]:

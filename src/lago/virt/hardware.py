@@ -11,7 +11,9 @@ _WHOLE: Final = ("memory", "currentMemory", "vcpu", "vcpus", "cpu", "features", 
 _ELSEWHERE: Final = frozenset({"emulator", "graphics", "audio"})
 """What guests do not see."""
 
-_OURS: Final = frozenset({"alias", "backend", "backingStore", "boot", "driver", "filterref", "log", "mirror", "source"})
+_OURS: Final = frozenset(
+    {"alias", "backend", "backingStore", "boot", "driver", "filterref", "iotune", "log", "mirror", "source"}
+)
 _NAMES: Final = {"interface": frozenset({"target"})}
 _STATES: Final = frozenset({"state", "tty"})
 """What of a device is the host's: files, names, numbers, and whether somebody is there."""

@@ -36,6 +36,10 @@ class Libvirt:
         with refusals(f"{machine.name()} does not start", self._logs()):
             found = machine.found()
             if found is not None and found.isActive():
+                if machine.libvirt_state() == readiness.HALTED_BY_IO:
+                    # If there is no room yet, it is halted again at once.
+                    machine.env.lifecycle.ended(machine.libvirt_name()).clear()
+                    found.resume()
                 return
             preflight.check(machine.spec, machine.env.hypervisor)
             machine.begin_console()

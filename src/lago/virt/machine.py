@@ -10,12 +10,17 @@ import libvirt
 
 from ..errors import VMError, VMNotRunning
 from ..guest import ssh
+from ..host import long_logs
 from ..host.files import write_atomically
 from ..topology.model import Domain, Nic
 from ..topology.names import libvirt_domain_name
 from .connection import look_up
 from .network import Network
 from .session import Session
+
+
+def _text(data: bytes) -> str:
+    return data.decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n")
 
 
 class Machine(abc.ABC):
@@ -118,25 +123,30 @@ class Machine(abc.ABC):
         return self.env.paths.console_log(self.name())
 
     def console_text(self) -> str:
-        """Text that it wrote on its console since we started it."""
+        """Text that it wrote on its console since we started it: all that is still there, or the end of it."""
+        return _text(self._console_end()[1])
+
+    def _console_end(self) -> tuple[int, bytes]:
         try:
-            with open(self.console_log(), encoding="utf-8", errors="replace") as file:
-                return file.read()
+            return long_logs.end_of(self.console_log())
         except OSError:
-            return ""
+            return 0, b""
 
     def undo_console(self) -> None:
         """Record that what is on its console so far is of a time that is undone, if there is room for that."""
         with contextlib.suppress(OSError):
-            write_atomically(self.env.paths.console_undone(self.name()), f"{len(self.console_text())}\n")
+            size = os.stat(self.console_log()).st_size
+            write_atomically(self.env.paths.console_undone(self.name()), f"{size}\n")
 
     def console_undone(self) -> int:
         """How much of `console_text`, from its begin, is of such a time."""
         try:
             with open(self.env.paths.console_undone(self.name()), encoding="ascii") as file:
-                return int(file.read())
+                undone = int(file.read(32))
         except (OSError, ValueError):
             return 0
+        at, data = self._console_end()
+        return len(_text(data[: max(0, undone - at)]))
 
     def begin_console(self) -> None:
         """Let its console log begin anew, as it is started from nothing."""

@@ -101,8 +101,8 @@ def load(source: str, dests: Sequence[str]) -> None:
 def _copy(read: int, at: int, write: int, to: int, size: int) -> None:
     """Copy a part of a file into another one; what exists of it there and is a hole here becomes zeros."""
     copied = 0
-    for begin, end in [*_data(read, at, at + size), (at + size, at + size)]:
-        for first, last in _data(write, to + copied, to + begin - at):
+    for begin, end in [*data(read, at, at + size), (at + size, at + size)]:
+        for first, last in data(write, to + copied, to + begin - at):
             os.pwrite(write, bytes(last - first), first)
         copied = end - at
         os.lseek(write, to + begin - at, os.SEEK_SET)
@@ -110,8 +110,8 @@ def _copy(read: int, at: int, write: int, to: int, size: int) -> None:
             begin += os.sendfile(write, read, begin, end - begin)
 
 
-def _data(fd: int, begin: int, end: int) -> Iterator[tuple[int, int]]:
-    """Where a part of a file is no hole."""
+def data(fd: int, begin: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield where a part of a file is no hole: offsets of begin and end."""
     hole = begin
     while hole < end:
         try:

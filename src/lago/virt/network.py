@@ -153,9 +153,14 @@ class Network:
             uuid=domain_xml.object_uuid(env.uuid, self.libvirt_name()),
             bridge=self.bridge_name(),
             nics=nics,
-            records=_records(self.spec, env.nets.values(), env.domains.values()) if self.is_management() else {},
+            records=self.records(),
             options=options,
         )
+
+    def records(self) -> dict[str, list[str]]:
+        """Names by address that its name server answers for; none unless it is a management net."""
+        env = self._env
+        return _records(self.spec, env.nets.values(), env.domains.values()) if self.is_management() else {}
 
     def _has_own_bridge(self) -> bool:
         return False

@@ -73,14 +73,15 @@ def private(pid: int, address: int, size: int) -> Runs:
     """Return where a process has pages of its own in a part of its memory, as offsets from there. Raises OSError."""
     with open(f"/proc/{pid}/pagemap", "rb", buffering=0) as file:
         try:
-            return list(_joined(_scanned(file.fileno(), address, size)))
+            return list(joined(_scanned(file.fileno(), address, size)))
         except OSError as error:
             if error.errno != errno.ENOTTY:
                 raise
-            return list(_joined(_listed(file.fileno(), address, size)))
+            return list(joined(_listed(file.fileno(), address, size)))
 
 
-def _joined(runs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+def joined(runs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Yield runs that are in order, those that follow each other as one."""
     begin = end = 0
     for first, last in runs:
         if first != end:

@@ -16,6 +16,7 @@ from .. import bootstrap, config
 from ..bootstrap import logins
 from ..errors import SSHError, VMNotReady
 from ..guest.ssh import last_words, refuses
+from ..host import long_logs
 from ..host.programs import repeated, tail
 from ..host.waiting import within
 from ..log import LOG
@@ -27,7 +28,8 @@ Phase = Callable[[str, str], None]
 
 _SSH_PORT = 22
 _TAIL = 25
-_HALTED_BY_IO = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR)
+HALTED_BY_IO = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR)
+"""State of a machine that QEMU has halted, as it could not write, and the reason for it."""
 _PANIC = "Kernel panic"
 _HALTED = "end Kernel panic"
 """What a kernel says after a panic unless it is about to reboot."""
@@ -66,7 +68,7 @@ def wait_for_ssh(
     phase = ""
     cancelled = machine.env.cancelled
     before = machine.console_undone()
-    if machine.libvirt_state() == _HALTED_BY_IO:
+    if machine.libvirt_state() == HALTED_BY_IO:
         raise explain(machine, None, None)
     each = (config.get("ssh_timeout") or math.inf) * machine.env.accel.time_factor
     patience = _REFUSED_FOR * machine.env.accel.time_factor
@@ -227,8 +229,8 @@ def _qemu_said(machine: Machine) -> str:
     if path is None:
         return ""
     text = ""
-    with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
-        text = file.read()
+    with contextlib.suppress(OSError):
+        text = long_logs.end_of(path)[1].decode(errors="replace")
     # The log repeats the whole command line, which starts with the environment and ends where stderr begins.
     said = [line for line in text.rpartition("-msg timestamp=on\n")[2].splitlines() if line.strip()]
     return f"{os.path.basename(path)}:\n{tail(chr(10).join(said), 10)}" if said else ""

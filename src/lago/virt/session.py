@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Final
 
@@ -18,6 +18,7 @@ from ..paths import Paths
 from ..topology.model import Domain, Net
 from .connection import connect, refusals
 from .lifecycle import Lifecycle, start_loop
+from .on_purpose import NOTHING, OnPurpose
 
 _LAST: Final = 10
 
@@ -44,6 +45,7 @@ class Session:
         domains: what is decided of each machine now, by name, in the order of the init file.
         nets: what is decided of each net now, likewise.
         cancelled: set when whoever waits for machines is interrupted.
+        on_purpose: what is wrong with a machine on purpose, by its name.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Session:
         self.domains = dict(domains)
         self.nets = dict(nets)
         self.cancelled = threading.Event()
+        self.on_purpose: Callable[[str], OnPurpose] = lambda _name: NOTHING
         self._connection: tuple[libvirt.virConnect, Lifecycle] | None = None
         self._lock = threading.Lock()
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import abc
 import shlex
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterable, Sequence
+from json import loads
+from typing import Any, Final, Literal, overload
 
 from ..errors import VMError
 from ..host.programs import CommandStatus, tail
@@ -52,18 +53,26 @@ class Tester(abc.ABC):
     ) -> CommandStatus:
         """Run a command on it."""
 
-    def succeed(self, *commands: str | Sequence[str], timeout: float | None = None) -> str:
+    @overload
+    def succeed(
+        self, *commands: str | Sequence[str], timeout: float | None = None, json: Literal[False] = False
+    ) -> str: ...
+    @overload
+    def succeed(self, *commands: str | Sequence[str], timeout: float | None = None, json: Literal[True]) -> Any: ...
+    def succeed(self, *commands: str | Sequence[str], timeout: float | None = None, json: bool = False) -> Any:
         """Run commands, one after the other, that must succeed, and return their output as text.
 
         Args:
             commands: each a list of words, which is quoted, or a text for the guest's shell.
             timeout: seconds that each may take; without it there is no limit.
+            json: return the value that their output is as JSON, all of it together, in place of the text.
 
         Raises:
-            VMError: one fails, or does not end in time; those behind it are not run.
+            VMError: one fails, or does not end in time; those behind it are not run. Or their output is no JSON.
             VMNotRunning, VMNotReady, SSHError: it can't be reached, or no longer.
         """
-        return "".join(self._try(command, timeout, fails=False) for command in commands)
+        said = "".join(self._try(command, timeout, fails=False) for command in commands)
+        return self._value(said, commands) if json else said
 
     def fail(self, *commands: str | Sequence[str], timeout: float | None = None) -> str:
         """Run commands, one after the other, that must fail, and return their output as text.
@@ -173,6 +182,14 @@ class Tester(abc.ABC):
             ended = "succeeded" if fails else f"failed with status {status.code}"
             raise self._objection(f"the command {ended}: {_line(command)}", said)
         return status.text
+
+    def _value(self, said: str, commands: Iterable[str | Sequence[str]]) -> Any:
+        """The value that output is as JSON. Raises VMError."""
+        try:
+            return loads(said)
+        except ValueError as error:
+            line = "; ".join(map(_line, commands))
+            raise self._objection(f"the output is no JSON, {error}: {line}", said) from None
 
     def _wait(self, line: str, otherwise: str, timeout: float) -> str:
         loop = ["sh", "-c", _LOOP, "sh", str(round(timeout)), line]

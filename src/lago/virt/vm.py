@@ -7,6 +7,7 @@ import contextlib
 import os
 import re
 import socket
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -20,22 +21,26 @@ from ..guest import ssh, transfer
 from ..guest.forward import Forward, Local
 from ..host.locks import held_here
 from ..host.programs import CommandStatus
-from ..log import no_phase, task
+from ..log import LOG, no_phase, task
 from ..plugins import machines
 from ..plugins.contracts import Service
 from ..topology import state
 from ..topology.model import Disk, Domain
-from . import console, cpu, screen
+from . import console, cpu, extraction, reach, screen
+from .breakable import Breakable, Faults
 from .driver import Driver
 from .libvirt_driver import Libvirt
 from .machine import Machine
 from .network import Network
 from .provided import Provided
+from .reach import Reach
 from .readiness import Phase
 from .session import Session
 from .tester import Tester
 
 _ANY_PORT = Local()
+_LEAST = 5.0
+"""Seconds that a command gets at least with which a machine shows that it is up."""
 
 
 class Snapshots(Protocol):
@@ -65,6 +70,7 @@ class Environment(Session, abc.ABC):
     """The environment of a machine, with the others in it; `lago.virt.VirtEnv` is one."""
 
     snapshots: Snapshots
+    faults: Faults
 
     @abc.abstractmethod
     def get_vms(self) -> Mapping[str, VM]:
@@ -102,7 +108,7 @@ class Environment(Session, abc.ABC):
             self.snapshots.resume()
 
 
-class VM(Machine, Tester):
+class VM(Machine, Tester, Breakable):
     """A machine; `driver` runs it.
 
     Whatever needs ssh makes a connection if there is none yet, and waits for the machine to answer if need be.
@@ -194,6 +200,10 @@ class VM(Machine, Tester):
     def artifacts(self) -> tuple[str, ...]:
         """Paths on it that `collect` copies, by its init file."""
         return self.spec.artifacts
+
+    def artifact_commands(self) -> Mapping[str, str]:
+        """Commands whose output `collect` saves, by the name of the file for it, by its init file."""
+        return self.spec.artifact_commands
 
     def distro(self) -> str | None:
         """Name of what it runs, by its init file or its template."""
@@ -317,6 +327,50 @@ class VM(Machine, Tester):
         """
         self.env.snapshots.revert_snapshots(name, vms=[self.name()])
 
+    def kill(self) -> None:
+        """End it at once, as `kill -9` of its QEMU does. Unlike `power_cut` that is no fault to heal: it is down.
+
+        Raises:
+            VMNotRunning: it does not run.
+        """
+        self.must_run()
+        self.env.hypervisor.kill(self.libvirt_name())
+        self.stop()
+
+    def _faults(self) -> Faults:
+        return self.env.faults
+
+    def cut(self, net: str | None = None, *, unplug: bool = False) -> contextlib.AbstractContextManager[object]:
+        """Cut it off; Lago's own way in stays.
+
+        Args:
+            net: a net that it is on, or one of its nics, such as `eth1`; without it all.
+            unplug: let its guest see that there is no link; then Lago does not reach it either.
+
+        Returns:
+            What is broken now, which heals it at the end of a `with` block.
+
+        Raises:
+            LagoError: it is not on that net, or it can't be done here.
+            VMNotRunning: it is down.
+        """
+        return self.env.faults.fault("cut", f"{self.name()}:{net}" if net else self.name(), unplug=unplug)
+
+    def slow(self, **settings: Any) -> contextlib.AbstractContextManager[object]:
+        """Make all that it sends and gets slow, lossy or narrow.
+
+        Args:
+            settings: as of `lago.sdk.Env.slow`, such as `delay` in seconds and `loss` as a part of one.
+
+        Returns:
+            What is broken now, which heals it at the end of a `with` block.
+
+        Raises:
+            LagoError: it can't be done here.
+            VMNotRunning: it is down.
+        """
+        return self.env.faults.fault("slow", self.name(), **settings)
+
     def discard(self) -> None:
         """Remove what is kept of a machine that was stopped for good, such as the contents of its TPM."""
         self.driver.discard()
@@ -350,12 +404,23 @@ class VM(Machine, Tester):
         """
         self.env.resume()
         seconds = self.spec.boot_time_sec or config.get("boot_timeout")
-        first = command if callable(command) else lambda: not self.guest.run(command)
+        end = time.monotonic() + seconds * (self.time_factor if self.provider is None else 1)
+        first = command if callable(command) else lambda: self._runs(command, end - time.monotonic())
         self.driver.wait_for_ssh(seconds, on_phase, first, connect_retries, listens=listens)
         if self.provider is None and (rest := bootstrap.after_boot(self.spec)) is not None:
             words, data = rest
-            if status := self.guest.run(words, data=data):
+            if status := self.guest.run(words, data=data, timeout=seconds * self.time_factor):
                 raise VMError(f"{self.name()}: {words[0]} failed", details=status.error_text)
+
+    def _runs(self, command: str, seconds: float) -> bool:
+        """Run a command on it, and return whether that succeeded within some seconds."""
+        try:
+            return not self.guest.run(command, timeout=max(seconds, _LEAST))
+        except SSHError:
+            raise
+        except VMError as error:
+            LOG.debug("%s", error.render())
+            return False
 
     def ssh(
         self,
@@ -432,6 +497,36 @@ class VM(Machine, Tester):
         """
         return not self.ssh(["true"], show_output=False, propagate_fail=False, tries=tries)
 
+    def reaches(
+        self, other: VM | str, port: int | None = None, net: str | None = None, timeout: float = reach.PATIENCE
+    ) -> Reach:
+        """Ask it whether it reaches another machine, by ping or, with a port, by a connection.
+
+        It tries with what it has: `ping`; `bash` and `timeout`, `python3` or `nc` for connections, also in place of a
+        ping. Then a connection to port 22 of the other one is tried, and one that is refused counts too.
+
+        Args:
+            other: the other machine, or its name.
+            port: a TCP port of the other one that must take a connection; without it any answer will do.
+            net: the net over which it is to be reached; without it all nets that both are on are tried.
+            timeout: seconds that an answer may take, at least 1.
+
+        Returns:
+            A `lago.virt.Reach`: it is true in a condition if the other one was reached, on all these nets; `nets`
+            tells that of each, and `by` what it was tried with.
+
+        Raises:
+            VMNotFound: there is no machine of that name.
+            LagoError: there is no such net, or port.
+            VMError: it has nothing to try that with.
+            VMNotRunning, VMNotReady, SSHError: it can't be asked.
+        """
+        reach.check(port, timeout)
+        target = self.env.get_vm(other) if isinstance(other, str) else other
+        if net is not None:
+            self.env.get_net(net)
+        return reach.ask(self, [target], port, net, timeout)[target.name()]
+
     def copy_to(self, local_path: str | Sequence[str], remote_path: str) -> None:
         """Copy files and trees to it, as `scp -r` does. A tree is merged with one that is there.
 
@@ -495,6 +590,21 @@ class VM(Machine, Tester):
         self.env.resume()
         return self.driver.extract(paths)
 
+    def save_outputs(self, paths: Mapping[str, str]) -> dict[str, str]:
+        """Run `artifact-commands` of its init file, and write what they say, errors too, to files of this host.
+
+        Each may take 60 seconds, five times as long when it is emulated. One that fails does not keep the others from
+        being run, and what it said by then is there.
+
+        Args:
+            paths: the files, by the names of the commands that are run.
+
+        Returns:
+            Why commands failed, or could not be run, by name; of a machine that is down or does not answer all of them.
+        """
+        self.env.resume()
+        return extraction.save_outputs(self, {name: self.artifact_commands()[name] for name in paths}, paths)
+
     def connect(self, tries: int | None = None) -> None:
         """Make sure that commands can be run on it over ssh: wait for it if there is no connection yet.
 
@@ -505,6 +615,8 @@ class VM(Machine, Tester):
             VMNotRunning: it does not run.
             VMNotReady: it does not answer in time; says how far it came.
         """
+        if (wrong := self.env.on_purpose(self.name())).stands:
+            raise VMNotRunning(f"{self.name()} is frozen on purpose", hint=f"lago heal {wrong.stands}")
         if not self.guest.connected():
             self.must_run()
             self.wait_for_ssh(tries or config.get("ssh_tries"))

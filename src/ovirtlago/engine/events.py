@@ -11,6 +11,7 @@ from ovirtsdk4.types import Event
 
 from lago.errors import LagoError
 
+from ..constants import SHORT_TIMEOUT
 from ..errors import EngineError
 from .contract import Engine, Machine
 
@@ -52,7 +53,7 @@ def describe(event: Event) -> str:
 def last_words(engine: Machine) -> str:
     """Return the end of the log on the machine of an engine that does not answer; nothing if it can't be had."""
     try:
-        status = engine.guest.run(["tail", "-n", _LINES, _LOG])
+        status = engine.guest.run(["tail", "-n", _LINES, _LOG], timeout=SHORT_TIMEOUT)
     except LagoError:
         return ""
     text = status.text.strip()

@@ -13,6 +13,7 @@ import pycurl
 
 from lago.utils import write_atomically
 
+from ..constants import SHORT_TIMEOUT
 from ..errors import EngineError, EngineNotReady
 from .contract import Identity, Machine
 from .transport import Transport
@@ -36,7 +37,7 @@ def ask(engine: Machine) -> Identity:
         EngineError: it is not set up.
     """
     engine.connect()
-    said = engine.guest.run(["sh", "-c", _ASK]).text
+    said = engine.guest.run(["sh", "-c", _ASK], timeout=SHORT_TIMEOUT).text
     facts, begin, ca = said.partition(_BEGIN)
     if not begin:
         raise EngineError(

@@ -11,7 +11,7 @@ from lago.host.programs import tail
 from lago.host.waiting import poll
 from lago.virt import VirtEnv
 
-from ..constants import ENGINE_PASSWORD, ENGINE_SERVICE, ENGINE_USER
+from ..constants import ENGINE_PASSWORD, ENGINE_SERVICE, ENGINE_USER, SHORT_TIMEOUT
 from ..errors import EngineError, EngineNotReady
 from ..machines import TestVM
 
@@ -106,7 +106,7 @@ class EngineVM(TestVM):
         from .identity import CA_FILE
 
         self.connect()
-        return not self.guest.run(["test", "-e", CA_FILE])
+        return not self.guest.run(["test", "-e", CA_FILE], timeout=SHORT_TIMEOUT)
 
     def wait_for_service(self, timeout: float) -> None:
         """Return when its service `ovirt-engine` runs.

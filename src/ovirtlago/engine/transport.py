@@ -17,9 +17,12 @@ import pycurl
 
 from lago.errors import LagoError
 
+from ..errors import EngineError
+
 Dial = Callable[[int], socket.socket]
 """Makes a connection to a TCP port of a machine. Raises OSError or LagoError."""
 
+_SCHEMES: Final = ("http", "https")
 _STALLED: Final = 60
 _ANYWHERE: Final = "127.0.0.1"
 
@@ -70,10 +73,14 @@ class Transport:
     def prepare(self, curl: pycurl.Curl, url: str) -> None:
         """Prepare a curl handle to reach the machine under the name that is in the address `url`, and to trust it."""
         parts = urlsplit(url)
+        if parts.scheme not in _SCHEMES:
+            raise EngineError(f"{url} is no address of a server", hint="only http and https are spoken to machines")
         port = parts.port or (443 if parts.scheme == "https" else 80)
         # Curl wants an address before it asks for a socket.
         curl.setopt(pycurl.RESOLVE, [f"{parts.hostname}:{port}:{_ANYWHERE}"])
         curl.setopt(pycurl.PROXY, "")
+        # Curl takes addresses of files as well, and a machine tells us some.
+        curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
         curl.setopt(pycurl.NOSIGNAL, 1)
         curl.setopt(pycurl.OPENSOCKETFUNCTION, lambda _purpose, _address: self._open(port))
         curl.setopt(pycurl.SOCKOPTFUNCTION, lambda _fd, _purpose: pycurl.SOCKOPT_ALREADY_CONNECTED)
@@ -99,6 +106,7 @@ class Transport:
             form: the form, encoded; None for a GET.
 
         Raises:
+            EngineError: the address is none of a server.
             pycurl.error: there is no answer in time, or it can't be trusted.
         """
         body = io.BytesIO()
@@ -124,6 +132,7 @@ class Transport:
             on_bytes: hears how many bytes have just gone.
 
         Raises:
+            EngineError: the address is none of a server.
             pycurl.error: it broke off or stood still, or the machine can't be trusted.
         """
         body = io.BytesIO()

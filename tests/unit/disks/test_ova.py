@@ -96,6 +96,7 @@ def test_units_of_memory(units: str, quantity: str, memory: int) -> None:
         (_ovf(memory="much"), "has much where a number is expected"),
         (b"<Envelope>", "is not XML"),
         (b'<!DOCTYPE x [<!ENTITY a "aaaa">]><Envelope/>', "document type"),
+        ('<?xml version="1.0" encoding="UTF-16"?><!DOCTYPE x><Envelope/>'.encode("utf-16"), "document type"),
         (b"<Envelope/>", "describes 0 machines"),
     ],
 )

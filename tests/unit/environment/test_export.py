@@ -283,3 +283,17 @@ def test_the_name_of_the_init_file_is_no_path(name: str) -> None:
             out_format="yaml",
             threads=True,
         )
+
+
+def test_what_belongs_to_an_image_is_left_alone_where_it_is_there_already(tmp_path: Path) -> None:
+    (tmp_path / "a.qcow2.metadata").write_text("mine")
+
+    def make() -> None:
+        with export._place(str(tmp_path), ["a.qcow2"]) as place:
+            for name in ("a.qcow2", "a.qcow2.metadata"):
+                Path(place, name).write_text("theirs")
+
+    with pytest.raises(LagoError, match=r"a\.qcow2\.metadata exists already"):
+        make()
+    assert (tmp_path / "a.qcow2.metadata").read_text() == "mine"
+    assert os.listdir(tmp_path) == ["a.qcow2.metadata"]

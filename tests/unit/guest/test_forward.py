@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import resource
 import socket
 import threading
 from collections.abc import Iterator
@@ -42,6 +43,29 @@ def echo() -> Iterator[int]:
     server.shutdown(socket.SHUT_RDWR)
     server.close()
     thread.join(5)
+
+
+def test_a_forward_goes_on_after_there_were_no_descriptors(echo: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    connect = lambda: socket.create_connection(("127.0.0.1", echo))  # noqa: E731
+    with Forward(connect, Local(), "x") as forward, socket.socket() as early, socket.socket() as late:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (late.fileno() + 1, hard))
+        taken = []
+        try:
+            with contextlib.suppress(OSError):
+                while True:
+                    taken.append(os.open("/dev/null", os.O_RDONLY))
+            # There is a descriptor for it, and none for its way to the guest, nor for the next one.
+            early.connect(forward.address)
+            assert _all(early) == b""
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            for fd in taken:
+                os.close(fd)
+        late.connect(forward.address)
+        late.sendall(b"hello")
+        late.shutdown(socket.SHUT_WR)
+        assert _all(late) == b"hello"
 
 
 def _all(client: socket.socket) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import signal
@@ -15,6 +16,7 @@ import pytest
 
 from lago.errors import HostError, SSHError
 from lago.guest.ssh import Guest
+from lago.host import streams
 from lago.host.ssh_option import quote
 
 
@@ -151,6 +153,35 @@ def test_no_answer_is_told_in_time_and_ssh_is_ended(tmp_path: Path, monkeypatch:
     assert time.monotonic() - began < 50
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+@pytest.mark.programs
+def test_a_guest_that_refuses_each_session_is_given_up(
+    tmp_path: Path, master: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuse = """
+    for word; do case $word in -oProxyCommand=*) echo "${word#-oProxyCommand=}" | sed s/%%/%/g | sh ;; esac; done
+    echo >>$0.asked
+    exit 255
+    """
+    fake_ssh(tmp_path, refuse, monkeypatch)
+    with contextlib.ExitStack() as stack:
+        for number in range(1, 30):
+            listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+            listener.bind(f"{master / 'c'}+{number}")
+            listener.listen()
+        with pytest.raises(SSHError, match="lets us log in, and refuses to run a command each time") as raised:
+            guest(master).run("true")
+    assert "MaxSessions" in raised.value.hint
+    assert len((tmp_path / "bin" / "ssh.asked").read_text().splitlines()) == 10
+
+
+@pytest.mark.programs
+def test_of_endless_output_the_end_is_kept(master: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "MOST", 1 << 16)
+    fake_ssh(tmp_path, "head -c 5000000 /dev/zero; echo end", monkeypatch)
+    found = guest(master).run("true")
+    assert (len(found.out), found.out[-5:]) == (1 << 16, b"\0end\n")
 
 
 def test_a_missing_ssh_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

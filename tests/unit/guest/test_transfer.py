@@ -75,6 +75,31 @@ def answering(names: list[bytes], path: Path) -> Guest:
     return hostile(shlex.join(["exec", "cat", str(path.with_suffix(".names")), str(path)]))
 
 
+@pytest.mark.parametrize(
+    "script",
+    [
+        "sleep 1000",
+        "printf /x; sleep 1000",
+        "printf '/x\\0'; sleep 1000",
+        "printf '/x\\0'; tar -c -f - -C / ./dev/null | head -c 100; sleep 1000",
+        "printf '\\0'; exec >&- 2>&-; sleep 1000",
+    ],
+)
+def test_a_guest_that_falls_silent_is_given_up(script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer, "_IDLE", 0.5)
+    with pytest.raises(VMError, match=r"nothing went on for 0\.5 s"):
+        copy_from(hostile(script), "/x", str(tmp_path / "got"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("script", ["sleep 1000", "cat >/dev/null; exec >&- 2>&-; sleep 1000"])
+def test_a_guest_that_takes_nothing_is_given_up(script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transfer, "_IDLE", 0.5)
+    (tmp_path / "large").write_bytes(bytes(1 << 20))
+    with pytest.raises(VMError, match=r"nothing went on for 0\.5 s"):
+        copy_to(hostile(script), str(tmp_path / "large"), "/x")
+
+
 def link(to: str) -> dict[str, Any]:
     return {"type": tarfile.SYMTYPE, "linkname": to}
 

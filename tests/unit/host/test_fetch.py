@@ -14,6 +14,7 @@ from lago.host import fetch as fetching
 from lago.host.fetch import SparseFile, Stream, fetch, read_text
 from lago.topology.model import Disk
 
+from ...ovirt import pki
 from ..conftest import Lago
 from ..topology.test_topology import resolved
 from ..web import Web, serving
@@ -118,6 +119,69 @@ def test_an_earlier_try_is_gone_on_with_if_it_is_the_same_file(web: Web) -> None
     assert Stream(f"{web.url}/data", len(DATA), first.validator).start == len(DATA) - 1
     (web.root / "data").write_bytes(b"new")
     assert b"".join(Stream(f"{web.url}/data", 1000, first.validator)) == b"new"
+
+
+def test_a_server_that_breaks_after_a_few_bytes_each_time_is_given_up(web: Web, tmp_path: Path) -> None:
+    web.cut = [10] * 1000
+    with pytest.raises(FetchError, match="the connection was lost after"):
+        fetch(f"{web.url}/data", str(tmp_path / "x"))
+    assert len(web.requests) == fetching._MOST_LOST
+
+
+def test_a_server_that_sends_next_to_nothing_is_given_up(
+    web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "_SLOW_FOR", 0.5)
+    web.pieces, web.rest = 1, 0.1
+    with pytest.raises(FetchError, match=r"the server sent \d+ bytes in ") as raised:
+        fetch(f"{web.url}/data", str(tmp_path / "x"))
+    assert raised.value.hint == "try another server"
+
+
+def test_another_part_than_was_asked_for_is_refused(web: Web) -> None:
+    validator = Stream(f"{web.url}/data").validator
+    web.shift = 5
+    with pytest.raises(FetchError, match="sends another part than it is asked for"):
+        Stream(f"{web.url}/data", 1000, validator)
+
+
+def test_a_server_that_leads_elsewhere_is_followed_again_after_a_failure(web: Web, tmp_path: Path) -> None:
+    web.moved, web.cut = {"/old": "/data"}, [0] * (fetching._TRIES - 1)
+    fetch(f"{web.url}/old", str(tmp_path / "x"))
+    assert (tmp_path / "x").read_bytes() == DATA
+    assert [path for path, _ in web.requests] == ["/old", "/data"] * fetching._TRIES
+
+
+@pytest.mark.parametrize("to", ["file:///etc/passwd", "ftp://127.0.0.1/x", "gopher://127.0.0.1/", "data:,x"])
+def test_a_server_leads_nowhere_but_to_servers(web: Web, tmp_path: Path, to: str) -> None:
+    web.moved = {"/old": to}
+    with pytest.raises(FetchError):
+        fetch(f"{web.url}/old", str(tmp_path / "x"))
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1/x", "/etc/passwd", "data:,x", "", "x://y", "javascript:1"])
+def test_no_other_addresses_are_taken(url: str, tmp_path: Path) -> None:
+    with pytest.raises(FetchError, match="is no address that is taken") as raised:
+        fetch(url, str(tmp_path / "x"))
+    assert raised.value.hint == "it begins with one of: http://, https://, file://"
+
+
+@pytest.mark.programs
+def test_nobody_is_led_from_https_to_http(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pki.make(tmp_path, "localhost")
+    with serving(web.root, tmp_path / "server.pem") as safe:
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+        monkeypatch.setattr(fetching, "_opener", fetching._opener.__wrapped__)
+        safe.moved = {"/down": f"{web.url}/data", "/up": "/data"}
+        web.moved = {"/up": f"{safe.url}/data"}
+        for url in (f"{safe.url}/up", f"{web.url}/up"):
+            fetch(url, str(tmp_path / "x"))
+            assert (tmp_path / "x").read_bytes() == DATA
+        with pytest.raises(FetchError, match=f"leads to {web.url}/data, which is not followed from https") as raised:
+            read_text(f"{safe.url}/down")
+        assert raised.value.hint == "if that is right, name that address itself"
+        assert not web.asked("/data")
 
 
 def test_a_text_that_is_too_long_is_an_error(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:

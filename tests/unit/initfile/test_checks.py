@@ -136,3 +136,10 @@ def test_the_state_on_disk_has_the_keys_of_an_init_file() -> None:
     keys = {key: field.attribute or key.replace("-", "_") for key, field in DOMAIN.fields.items()}
     for one in dataclasses.fields(Machine):
         assert one.name == "name" or keys[key_of(one)] == one.name
+
+
+def test_a_long_chain_of_prototypes_is_refused_with_its_place() -> None:
+    chain = "".join(f"  p{n}: {{based-on: p{n + 1}}}\n" for n in range(3000))
+    text = f"domains: {{vm0: {{based-on: p0}}}}\nprototypes:\n{chain}  p3000: {{}}\n"
+    findings = [str(one) for one in parse.examine(document.loads(text, "x")).findings]
+    assert "x:102:19: prototypes.p99.based-on: more than 100 prototypes are based on each other" in findings

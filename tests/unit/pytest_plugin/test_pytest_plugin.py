@@ -29,7 +29,7 @@ class TestWhatPytestShows:
     def test_each_fixture_says_its_scope(self, pytester: pytest.Pytester, scope: str) -> None:
         done = pytester.runpytest_subprocess(*PLUGIN, *OVIRT, "--fixtures", "-v", f"--lago-scope={scope}")
         shown = re.findall(SHOWN, done.stdout.str(), re.MULTILINE)
-        assert len(shown) == 10
+        assert len(shown) == 11
         for name, is_of, text in shown:
             said = re.search(r"\bScope: (?:(function|module|session)\b|that of `lago_scope`)", text)
             assert said, f"{name} does not say its scope"

@@ -107,8 +107,7 @@ def _place(directory: str, names: Sequence[str]) -> Iterator[str]:
         LagoError: something of such a name is there already.
     """
     for name in names:
-        if os.path.lexists(os.path.join(directory, name)):
-            raise LagoError(f"{os.path.join(directory, name)} exists already", hint="export to another directory")
+        _check_new(directory, name)
     with contextlib.ExitStack() as undo:
         if not os.path.isdir(directory):
             os.mkdir(directory)
@@ -120,8 +119,15 @@ def _place(directory: str, names: Sequence[str]) -> Iterator[str]:
         with lock_file(os.path.join(place, _LOCK), what=place, timeout=0):
             yield place
             others = [name for name in os.listdir(place) if name not in (*names, _LOCK)]
+            for name in others:
+                _check_new(directory, name)
             for name in (*others, *names):
                 os.rename(os.path.join(place, name), os.path.join(directory, name))
+
+
+def _check_new(directory: str, name: str) -> None:
+    if os.path.lexists(os.path.join(directory, name)):
+        raise LagoError(f"{os.path.join(directory, name)} exists already", hint="export to another directory")
 
 
 def _remove_empty(directory: str) -> None:

@@ -16,8 +16,8 @@ from ...topology.state import plain
 from .. import deploy
 from .images import Image
 
-_LEFT_OUT: Final = ("name", "shares", "metadata", "skip_export")
-"""What is not written as it is; shares are directories of this host."""
+_LEFT_OUT: Final = ("name", "shares", "metadata", "skip_export", "deploy_after")
+"""What is not written as it is; shares are directories of this host, and scripts have been run."""
 
 _TOLD: Final = ("memory", "vcpu")
 """What is written even if it is as by default, which another release may have otherwise."""
@@ -54,7 +54,7 @@ def _domain(domain: Domain, images: Iterable[Image]) -> dict[str, Any]:
         entry["metadata"] = metadata
     entry["nics"] = [{"net": nic.net, **({"ip": str(nic.ip)} if nic.ip else {})} for nic in domain.nics]
     entry["disks"] = [_disk(image) for image in images]
-    return {key: value for key, value in entry.items() if value != []}
+    return {key: value for key, value in entry.items() if value != [] and (key, value) != ("artifact-commands", {})}
 
 
 def _given(file: GuestFile) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ...disks import qemu_img
 from ...virt import checkpoint
 from . import memory as saved_memory
-from .index import Index, Snapshot, parts
+from .index import Index, Saved, Snapshot, parts
 
 if TYPE_CHECKING:
     from ...paths import Paths
@@ -31,7 +31,7 @@ def fork(source: Paths, name: str, dest: Paths) -> None:
         LagoError: there is no such snapshot.
     """
     index = Index.load(source)
-    snapshot = index.get(name)
+    snapshot = _with_consoles_that_are_there(source, index.get(name))
     forked = Index()
     forked.snapshots = {name: snapshot._replace(parent=None)}
     forked.current = name
@@ -40,7 +40,7 @@ def fork(source: Paths, name: str, dest: Paths) -> None:
     needed = forked.needed(())
     forked.layers = {path: layer for path, layer in index.layers.items() if path in needed}
     forked._serial = index._serial
-    for directory in (dest.images(), dest.logs(), dest.snapshots()):
+    for directory in (dest.images(), dest.logs(), dest.snapshots(), dest.saved_consoles()):
         os.makedirs(directory, 0o755, exist_ok=True)
     for entry in _COPIED:
         path = os.path.join(source.prefix(), entry)
@@ -58,7 +58,22 @@ def fork(source: Paths, name: str, dest: Paths) -> None:
     for path in needed | seeds | copies:
         if not os.path.isabs(path):
             _share(os.path.join(source.prefix(), path), os.path.join(dest.prefix(), path))
+    for vm, saved in snapshot.vms.items():
+        if saved.console:
+            # No link: the log goes on.
+            shutil.copyfile(os.path.join(source.prefix(), saved.console), dest.console_log(vm))
     forked.save(dest)
+
+
+def _with_consoles_that_are_there(source: Paths, snapshot: Snapshot) -> Snapshot:
+    """A snapshot without the logs that somebody has removed."""
+
+    def there(saved: Saved) -> bool:
+        return saved.console is not None and os.path.exists(os.path.join(source.prefix(), saved.console))
+
+    return snapshot._replace(
+        vms={vm: saved if there(saved) else saved._replace(console=None) for vm, saved in snapshot.vms.items()}
+    )
 
 
 def _prepare(source: Paths, snapshot: Snapshot) -> None:

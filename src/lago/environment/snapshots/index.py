@@ -8,7 +8,6 @@ all of a change is there or nothing of it.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -17,11 +16,12 @@ from typing import Any, Final, Literal, NamedTuple
 
 from ...constants import SNAPSHOT_COMMANDS
 from ...errors import LagoError, PrefixError
-from ...host import trust
+from ...host import shape, trust
 from ...host.files import json_text, write_atomically
 from ...host.suggest import near
 from ...paths import Paths
 from ...topology.model import Disk, Domain, Topology
+from ..faults.plain import MEMBERS
 
 _NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}"
 
@@ -36,6 +36,7 @@ class Saved(NamedTuple):
             with the pages that are other than in there.
         nvram: the file with what its firmware keeps, if it has such.
         whole: why all of its memory was saved, and not only what it changed since another snapshot.
+        console: the file with what it had said on its console, if its memory was saved.
     """
 
     disks: dict[str, str]
@@ -43,6 +44,7 @@ class Saved(NamedTuple):
     nvram: str | None = None
     state: str | None = None
     whole: str = ""
+    console: str | None = None
 
     def way(self) -> str:
         """How its memory was saved: `changes` alone, or `all`, and why that; nothing if it was not."""
@@ -55,7 +57,7 @@ class Saved(NamedTuple):
 
     def files(self) -> list[str]:
         """All files."""
-        return [path for path in (*self.disks.values(), self.memory, self.nvram, self.state) if path]
+        return [path for path in (*self.disks.values(), self.memory, self.nvram, self.state, self.console) if path]
 
 
 class Snapshot(NamedTuple):
@@ -65,6 +67,7 @@ class Snapshot(NamedTuple):
         created: seconds since 1970.
         parent: the snapshot that the machines came from when it was taken.
         pause: seconds for which machines stood still.
+        faults: what was broken on purpose then, as JSON has it.
     """
 
     name: str
@@ -73,6 +76,7 @@ class Snapshot(NamedTuple):
     parent: str | None = None
     description: str = ""
     pause: float = 0.0
+    faults: tuple[Mapping[str, Any], ...] = ()
 
 
 class Layer(NamedTuple):
@@ -106,14 +110,13 @@ class Index:
         """Read the index of a prefix; an empty one if it has none. Raises PrefixError if it is damaged."""
         index = cls()
         try:
-            raw = json.loads(trust.read(paths.snapshot_index()))
-            index.snapshots = {one["name"]: _snapshot(one) for one in raw["snapshots"]}
+            raw = _READ(shape.parse(trust.read(paths.snapshot_index())))
+            index.snapshots = {one.name: one for one in raw["snapshots"]}
             index.current, index.busy, index._serial = raw["current"], raw["busy"], raw["serial"]
-            index.tops = {vm: dict(disks) for vm, disks in raw["tops"].items()}
-            index.layers = {path: Layer(*layer) for path, layer in raw["layers"].items()}
+            index.tops, index.layers = raw["tops"], raw["layers"]
         except FileNotFoundError:
             return cls()
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except ValueError as error:
             raise PrefixError(
                 f"{paths.snapshot_index()} is damaged", details=str(error), hint="restore the file, or lago destroy"
             ) from None
@@ -189,9 +192,46 @@ class Index:
         return {path for root in roots for path in self.chain(root)}
 
 
-def _snapshot(raw: Mapping[str, Any]) -> Snapshot:
-    vms = {vm: Saved(**saved) for vm, saved in raw["vms"].items()}
-    return Snapshot(**{**raw, "vms": vms})
+_TEXT: Final = shape.text()
+_NAMED: Final = shape.optional(_TEXT)
+_SAVED: Final = shape.record(
+    {"disks": shape.mapping(_TEXT, _TEXT)},
+    {"memory": _NAMED, "nvram": _NAMED, "state": _NAMED, "whole": _TEXT, "console": _NAMED},
+)
+_FAULTS: Final = shape.listing(shape.record(MEMBERS))
+_SNAPSHOT: Final = shape.record(
+    {
+        "name": _TEXT,
+        "created": shape.number,
+        "vms": shape.mapping(_TEXT, lambda raw: Saved(**_SAVED(raw))),
+    },
+    # What a person wrote about it.
+    {
+        "parent": _NAMED,
+        "description": shape.text(".*", "text", shape.MOST),
+        "pause": shape.number,
+        "faults": lambda raw: tuple(_FAULTS(raw)),
+    },
+)
+
+
+def _layer(raw: Any) -> Layer:
+    backing, format = [*shape.listing(_TEXT)(raw), "", ""][:2]
+    if format not in ("qcow2", "raw"):
+        raise ValueError("expected an image and its format")
+    return Layer(backing, format)
+
+
+_READ: Final = shape.record(
+    {
+        "snapshots": shape.listing(lambda raw: Snapshot(**_SNAPSHOT(raw))),
+        "current": _NAMED,
+        "tops": shape.mapping(_TEXT, shape.mapping(_TEXT, _TEXT)),
+        "layers": shape.mapping(_TEXT, _layer),
+        "busy": shape.flag,
+        "serial": shape.whole,
+    }
+)
 
 
 def parts(paths: Paths, path: str) -> list[str]:

@@ -103,8 +103,9 @@ def prune(paths: Paths, index: Index, domains: Iterable[Domain], in_use: Iterabl
     for path in [path for path in index.layers if path not in needed]:
         del index.layers[path]
     candidates = [f"images/{name}" for name in os.listdir(paths.images()) if _is_layer(name, domains)]
-    if os.path.isdir(paths.snapshots()):
-        candidates += [os.path.relpath(paths.snapshots(name), paths.prefix()) for name in os.listdir(paths.snapshots())]
+    for place in (paths.snapshots(), paths.saved_consoles()):
+        if os.path.isdir(place):
+            candidates += [os.path.relpath(os.path.join(place, name), paths.prefix()) for name in os.listdir(place)]
     # First, to have room for the index on a full disk; what it says is needed stays.
     unlink(paths, [path for path in candidates if part_of(path) not in needed])
     index.save(paths)

@@ -16,7 +16,7 @@ from . import layers as disk_layers
 from . import memory as saved_memory
 from .index import Index, Snapshot, domain_with_tops
 from .remove import tidy
-from .wake import wait
+from .wake import go_on, wait
 
 if TYPE_CHECKING:
     from ...virt import VM, VirtEnv
@@ -31,6 +31,8 @@ def revert(
     on_phase: Phase,
     beside: Callable[[], None] = no_errand,
     *,
+    begun: Callable[[], None] = no_errand,
+    back: Callable[[], None] = no_errand,
     paused: bool = False,
 ) -> None:
     """Go back with those machines of the snapshot that are named; what they did since is lost.
@@ -39,6 +41,8 @@ def revert(
 
     Args:
         beside: done while they are waited for.
+        begun: done when it is sure that they go back, before the first has.
+        back: done when all are back and none has gone on yet.
         paused: leave those that ran as they were brought back, standing still, and wait for none.
 
     Raises:
@@ -71,6 +75,7 @@ def revert(
     # Machines stand still when they are brought back; who finds us killed lets them go on.
     index.current, index.busy = name, bool(running)
     index.save(paths)
+    begun()
     for vm in vms:
         vm.spec = domain_with_tops(vm.spec, index)
     with task("Bring machines back"):
@@ -84,7 +89,8 @@ def revert(
         # All are there before any goes on, so that none talks to one that is not.
         elsewhere = [vm.provider for vm in provided if vm.provider is not None]
         in_parallel(lambda one: one.revert_snapshot(name), elsewhere, what="bring VMs back")
-        in_parallel(checkpoint.resume, [] if paused else running, what="go on")
+        back()
+        in_parallel(go_on, [] if paused else running, what="go on")
     index.busy = False
     in_place.keep_names(paths, index, tops, ways)
     index.save(paths)
@@ -100,7 +106,8 @@ def revert(
 
 
 def _check(env: VirtEnv, snapshot: Snapshot) -> None:
-    files = [path for vm in snapshot.vms.values() for path in vm.files()]
+    # Logs are for people, who may remove them.
+    files = [path for vm in snapshot.vms.values() for path in vm._replace(console=None).files()]
     missing = [path for path in files if not os.path.exists(disk_layers.full(env.paths, path))]
     if missing:
         raise LagoError(

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...errors import LagoError
 from ...host.files import sync
@@ -25,6 +25,7 @@ from .remove import tidy
 if TYPE_CHECKING:
     from ...paths import Paths
     from ...virt import VM, VirtEnv
+    from ...virt.alike import Copy
     from ...virt.delta import Delta
 
 
@@ -38,6 +39,7 @@ class Saving:
         memory: the file for its memory, if it runs and that is wanted.
         state: the file for what its devices hold, if that is saved apart from the memory.
         nvram: the file for what its firmware keeps, if it has such.
+        console: the file for what it has said on its console, if its memory is saved and it said something.
         changed: what saves only what it changed, if that is possible.
         whole: why that is not possible.
     """
@@ -48,12 +50,13 @@ class Saving:
     memory: str | None
     state: str | None
     nvram: str | None
+    console: str | None
     changed: Delta | None
     whole: str
 
     def files(self) -> list[str]:
         """All that is written, but for images."""
-        return [path for path in (self.memory, self.state, self.nvram) if path]
+        return [path for path in (self.memory, self.state, self.nvram, self.console) if path]
 
     def base(self) -> str | None:
         """The file with its memory, which is another snapshot's if only changes are saved."""
@@ -62,7 +65,14 @@ class Saving:
     def saved(self) -> Saved:
         """What the snapshot has of it."""
         disks = {top.disk.name: top.backing for top in self.tops}
-        return Saved(disks=disks, memory=self.base(), nvram=self.nvram, state=self.state, whole=self.whole)
+        return Saved(
+            disks=disks,
+            memory=self.base(),
+            nvram=self.nvram,
+            state=self.state,
+            whole=self.whole,
+            console=self.console,
+        )
 
 
 def take(
@@ -75,6 +85,7 @@ def take(
     replace: bool = False,
     compress: bool = False,
     settled: bool = True,
+    faults: Sequence[Mapping[str, Any]] = (),
 ) -> Snapshot:
     """Take a snapshot of machines. If it fails, all go on as before and nothing of it is kept.
 
@@ -83,6 +94,7 @@ def take(
         replace: let it take the place of another of the same name.
         compress: pack memory, when machines run again; a revert has to unpack it.
         settled: return when it is sure to survive a power failure; otherwise see `settle`.
+        faults: what is broken on purpose now, as JSON has it; the snapshot keeps it.
 
     Raises:
         LagoError: the name is taken or can't be one.
@@ -117,6 +129,7 @@ def take(
         parent=index.current if index.current != name else index.snapshots[name].parent,
         description=description,
         pause=round(pause, 3),
+        faults=tuple(faults),
     )
     if settled:
         settle(paths, taken)
@@ -136,7 +149,8 @@ def _plan(env: VirtEnv, index: Index, vms: Sequence[VM], *, memory: bool) -> lis
         for disk in vm.spec.writable()
     }
     tops = layers.plan(index, [vm.spec for vm in vms], below)
-    os.makedirs(env.paths.snapshots(), 0o755, exist_ok=True)
+    for place in (env.paths.snapshots(), env.paths.saved_consoles()):
+        os.makedirs(place, 0o755, exist_ok=True)
     number = index.number()
     with_memory = running if memory else []
     prepared = dict(zip(with_memory, in_parallel(checkpoint.changes, with_memory, what="look at memory"), strict=True))
@@ -151,11 +165,17 @@ def _plan(env: VirtEnv, index: Index, vms: Sequence[VM], *, memory: bool) -> lis
             memory=f"{stem}.mem" if vm in with_memory else None,
             state=f"{stem}.state" if vm in with_memory and checkpoint.splits(vm) else None,
             nvram=f"{stem}.nvram" if os.path.exists(env.paths.nvram(vm.name())) else None,
+            console=_console(vm, number) if vm in with_memory and os.path.exists(vm.console_log()) else None,
             changed=None if isinstance(changed, str) else changed,
             whole=changed if isinstance(changed, str) else "",
         )
 
     return [one(vm) for vm in vms]
+
+
+def _console(vm: VM, number: int) -> str:
+    """The file for what a machine has said on its console."""
+    return layers.in_index(vm.env.paths, vm.env.paths.saved_consoles(f"{number}.{vm.name()}.console.log"))
 
 
 def _save(env: VirtEnv, todo: Sequence[Saving], elsewhere: Sequence[Callable[[], None]], *, disk_only: bool) -> float:
@@ -167,38 +187,46 @@ def _save(env: VirtEnv, todo: Sequence[Saving], elsewhere: Sequence[Callable[[],
     running = [one.vm for one in todo if one.running]
     ahead = [one for one in todo if one.memory and one.state and not one.changed]
     apart = {one.vm.name(): layers.full(env.paths, str(one.memory)) for one in ahead}
-    with task("Save machines"):
-        checkpoint.save_ahead([one.vm for one in ahead], apart, env.paths.snapshots())
-        with _quiet(running) if disk_only else _paused(running) as standing:
-            _write(env.paths, todo, elsewhere)
+    with (
+        task("Save machines"),
+        checkpoint.saved_ahead([one.vm for one in ahead], apart, env.paths.snapshots()) as copies,
+        _quiet(running) if disk_only else _paused(running) as standing,
+    ):
+        _write(env.paths, todo, elsewhere, copies)
     return standing[0]
 
 
-def _write(paths: Paths, todo: Sequence[Saving], elsewhere: Sequence[Callable[[], None]]) -> None:
+def _write(
+    paths: Paths, todo: Sequence[Saving], elsewhere: Sequence[Callable[[], None]], ahead: Mapping[str, Copy]
+) -> None:
     """Write the state of machines that stand still, and let them write to their new images."""
     running = [one for one in todo if one.running]
     try:
         # Whoever may refuse, or be stopped by a full disk, comes first, when all is still as it was.
         in_parallel(lambda save: save(), elsewhere, what="save machines elsewhere")
-        in_parallel(partial(_write_apart, paths), [one for one in running if one.state], what="save memory")
+        in_parallel(partial(_write_apart, paths, ahead), [one for one in running if one.state], what="save memory")
         in_parallel(partial(_write_rest, paths), running, what="save machines")
         for one in todo:
             if one.nvram:
                 shutil.copyfile(paths.nvram(one.vm.name()), layers.full(paths, one.nvram))
+            if one.console:
+                shutil.copyfile(one.vm.console_log(), layers.full(paths, one.console))
     except BaseException:
         # While all stand still: QEMU pauses a guest that finds no room for what it writes.
+        for copy in ahead.values():
+            copy.close()
         layers.unlink(paths, [path for one in todo for path in one.files()])
         raise
 
 
-def _write_apart(paths: Paths, one: Saving) -> None:
+def _write_apart(paths: Paths, ahead: Mapping[str, Copy], one: Saving) -> None:
     memory, state = layers.full(paths, str(one.memory)), layers.full(paths, str(one.state))
     if one.changed is not None:
         one.whole = checkpoint.save_changes(one.vm, one.changed, state)
         if not one.whole:
             return
         one.changed = None
-    checkpoint.save_apart(one.vm, memory, state)
+    checkpoint.save_apart(one.vm, memory, state, ahead.get(one.vm.name()))
 
 
 def _write_rest(paths: Paths, one: Saving) -> None:

@@ -1,0 +1,25 @@
+"""Faults as JSON has them: in their file, and in that of snapshots."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ...host import shape
+
+_TEXT: Final = shape.text()
+
+
+def _as_it_is(raw: Any) -> Any:
+    """A setting, which its kind alone knows."""
+    return raw
+
+
+MEMBERS: Final = {
+    "kind": _TEXT,
+    "targets": shape.listing(_TEXT),
+    "settings": shape.mapping(_TEXT, _as_it_is),
+    "id": _TEXT,
+    "since": shape.number,
+    "means": _TEXT,
+}
+"""What reads each member of a fault."""
