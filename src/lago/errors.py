@@ -230,5 +230,10 @@ class Errors(LagoError):
         self.errors = tuple(errors)
         details = "\n".join(e.render() if isinstance(e, LagoError) else f"{type(e).__name__}: {e}" for e in self.errors)
         super().__init__(what, details=details)
-        if not all(isinstance(e, LagoError) for e in self.errors):
+        if not all(isinstance(e, LagoError) or _is_refused(e) for e in self.errors):
             self.exit_code = 1
+
+
+def _is_refused(error: BaseException) -> bool:
+    """Whether it is the system that refuses something for reasons that are not ours, as it does if it is alone."""
+    return isinstance(error, OSError) and error.errno in REMEDIES

@@ -38,7 +38,7 @@ names, which may change with any release:
 | `host.files`: `replacing` | files that are there as a whole |
 | `host.fetch`: `fetch`, `read_text` | what lies on servers |
 | `host.programs`: `spawn`, `PIPE`, `Process`, `tail` | programs beside us, and the last words of one |
-| `host.waiting`: `poll` | bounded waits |
+| `host.waiting`: `poll`, `readable` | bounded waits |
 | `environment.workdir`: `find_prefix` | the environment that a command line or a directory means |
 | `environment.collect`: `flat_names` | names of collected files |
 | `cli.environment`: `deploy` | commands that are as Lago's own |

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 from lago import Prefix, utils
 from lago.errors import HypervisorError, LagoError
-from lago.host import waiting
 from lago.host.programs import PIPE, Process, spawn
+from lago.host.waiting import readable
 from lago.hypervisor import Hypervisor
 from lago.utils import CommandStatus
 
@@ -116,7 +116,7 @@ def _process(hypervisor: Hypervisor, address: str, root: str, log: str) -> Itera
 
 def _wait_until_served(process: Process, address: str, log: str) -> None:
     assert process.stdout
-    ready = waiting.readable([process.stdout.fileno()], _START_TIMEOUT)
+    ready = readable([process.stdout.fileno()], _START_TIMEOUT)
     line = process.stdout.readline() if ready else b""
     answer = (
         json.loads(line) if line else {"error": "it ended at once" if ready else f"not ready in {_START_TIMEOUT} s"}

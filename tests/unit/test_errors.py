@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator
 from types import ModuleType
@@ -34,3 +35,9 @@ def drawn(text: str) -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize("module", [errors, ovirtlago.errors], ids=lambda module: module.__name__)
 def test_every_error_has_its_place_in_the_tree(module: ModuleType) -> None:
     assert set(drawn(module.__doc__ or "")) == there(module, errors.LagoError)
+
+
+def test_a_full_disk_is_nobodys_mistake_also_where_it_stopped_one_of_several() -> None:
+    full = OSError(errno.ENOSPC, "No space left on device", "b")
+    assert errors.Errors("copy", [errors.LagoError("a"), full]).exit_code == errors.LagoError("a").exit_code
+    assert errors.Errors("copy", [errors.LagoError("a"), ValueError("b")]).exit_code == 1

@@ -78,7 +78,7 @@ def _check_type(raw: Any, kind: type[T]) -> T:
 
 
 def _faults(raw: Any) -> dict[str, tuple[str, ...]]:
-    return {name: _names(faults) for name, faults in _check_type(raw, dict).items()}
+    return {name: tuple(shape.listing(shape.text())(faults)) for name, faults in _check_type(raw, dict).items()}
 
 
 def _names(raw: Any) -> tuple[str, ...]:
