@@ -122,6 +122,9 @@ OPTIONS: Final[dict[str, Option]] = {
     ),
     "boot_timeout": Option(_positive, 120, "seconds a guest may take to answer ssh (times 5 when emulated)"),
     "lock_timeout": Option(_positive, 600, "seconds to wait for another Lago that uses the same prefix"),
+    "interrupt_timeout": Option(
+        _positive, 4, "seconds that a command may take to tidy up after Ctrl-C or SIGTERM before it ends as by SIGKILL"
+    ),
     "default_root_password": Option(str, "123456", "root password that guests get whose init file has none"),
     "strict": Option(boolean, False, "refuse init files of which there are warnings"),
     "restrict": Option(

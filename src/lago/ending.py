@@ -14,8 +14,8 @@ import threading
 import time
 from typing import Final, NoReturn
 
-_PATIENCE: Final = 4.0
-"""Seconds from the signal on; the system needs a moment for what is left."""
+PATIENCE: Final = 4
+"""Seconds from the signal on, if nothing else is set; the system needs a moment for what is left."""
 
 _ENDING: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 _LAST_WORDS: Final = b"lago: ended in the middle of it, as by SIGKILL; the next command puts right what is left\n"
@@ -33,7 +33,7 @@ def _watch(told: int) -> NoReturn:
     while not (numbers := [number for number in os.read(told, 64) if number in _ENDING]):
         pass
     # It ends when we do.
-    time.sleep(_PATIENCE)
+    time.sleep(_patience())
     # Not imported: another thread may be in the midst of that. Where it is not there, no program was started.
     if programs := sys.modules.get("lago.host.programs"):
         # Somebody else's program may take as long as it wants, such as a test run that cleans up.
@@ -41,3 +41,12 @@ def _watch(told: int) -> NoReturn:
         programs.kill_all()
     os.write(2, _LAST_WORDS)
     os._exit(128 + numbers[0])
+
+
+def _patience() -> float:
+    config = sys.modules.get("lago.config")
+    try:
+        return float(config.get("interrupt_timeout")) if config else PATIENCE
+    except Exception:
+        # Whatever is wrong with settings is told elsewhere.
+        return PATIENCE

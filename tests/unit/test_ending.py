@@ -59,7 +59,7 @@ def test_threads_that_wait_for_ever_are_not_waited_for(number: signal.Signals) -
         # Whoever is impatient changes nothing.
         process.send_signal(number)
         assert process.wait(60) == 128 + number
-        assert time.monotonic() - began >= ending._PATIENCE
+        assert time.monotonic() - began >= ending.PATIENCE
         assert waiting.wait_for_end(theirs, 60)
         os.close(theirs)
         assert process.stderr is not None
@@ -85,3 +85,15 @@ def test_the_program_is_watched() -> None:
     script = f"import lago.cli; lago.cli.run = lambda: exec({seen!r}); from lago.__main__ import run; run()"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert "'ending'" in done.stdout
+
+
+def test_there_is_as_much_time_as_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAGO_INTERRUPT_TIMEOUT", "6")
+    with program() as (process, theirs):
+        process.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        assert process.wait(60) == 128 + signal.SIGINT
+        assert time.monotonic() - began >= 6
+        os.close(theirs)
+    monkeypatch.setenv("LAGO_INTERRUPT_TIMEOUT", "never")
+    assert ending._patience() == ending.PATIENCE

@@ -31,7 +31,8 @@ nets: {{front: {{management: true}}, back: {{}}}}
 """Three machines on two nets."""
 
 _PATIENCE = 400
-_SETTINGS = {"LAGO_BOOT_TIMEOUT": "30"}
+_SETTINGS = {"LAGO_BOOT_TIMEOUT": "30", "LAGO_INTERRUPT_TIMEOUT": "120"}
+"""A busy machine takes its time, also to tidy up."""
 
 
 @dataclass(frozen=True)

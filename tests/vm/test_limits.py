@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lago import Prefix
+from lago import Prefix, ending
 from lago.environment.snapshots.index import Index
 from lago.host import waiting
 
@@ -39,6 +39,7 @@ def talker(module_box: Box) -> Box:
 @pytest.fixture
 def silent(module_box: Box) -> Box:
     """A machine that lets root log in, and then says nothing any more."""
+    module_box.env["LAGO_INTERRUPT_TIMEOUT"] = str(ending.PATIENCE)
     if not module_box.prefix.exists():
         module_box.up(INIT_FILE)
     module_box.lago("copy-to-vm", "vm0", str(module_box.write(SILENT, "silent")), "/root/silent")
