@@ -17,7 +17,7 @@ from .waiting import within
 
 _CHUNK: Final = 1 << 16
 
-MOST = 64 << 20
+MOST = 256 << 20
 """Bytes of what a program says that are kept, the last ones: a guest may say as much as it likes."""
 
 
