@@ -63,6 +63,7 @@ LAYERS = {
         acts breaking
         words
         registry
+        of_machines
         machines of_network
         network
         delays links purpose

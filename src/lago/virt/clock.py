@@ -227,9 +227,6 @@ echo "it has neither adjtimex nor busybox, perl or python3" >&2
 exit 1
 """
 
-MOST_DRIFT: Final = 0.1
-"""Seconds in a second by which a kernel's clock can be made to drift at most (adjtimex(2): ticks of 9 to 11 ms)."""
-
 
 def set_rate(machine: Machine) -> None:
     """Let the clock of a guest that is logged in to run as fast as it shall, until it boots again.

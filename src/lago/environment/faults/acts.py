@@ -16,7 +16,7 @@ from ...host.suggest import near
 from ...log import LOG
 from . import places, words
 from .model import Fault, Kind, Means
-from .purpose import POWER
+from .plain import POWER
 from .record import Record
 from .registry import KINDS
 

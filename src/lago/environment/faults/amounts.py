@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from ...virt.clock import MOST_DRIFT
 from .values import seconds, spell_seconds
 
 _SIZES: Final = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _DRIFTS: Final = {"ppm": 1e-6, "%": 1e-2}
 _ERRORS: Final = ("read", "write", "both")
 _YEARS: Final = 50 * 365.25 * 86400
+_MOST_DRIFT: Final = 0.1
+"""Seconds in a second by which a kernel's clock can be made to drift at most (adjtimex(2): ticks of 9 to 11 ms)."""
 
 
 def difference(raw: Any) -> float:
@@ -40,7 +41,7 @@ def drift(raw: Any) -> float:
         if found is None:
             raise ValueError(f"{raw!r} is no drift: write it as 100ppm, or -1%")
         value = round(float(found[1]) * _DRIFTS[found[2]], 12)
-    if not 0 < abs(value) <= MOST_DRIFT:
+    if not 0 < abs(value) <= _MOST_DRIFT:
         raise ValueError(f"{raw!r} is no drift that a clock can have: it must not be zero, and 10% at most")
     return value
 

@@ -6,10 +6,12 @@ import abc
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ...host.parallel import in_parallel
-from ...virt import VirtEnv
+
+if TYPE_CHECKING:
+    from ...virt import VirtEnv
 
 NET: Final = "net"
 """What stands before the colon where a net is meant, and not a machine."""
@@ -143,7 +145,7 @@ class Kind:
         most: how many there may be; None: any number.
         positional: settings that stand behind the targets, without a name.
         options: settings with a name.
-        means: what inflicts and heals it.
+        by: tells what inflicts and heals it.
         lasting: there is something to undo; otherwise it happens, and is not recorded.
         between: what separates targets where people write them.
         once: it is an act, which is not repeated when machines were started.
@@ -154,7 +156,7 @@ class Kind:
 
     name: str
     help: str
-    means: Means
+    by: Callable[[], Means]
     target: str = "VM"
     least: int = 1
     most: int | None = None
@@ -167,6 +169,11 @@ class Kind:
     inside: bool = False
     saved: bool = False
     ends: bool = False
+
+    @property
+    def means(self) -> Means:
+        """What inflicts and heals it; the same for all kinds that it is for."""
+        return self.by()
 
     def option(self, name: str) -> Option | None:
         """A setting by its name."""

@@ -7,11 +7,10 @@ too, but refuses a name that has two addresses, as those of machines do.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from ...errors import HypervisorError, LagoError
 from ...host.programs import run
-from ...topology.address import Address
 from .model import Fault
 
 if TYPE_CHECKING:
@@ -26,18 +25,6 @@ _RELOAD: Final = (
 
 Records = Mapping[str, Sequence[str]]
 """Names by address."""
-
-
-def read_answer(raw: Any) -> str:
-    """Read what a name is answered with, `db=192.168.200.99`. Raises ValueError."""
-    name, equals, address = str(raw).partition("=")
-    if not name or not equals:
-        raise ValueError(f"{raw!r} is no answer: write NAME=ADDRESS")
-    try:
-        Address(address)
-    except ValueError:
-        raise ValueError(f"{address!r} in {raw!r} is no IPv4 address") from None
-    return f"{name.lower()}={address}"
 
 
 def check(env: VirtEnv, fault: Fault) -> None:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from . import names
 from .model import Kind, Option
-from .network import NETWORK
-from .values import flag, rate, seconds, share, spell_rate, spell_seconds, spell_share
+from .values import answer, flag, rate, seconds, share, spell_rate, spell_seconds, spell_share
 from .values import ports as read_ports
+
+if TYPE_CHECKING:
+    from .network import Network
+
+
+def _network() -> Network:
+    # Imported by who breaks something, as it takes libvirt.
+    from .network import NETWORK
+
+    return NETWORK
+
 
 _BY_NAME: Final = ("arp", "icmp", "igmp", "ip", "ipv6", "sctp", "tcp", "udp", "vrrp")
 
@@ -38,7 +47,7 @@ KINDS: Final = (
         "--unplug its guest sees that the link is down, and nothing passes at all.",
         target="VM|VM:NIC|net:NET",
         options=(Option(name="unplug", help="pull the plug: the guest sees no link, Lago has none either", read=flag),),
-        means=NETWORK,
+        by=_network,
     ),
     Kind(
         name="partition",
@@ -52,7 +61,7 @@ KINDS: Final = (
             Option(name="net", metavar="NET", help="on this net only; otherwise on all"),
             _ONE_WAY,
         ),
-        means=NETWORK,
+        by=_network,
     ),
     Kind(
         name="slow",
@@ -93,7 +102,7 @@ KINDS: Final = (
             _share("reorder", "let so many packets overtake those that are delayed"),
             _share("corrupt", "change a bit of so many packets"),
         ),
-        means=NETWORK,
+        by=_network,
     ),
     Kind(
         name="drop",
@@ -113,7 +122,7 @@ KINDS: Final = (
             ),
             _ONE_WAY,
         ),
-        means=NETWORK,
+        by=_network,
     ),
     Kind(
         name="dns",
@@ -128,10 +137,10 @@ KINDS: Final = (
                 name="answer",
                 metavar="NAME=ADDRESS",
                 help="it answers so for a name; may be said several times",
-                read=names.read_answer,
+                read=answer,
                 many=True,
             ),
         ),
-        means=NETWORK,
+        by=_network,
     ),
 )

@@ -1,10 +1,19 @@
-"""Faults as JSON has them: in their file, and in that of snapshots."""
+"""Faults as JSON has them, in their file and in that of snapshots; and the names of kinds that others know."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
 from ...host import shape
+
+POWER: Final = "power-cut"
+FREEZE: Final = "freeze"
+PANIC: Final = "panic"
+RESET: Final = "reset"
+DISK: Final = "disk"
+CLOCK: Final = "clock"
+CPU: Final = "cpu"
+MEMORY: Final = "memory"
 
 _TEXT: Final = shape.text()
 

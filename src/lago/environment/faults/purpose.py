@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from ...virt.on_purpose import NOTHING, Clock, OnPurpose
+from .plain import CLOCK, DISK, FREEZE, PANIC, POWER
 from .record import Record
 
 if TYPE_CHECKING:
     from ...paths import Paths
     from .model import Fault
-
-POWER: Final = "power-cut"
-FREEZE: Final = "freeze"
-PANIC: Final = "panic"
-RESET: Final = "reset"
-DISK: Final = "disk"
-CLOCK: Final = "clock"
-CPU: Final = "cpu"
-MEMORY: Final = "memory"
 
 
 def of(paths: Paths, machine: str) -> OnPurpose:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from . import machines, of_network
+from . import of_machines, of_network
 from .model import Kind
 
-KINDS: Final[Mapping[str, Kind]] = {one.name: one for one in (*of_network.KINDS, *machines.KINDS)}
+KINDS: Final[Mapping[str, Kind]] = {one.name: one for one in (*of_network.KINDS, *of_machines.KINDS)}
 """In the order in which they are listed."""

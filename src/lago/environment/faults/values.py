@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+from ...topology.address import Address
+
 _TIMES: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _RATES: Final = {"bit": 1, "kbit": 10**3, "mbit": 10**6, "gbit": 10**9}
 _PORTS: Final = r"[0-9]{1,5}(-[0-9]{1,5})?(,[0-9]{1,5}(-[0-9]{1,5})?)*"
@@ -91,3 +93,15 @@ def flag(raw: Any) -> bool:
     if not isinstance(raw, bool):
         raise ValueError(f"{raw!r} is neither true nor false")
     return raw
+
+
+def answer(raw: Any) -> str:
+    """Read what a name is answered with, `db=192.168.200.99`. Raises ValueError."""
+    name, equals, address = str(raw).partition("=")
+    if not name or not equals:
+        raise ValueError(f"{raw!r} is no answer: write NAME=ADDRESS")
+    try:
+        Address(address)
+    except ValueError:
+        raise ValueError(f"{address!r} in {raw!r} is no IPv4 address") from None
+    return f"{name.lower()}={address}"
