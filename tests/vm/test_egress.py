@@ -101,7 +101,7 @@ def _host_of_its_own(box: Box) -> Iterator[None]:
     links = "ip link set lo up && ip link add v0 type veth peer name v1 && ip link set v0 up && ip link set v1 up"
     addresses = f"ip address add {_OWN}/24 dev v0 && ip address add {_METADATA} dev lo"
     route = f"ip route add default via {_OWN.rpartition('.')[0]}.1"
-    server = f"exec {sys.executable} -m http.server --directory {shlex.quote(str(box.place))} 8099"
+    server = f"exec {shlex.quote(sys.executable)} -m http.server --directory {shlex.quote(str(box.place))} 8099"
     script = f"{links} && {addresses} && {route} && echo ready && {server} >/dev/null 2>&1"
     with subprocess.Popen(["unshare", "--net", "sh", "-c", script], stdout=subprocess.PIPE, text=True) as host:
         assert host.stdout is not None

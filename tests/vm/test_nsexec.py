@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from .box import THREE, Box
@@ -61,3 +63,16 @@ def test_it_has_the_terminal(three: Box) -> None:
         terminal.type("this\n")
         terminal.expect("got this")
         assert terminal.wait() == 4
+
+
+def test_a_new_user_of_the_host_takes_no_name_from_libvirt(three: Box, request: pytest.FixtureRequest) -> None:
+    known = ["nsexec", "--", "getent", "passwd", "libvirt-qemu"]
+    inside, servers = three.lago(*known).out, three.lago("nsexec", "--", "cat", "/etc/resolv.conf").out
+    # It replaces files of /etc that are others there.
+    request.getfixturevalue("throwaway_user")
+    assert three.lago(*known).out == inside
+    assert three.lago("nsexec", "--", "cat", "/etc/resolv.conf").out == servers
+    # What leads elsewhere still does, and what is there is as it was.
+    assert three.lago("nsexec", "--", "sh", "-c", "cat /etc/os-release /etc/hosts").out == "".join(
+        Path(path).read_text() for path in ("/etc/os-release", "/etc/hosts")
+    )

@@ -62,14 +62,18 @@ def shadow(directory: str, without: Iterable[str] = ()) -> None:
     if copy < 0:
         _check(copy, f"open_tree {directory}")
     try:
-        _mount("tmpfs", directory, "tmpfs", _MS_NOSUID | _MS_NODEV)
+        _mount("tmpfs", directory, "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=0755")
         os.mkdir(below)
         moved = _libc.syscall(_SYS_MOVE_MOUNT, copy, b"", _AT_FDCWD, os.fsencode(below), _MOVE_MOUNT_F_EMPTY_PATH)
         _check(moved, f"move_mount {below}")
     finally:
         os.close(copy)
     for entry in entries:
-        os.symlink(os.path.join(_HOST, entry), os.path.join(directory, entry))
+        place = os.path.join(directory, entry)
+        theirs = os.path.join(below, entry)
+        # One that leads up would lead from another place.
+        up = os.path.islink(theirs) and os.readlink(theirs).startswith("../")
+        os.symlink(os.readlink(theirs) if up else os.path.join(_HOST, entry), place)
 
 
 def cover(directory: str) -> None:
@@ -129,11 +133,17 @@ def add_users(names: Iterable[str]) -> None:
 
 
 def replace_file(path: str, text: str) -> None:
-    """Make `path` read as `text` in this namespace, whose /run is ours; a missing file stays missing."""
-    target = os.path.realpath(path)
-    if not os.path.exists(target):
+    """Make `path` read as `text` in this namespace; a missing file stays missing.
+
+    The directory becomes ours for it: what is mounted over a file itself is gone when somebody replaces that, as
+    useradd(8) does.
+    """
+    if not os.path.exists(path):
         return
-    ours = os.path.join(protocol.OWN_DIR, os.path.basename(path))
-    with open(ours, "w", encoding="utf-8", errors="surrogateescape") as file:
+    directory = os.path.dirname(path)
+    if not os.path.ismount(os.path.join(directory, _HOST)):
+        shadow(directory)
+    os.unlink(path)
+    with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
+        os.fchmod(file.fileno(), 0o644)
         file.write(text)
-    bind(ours, target)

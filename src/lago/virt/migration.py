@@ -22,11 +22,13 @@ import libvirt
 import libvirt_qemu
 
 from ..errors import HypervisorError
+from ..host.waiting import poll
 from . import stream
 
 _FD: Final = "lago-state"
 _NO_LIMIT: Final = 1 << 50
 _WAS_SAVED: Final = "postmigrate"
+_INSTANT: Final = 60.0
 
 
 def write(domain: libvirt.virDomain, file: int) -> None:
@@ -56,6 +58,13 @@ def write_all(domain: libvirt.virDomain, file: int) -> None:
     with _without_memory(domain), _outcome(domain) as wait, _pipe(domain, partial(_drain, file), writes=True):
         ask(domain, "migrate", {"uri": f"fd:{_FD}"})
         wait()
+    # It says that all is written an instant before it lets the machine go on.
+    poll(partial(_finished, domain), _INSTANT, threading.Event(), HypervisorError)
+
+
+def _finished(domain: libvirt.virDomain) -> None:
+    if ask(domain, "query-status", {})["status"] == "finish-migrate":
+        raise HypervisorError("QEMU does not finish what it saved")
 
 
 def _devices(domain: libvirt.virDomain) -> bytes:

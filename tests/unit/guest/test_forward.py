@@ -49,7 +49,9 @@ def test_a_forward_goes_on_after_there_were_no_descriptors(echo: int, monkeypatc
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     connect = lambda: socket.create_connection(("127.0.0.1", echo))  # noqa: E731
     with Forward(connect, Local(), "x") as forward, socket.socket() as early, socket.socket() as late:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (late.fileno() + 1, hard))
+        # Others may have some that were opened earlier, and are above.
+        highest = max(map(int, os.listdir("/proc/self/fd")))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1, hard))
         taken = []
         try:
             with contextlib.suppress(OSError):

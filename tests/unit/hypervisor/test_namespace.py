@@ -82,7 +82,7 @@ import pwd
 print(pwd.getpwnam("lago-test-user").pw_uid, sorted(os.listdir("/run/.lago")), os.listdir("/run/libvirt"))
 print(os.listdir("/run/user"), os.listdir("/run/.host/.host"), os.path.exists("/run/libvirtd.pid"))
 """
-    assert inside(script) == "0 ['group', 'memory', 'passwd'] []\n['theirs'] ['theirs'] False\n"
+    assert inside(script) == "0 ['memory'] []\n['theirs'] ['theirs'] False\n"
     assert sorted(str(path) for path in host.rglob("*")) == before
 
 
