@@ -95,6 +95,7 @@ def test_what_scripts_were_told_is_there_later_too(env: sdk.Env) -> None:
     assert machines["machines"]["n1"]["ips"]["back"] == env.get_vms()["n1"].ips_in_net("back")
 
 
+@pytest.mark.slow
 def test_scripts_that_wait_are_not_run_when_those_before_them_fail(box: Box, env: sdk.Env) -> None:
     env.run_on_all("rm /srv/told")
     env.get_vms()["n2"].succeed("touch /srv/broken")

@@ -135,6 +135,7 @@ def test_groups_reach_within_and_not_across(lab: Prefix) -> None:
     assert reaches(lab, "app", "web db db:back")
 
 
+@pytest.mark.slow
 def test_one_way_packets_still_come_the_other_way(lab: Prefix) -> None:
     asked = "awk '/^Icmp: [0-9]/ { print $10 }' /proc/net/snmp"
 
@@ -156,6 +157,7 @@ def test_one_port_is_dropped_between_two_machines(lab: Prefix) -> None:
     assert fetched(lab, "web", "db", 5432)
 
 
+@pytest.mark.slow
 def test_a_protocol_is_dropped_for_a_machine(lab: Prefix) -> None:
     with lab.drop("db", protocol="icmp"):
         assert reaches(lab, "app", "web", "db db:back")
@@ -180,6 +182,7 @@ def test_a_round_trip_takes_longer(lab: Prefix) -> None:
     assert wait_for(lambda: round_trip(lab, "app", "db", 2) < 200)
 
 
+@pytest.mark.slow
 def test_a_narrow_link_lets_so_much_pass(lab: Prefix) -> None:
     get = fetch(lab, "db", 5432, "big")
 

@@ -203,6 +203,7 @@ def test_a_clock_is_wrong_also_after_snapshots_and_is_right_again(broke: Broke) 
     broke.works()
 
 
+@pytest.mark.slow
 def test_a_clock_drifts_at_the_rate_that_is_said(broke: Broke) -> None:
     def rate() -> float:
         times = "cut -d' ' -f1 /proc/uptime; /bin/date +%s.%N"
@@ -220,6 +221,7 @@ def test_a_clock_drifts_at_the_rate_that_is_said(broke: Broke) -> None:
     broke.works()
 
 
+@pytest.mark.slow
 def test_a_machine_gets_little_of_its_processor(broke: Broke) -> None:
     broke.db.succeed("(while :; do :; done) >/dev/null 2>&1 &")
     with broke.db.squeeze(cpu=0.2):
@@ -279,6 +281,7 @@ def test_what_breaks_a_disk_goes_with_snapshots_in_place(broke: Broke) -> None:
     broke.works()
 
 
+@pytest.mark.slow
 def test_a_fork_has_the_same_faults_and_they_are_its_own(broke: Broke, tmp_path: Path) -> None:
     broke.prefix.inflict("disk db:data --error write", "clock db +1h", "freeze web", "cpu db 50%")
     fork = broke.prefix.fork(str(tmp_path / "fork"))
@@ -324,6 +327,7 @@ def test_what_was_begun_by_a_lago_that_was_killed_is_finished(broke: Broke, name
     broke.works()
 
 
+@pytest.mark.slow
 def test_a_panic_and_a_power_cut_are_healed_by_a_boot_and_what_else_is_broken_stays_so(broke: Broke) -> None:
     box, prefix = broke.box, broke.prefix
     for vm in (broke.db, broke.web):

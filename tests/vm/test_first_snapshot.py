@@ -107,6 +107,7 @@ def test_a_guest_that_rewrites_its_memory_on_a_busy_host_is_saved_at_one_instant
     box.lago("snapshot", "delete", "base")
 
 
+@pytest.mark.slow
 def test_what_can_not_be_compared_is_written_once_more(rewriter: Rewriter, monkeypatch: pytest.MonkeyPatch) -> None:
     box = rewriter.box
     with monkeypatch.context() as patch, contextlib.closing(Prefix(str(box.prefix)).virt_env) as env:
@@ -188,6 +189,7 @@ nets: {lan: {}}
 """
 
 
+@pytest.mark.slow
 def test_on_a_disk_that_becomes_full_meanwhile_nothing_is_kept_and_guests_find_room(
     mini: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -67,6 +67,7 @@ def test_what_a_snapshot_has_of_the_console_goes_with_it(env: sdk.Env, module_bo
     assert kept() == before
 
 
+@pytest.mark.slow
 def test_logs_that_somebody_has_removed_are_missed_by_nobody(env: sdk.Env, module_box: Box) -> None:
     env.create_snapshots("bare")
     for path in (module_box.prefix / "logs" / "saved").iterdir():

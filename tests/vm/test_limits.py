@@ -50,6 +50,7 @@ def silent(module_box: Box) -> Box:
     return module_box
 
 
+@pytest.mark.slow
 def test_a_console_that_never_rests_occupies_what_it_may(talker: Box) -> None:
     log = talker.prefix / "logs" / "vm0.console.log"
     for _ in waiting.within(_PATIENCE):

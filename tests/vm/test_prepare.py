@@ -69,6 +69,7 @@ def test_a_step_is_taken_once_and_is_in_all_that_is_pristine(pytester: pytest.Py
     assert not (place / ".lago-pytest").exists()
 
 
+@pytest.mark.slow
 def test_a_step_that_fails_is_told_with_its_machines_and_no_test_is_run(pytester: pytest.Pytester, place: Path) -> None:
     pytester.makeconftest(FAILS)
     pytester.makepyfile("def test_it(lago_pristine): raise KeyError")
