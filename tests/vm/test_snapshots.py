@@ -129,7 +129,6 @@ def test_disks_alone_are_saved_while_machines_run_and_come_back_stopped(box: Box
     assert box.shell("vm0", "cat /root/disk") == "kept\n"
 
 
-@pytest.mark.slow
 def test_what_was_down_is_down_again(box: Box) -> None:
     box.lago("stop", "vm1")
     box.lago("snapshot", "half")
