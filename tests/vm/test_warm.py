@@ -64,7 +64,6 @@ def test_what_was_kept_goes_on_without_boot_or_deploy(box: Box) -> None:
     assert len(kept(box)) == 1
 
 
-@pytest.mark.slow
 def test_what_fits_no_more_is_not_used(box: Box) -> None:
     boot = deployed(box)
     box.lago("destroy", "--yes")
