@@ -78,11 +78,11 @@ def answering(names: list[bytes], path: Path) -> Guest:
 @pytest.mark.parametrize(
     "script",
     [
-        "sleep 1000",
-        "printf /x; sleep 1000",
-        "printf '/x\\0'; sleep 1000",
-        "printf '/x\\0'; tar -c -f - -C / ./dev/null | head -c 100; sleep 1000",
-        "printf '\\0'; exec >&- 2>&-; sleep 1000",
+        "exec sleep 1000",
+        "printf /x; exec sleep 1000",
+        "printf '/x\\0'; exec sleep 1000",
+        "printf '/x\\0'; tar -c -f - -C / ./dev/null | head -c 100; exec sleep 1000",
+        "printf '\\0'; exec >&- 2>&-; exec sleep 1000",
     ],
 )
 def test_a_guest_that_falls_silent_is_given_up(script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +92,7 @@ def test_a_guest_that_falls_silent_is_given_up(script: str, tmp_path: Path, monk
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("script", ["sleep 1000", "cat >/dev/null; exec >&- 2>&-; sleep 1000"])
+@pytest.mark.parametrize("script", ["exec sleep 1000", "cat >/dev/null; exec >&- 2>&-; exec sleep 1000"])
 def test_a_guest_that_takes_nothing_is_given_up(script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transfer, "_IDLE", 0.5)
     (tmp_path / "large").write_bytes(bytes(1 << 20))
