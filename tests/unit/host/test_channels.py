@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import pty
@@ -80,7 +81,9 @@ def world() -> Iterator[Callable[[Command], World]]:
 
 def ends(channel: paramiko.Channel, code: int = 0) -> None:
     channel.send_exit_status(code)
-    channel.close()
+    # Who has the status may be gone by now.
+    with contextlib.suppress(EOFError, OSError):
+        channel.close()
 
 
 def talks(channel: paramiko.Channel) -> None:
