@@ -90,7 +90,9 @@ def test_a_leader_that_is_cut_off_leads_nobody(lago_pristine, vms, first):
 
 def test_a_slow_disk_of_the_leader_delays_and_loses_nothing(lago_pristine, vms, first):
     other = next(iter(others(vms, first).values()))
-    with vms[first].disk("data").slow(iops=2):
+    with vms[first].disk("data").slow(iops=1):
+        for number in range(5):
+            put(other, f"number{number}", "one of several, as each waits for the disk")
         lago_pristine.wait_until(lambda: put(other, "colour", "blue") or True, why="a write in spite of it")
         vms[first].wait_until_succeeds("journalctl -u etcd | grep -e 'slow fdatasync' -e 'took too long'")
     lago_pristine.wait_until(lambda: leader(vms), why="one leader of all")
