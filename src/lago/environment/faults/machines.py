@@ -19,7 +19,7 @@ from ...virt import checkpoint, clock, disk_fault, panic, squeeze, starve
 from ...virt.connection import refusals
 from .model import Fault
 from .network import NETWORK
-from .places import must_run
+from .places import must_run, once
 from .plain import CLOCK, CPU, DISK, FREEZE, MEMORY, PANIC, POWER, RESET
 from .purpose import judge
 from .values import spell_share
@@ -42,8 +42,7 @@ class Machines:
         """As of `Means`."""
         for target in fault.targets:
             disks(env, target) if fault.kind == DISK else env.get_vm(target)
-        if twice := [one for one in fault.targets if fault.targets.count(one) > 1]:
-            raise LagoError(f"{twice[0]} is named twice", hint="name each once")
+        once(fault.targets)
         must_run(env, sorted(fault.machines))
         if fault.kind in _INSIDE | {PANIC}:
             for name in sorted(fault.machines):
@@ -192,13 +191,21 @@ def disks(env: VirtEnv, target: str) -> list[Disk]:
     Raises:
         LagoError: there is no such machine or disk.
     """
-    name, colon, which = target.partition(":")
-    writable = env.get_vm(name).spec.writable()
-    found = [disk for disk in writable if not colon or which in (disk.name, disk.dev)]
+    name, _, which = target.partition(":")
+    vm = env.get_vm(name)
+    found = _meant(vm, target)
     if not found:
-        what = f"has no disk {which}" if colon else "has no disk"
-        raise LagoError(f"{name} {what}", hint=near(which, [disk.name for disk in writable]))
+        raise LagoError(
+            f"{name} has no disk {which}".rstrip(), hint=near(which, [one.name for one in vm.spec.writable()])
+        )
     return found
+
+
+def _meant(vm: VM, target: str) -> list[Disk]:
+    """The disks of a machine that a word means; none if that is of another one."""
+    name, colon, which = target.partition(":")
+    writable = vm.spec.writable() if name == vm.name() else ()
+    return [disk for disk in writable if not colon or which in (disk.name, disk.dev)]
 
 
 def _conditions(vm: VM, faults: Iterable[Fault]) -> dict[str, disk_fault.Condition]:
@@ -206,10 +213,8 @@ def _conditions(vm: VM, faults: Iterable[Fault]) -> dict[str, disk_fault.Conditi
     found: dict[str, disk_fault.Condition] = {}
     for fault in faults:
         for target in fault.targets if fault.kind == DISK else ():
-            name, colon, which = target.partition(":")
-            for disk in vm.spec.writable() if name == vm.name() else ():
-                if not colon or which in (disk.name, disk.dev):
-                    found[disk.name] = _add(found.get(disk.name, disk_fault.SOUND), fault)
+            for disk in _meant(vm, target):
+                found[disk.name] = _add(found.get(disk.name, disk_fault.SOUND), fault)
     return found
 
 

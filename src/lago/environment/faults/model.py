@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import abc
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
-
-from ...host.parallel import in_parallel
 
 if TYPE_CHECKING:
     from ...virt import VirtEnv
@@ -110,27 +107,6 @@ class Means(Protocol):
         Raises:
             LagoError: it can't be done; then it is called again, to undo.
         """
-
-
-class OneByOne(abc.ABC):
-    """Means of which each fault stands for itself."""
-
-    @abc.abstractmethod
-    def check(self, env: VirtEnv, fault: Fault) -> str:
-        """As of `Means`."""
-
-    @abc.abstractmethod
-    def apply(self, env: VirtEnv, fault: Fault) -> None:
-        """Make it true, unless it is. Raises LagoError."""
-
-    @abc.abstractmethod
-    def heal(self, env: VirtEnv, fault: Fault) -> None:
-        """Undo it, as far as it is true. Raises LagoError."""
-
-    def change(self, env: VirtEnv, gone: Sequence[Fault], new: Sequence[Fault], now: Sequence[Fault]) -> None:  # noqa: ARG002 - each for itself
-        """Make each true, or undo it, as `Means` says."""
-        in_parallel(lambda one: self.heal(env, one), gone, what="heal")
-        in_parallel(lambda one: self.apply(env, one), new, what="inflict faults")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,11 +62,12 @@ def group(env: VirtEnv, words: str) -> list[tuple[str, Nic]]:
     """The nics of what stands between commas. Raises LagoError, also if something is named twice."""
     parts = words.split(",")
     found = [one for part in parts for one in nics(env, part)]
-    _once(parts)
+    once(parts)
     return found
 
 
-def _once(parts: Sequence[str]) -> None:
+def once(parts: Sequence[str]) -> None:
+    """Raise LagoError if a word is there twice."""
     twice = [one for one in dict.fromkeys(parts) if parts.count(one) > 1]
     if twice:
         raise LagoError(f"{twice[0]} is named twice", hint="name each once")
