@@ -43,6 +43,31 @@ class Breakable(abc.ABC):
     def _faults(self) -> Faults:
         """What breaks it, and records that."""
 
+    def cut(self, net: str | None = None, *, unplug: bool = False) -> Broken:
+        """Cut it off; Lago's own way in stays.
+
+        Args:
+            net: a net that it is on, or one of its nics, such as `eth1`; without it all.
+            unplug: let its guest see that there is no link; then Lago does not reach it either.
+
+        Raises:
+            LagoError: it is not on that net, or it can't be done here.
+            VMNotRunning: it is down.
+        """
+        return self._faults().fault("cut", f"{self.name()}:{net}" if net else self.name(), unplug=unplug)
+
+    def slow(self, **settings: Any) -> Broken:
+        """Make all that it sends and gets slow, lossy or narrow.
+
+        Args:
+            settings: as of `lago.sdk.Env.slow`, such as `delay` in seconds and `loss` as a part of one.
+
+        Raises:
+            LagoError: it can't be done here.
+            VMNotRunning: it is down.
+        """
+        return self._faults().fault("slow", self.name(), **settings)
+
     def power_cut(self) -> Broken:
         """Cut its power off: it is down at once, and what it had not written yet is lost. Healed, it boots.
 

@@ -151,15 +151,7 @@ class Asked(Protocol):
     def ips_in_net(self, net_name: str) -> list[str]:
         """Addresses that it has on a net."""
 
-    def ssh(
-        self,
-        command: str | Sequence[str],
-        data: bytes | None = None,
-        show_output: bool = True,
-        propagate_fail: bool = True,
-        tries: int | None = None,
-        timeout: float | None = None,
-    ) -> CommandStatus:
+    def ssh(self, command: Sequence[str], *, show_output: bool, timeout: float) -> CommandStatus:
         """Run a command on it."""
 
 

@@ -340,37 +340,6 @@ class VM(Machine, Tester, Breakable):
     def _faults(self) -> Faults:
         return self.env.faults
 
-    def cut(self, net: str | None = None, *, unplug: bool = False) -> contextlib.AbstractContextManager[object]:
-        """Cut it off; Lago's own way in stays.
-
-        Args:
-            net: a net that it is on, or one of its nics, such as `eth1`; without it all.
-            unplug: let its guest see that there is no link; then Lago does not reach it either.
-
-        Returns:
-            What is broken now, which heals it at the end of a `with` block.
-
-        Raises:
-            LagoError: it is not on that net, or it can't be done here.
-            VMNotRunning: it is down.
-        """
-        return self.env.faults.fault("cut", f"{self.name()}:{net}" if net else self.name(), unplug=unplug)
-
-    def slow(self, **settings: Any) -> contextlib.AbstractContextManager[object]:
-        """Make all that it sends and gets slow, lossy or narrow.
-
-        Args:
-            settings: as of `lago.sdk.Env.slow`, such as `delay` in seconds and `loss` as a part of one.
-
-        Returns:
-            What is broken now, which heals it at the end of a `with` block.
-
-        Raises:
-            LagoError: it can't be done here.
-            VMNotRunning: it is down.
-        """
-        return self.env.faults.fault("slow", self.name(), **settings)
-
     def discard(self) -> None:
         """Remove what is kept of a machine that was stopped for good, such as the contents of its TPM."""
         self.driver.discard()
