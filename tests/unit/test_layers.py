@@ -160,8 +160,8 @@ LAYERS = {
         extraction
         checkpoint
         delta in_place
-        alike clock driver mapped panic squeeze
-        console disk_fault inside journal memory power readiness screen starve
+        alike clock driver journal mapped panic squeeze
+        console disk_fault inside memory power readiness screen starve
         disk_swap machine
         jobs network
         migration network_xml preflight state_file

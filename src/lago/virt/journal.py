@@ -6,16 +6,13 @@ from typing import Final
 
 from ..errors import LagoError
 from ..log import LOG
+from .inside import as_root
 from .machine import Machine
 
 _PATIENCE: Final = 10.0
 """Seconds that the journal may take, times 5 when emulated."""
 
-_LOOK: Final = """
-command -v journalctl >/dev/null || exit 1
-[ "$(id -u)" = 0 ] || sudo='sudo -n'
-exec $sudo journalctl --boot --priority=err --lines="$1" --no-pager --quiet --output=short-precise
-"""
+_LOOK: Final = 'exec journalctl --boot --priority=err --lines="$1" --no-pager --quiet --output=short-precise'
 
 
 def last_errors(machine: Machine, lines: int) -> str | None:
@@ -29,9 +26,7 @@ def last_errors(machine: Machine, lines: int) -> str | None:
     try:
         if not machine.running() or not machine.guest.connected():
             return None
-        look = ["sh", "-c", _LOOK, "sh", str(lines)]
-        status = machine.guest.run(look, timeout=_PATIENCE * machine.time_factor)
+        return as_root(machine, _LOOK, str(lines), what="its journal can't be read", patience=_PATIENCE).strip()
     except (LagoError, OSError) as error:
         LOG.debug("the journal of %s can't be read: %s", machine.name(), error)
         return None
-    return None if status else status.text.strip()

@@ -53,7 +53,7 @@ def panic(machine: Machine) -> None:
             told = f"it could not be told to: {error}"
     with refusals(f"{machine.name()} can't be sent an NMI"):
         machine.domain().injectNMI()
-    for left in within(_PATIENCE * machine.env.accel.time_factor):
+    for left in within(_PATIENCE * machine.time_factor):
         if _WORDS in machine.console_text()[before:]:
             machine.guest.close()
             return
