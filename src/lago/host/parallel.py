@@ -34,10 +34,7 @@ def in_parallel(
     with ThreadPoolExecutor(max_workers=min(len(todo), 64)) as pool:
         try:
             # Each call sees the context of ours, such as the depth of steps that are shown.
-            contexts = [contextvars.copy_context() for _ in todo]
-            futures = [
-                pool.submit(calls.run, one.run, function, item) for one, item in zip(contexts, todo, strict=True)
-            ]
+            futures = [pool.submit(calls.run, contextvars.copy_context().run, function, item) for item in todo]
             errors = [error for f in futures if (error := f.exception())]
         except BaseException:
             calls.end(cancel)
