@@ -34,6 +34,7 @@ def test_nobody_else_enters_an_environment_of_a_private_hypervisor(
     lago: Lago, tmp_path: Path, url: str, mode: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LAGO_LIBVIRT_URL", url)
+    monkeypatch.setenv("LAGO_LEASE_DIR", str(tmp_path / "leases"))
     (tmp_path / "LagoInitFile").write_text(ONE_EMPTY)
     lago("init")
     assert stat.S_IMODE((tmp_path / ".lago" / "default").stat().st_mode) == mode
