@@ -147,9 +147,9 @@ def wait_for_the_patient() -> None:
 def _start(argv: Sequence[str], options: Mapping[str, Any]) -> Process:
     try:
         return subprocess.Popen(argv, **options)
-    except FileNotFoundError as error:
-        # It is also what is said of a directory to run in.
-        if error.filename != argv[0]:
+    except (FileNotFoundError, PermissionError) as error:
+        # Both are said of a directory to run in, too; the second also of one in PATH that may not be entered.
+        if error.filename != argv[0] or (isinstance(error, PermissionError) and "/" in argv[0]):
             raise
     found = _find(argv[0], PROGRAMS_OF_ROOT)
     if found is None:

@@ -95,6 +95,14 @@ class TestSpawn:
         with pytest.raises(HostError, match="the program no-such-program is not installed"), spawn(["no-such-program"]):
             pass
 
+    def test_a_program_that_is_not_there_is_named_also_where_the_search_path_has_what_may_not_be_run(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "no-such-program").touch(0o644)
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+        with pytest.raises(HostError, match="the program no-such-program is not installed"), spawn(["no-such-program"]):
+            pass
+
     def test_a_program_that_would_die_with_us_and_is_not_there_is_named(self) -> None:
         with pytest.raises(HostError, match="the program no-such-program is not installed"):
             run(["no-such-program"], dies_with_us=signal.SIGKILL)
