@@ -138,6 +138,7 @@ except ExtractPathNoPathError as error:
     assert (tmp_path / "t" / "ü x" / "bytes").exists()
 
 
+@pytest.mark.slow
 def test_a_machine_that_is_down_is_read_from_its_disks(box: Box, tmp_path: Path) -> None:
     for vm in ("vm0", "vm1"):
         box.shell(vm, FILES)

@@ -96,6 +96,7 @@ def test_after_a_revert_clocks_are_not_behind_by_the_time_of_the_login(
         agrees(vm, end - logged_in[vm.name()])
 
 
+@pytest.mark.slow
 def test_a_snapshot_does_not_put_clocks_back(env: VirtEnv, monkeypatch: pytest.MonkeyPatch) -> None:
     pause, resume = checkpoint.pause, checkpoint.resume
     going_on: list[float] = []

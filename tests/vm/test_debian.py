@@ -87,6 +87,7 @@ def _starts_and_stops(vm: VM, name: str) -> None:
     assert service.alive()
 
 
+@pytest.mark.slow
 def test_a_failed_test_is_told_the_errors_in_the_journal_where_there_is_one(env: VirtEnv, new: VM) -> None:
     new.succeed("logger -p user.err the disk is on fire", "logger -p user.info all is well", "journalctl --sync")
     env.get_vm("other").succeed("echo the last words >/dev/console")
@@ -202,6 +203,7 @@ def test_a_container_comes_before_the_guest_itself(new: VM, module_box: Box) -> 
     env.close()
 
 
+@pytest.mark.slow
 def test_a_testers_words_on_a_real_distribution(new: VM, module_box: Box) -> None:
     """Commands at once, waiting for units, copying."""
     with ThreadPoolExecutor(50) as pool:

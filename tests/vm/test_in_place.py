@@ -179,7 +179,8 @@ def _differing(pid: int, saved: Path) -> int:
     return found
 
 
-@pytest.mark.parametrize("times", [5, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("times", [5, 100])
+@pytest.mark.slow
 def test_nothing_grows(two: Reverts, times: int) -> None:
     for _ in range(5):
         two.box.lago("revert", "base")
@@ -346,6 +347,7 @@ def ordinary(mini: Path, throwaway_user: User) -> Iterator[Box]:
         yield box
 
 
+@pytest.mark.slow
 def test_an_ordinary_user_goes_back_in_place(ordinary: Box) -> None:
     two = Reverts(ordinary)
     two.begin()

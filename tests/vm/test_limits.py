@@ -84,6 +84,7 @@ def clients(pid: int) -> list[str]:
     return []
 
 
+@pytest.mark.slow
 def test_a_guest_that_runs_no_command_is_given_up_and_nobody_waits_for_it(silent: Box) -> None:
     done = silent.lago("shell", "vm0", "-c", "true", code=2, env={"LAGO_BOOT_TIMEOUT": "4"})
     assert "it logs us in, but does not run a command" in done.err

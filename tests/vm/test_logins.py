@@ -113,6 +113,7 @@ def test_the_usual_password_and_that_of_the_template_let_us_in_where_no_program_
             site.close()
 
 
+@pytest.mark.slow
 def test_a_guest_that_refuses_is_told_early_and_others_are_waited_for(
     site: Box, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -371,6 +371,7 @@ def test_memory_in_a_tmpfs_is_copied_and_no_machine_ends_when_that_is_full(mini:
         box.lago("destroy", "--yes")
 
 
+@pytest.mark.slow
 def test_on_a_full_disk_changes_are_not_kept_and_all_go_on(mini: Path, tmp_path: Path) -> None:
     with small_disk(tmp_path, 300) as place, contextlib.closing(Box(place)) as box:
         box.write(ONE)
