@@ -87,8 +87,8 @@ LAYERS = {
     """,
     "lago.host": """
         channels
-        files inotify locks streams tree until
-        fetch full host long_logs pace parallel programs pump shape ssh_option suggest trust waiting
+        confined files inotify locks streams tree until
+        confining fetch full host long_logs pace parallel programs pump shape ssh_option suggest trust waiting
     """,
     "lago.hypervisor": """
         hypervisor proxy supervisor
