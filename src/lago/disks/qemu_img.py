@@ -8,12 +8,12 @@ disk would make any file of this host its backing file. So the format of what co
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from ..errors import CommandError, DiskError, HostError
+from ..host import shape
 from ..host.confined import Limits, run_confined
 from ..host.files import replacing
 from ..host.full import says_full
@@ -275,7 +275,10 @@ def info(path: str, format: str) -> dict[str, Any]:
     words = ["--force-share", "--output=json", path]
     limits = Limits(memory=_MEMORY, seconds=_LOOKING)
     said = _qemu_img("info", format, words, f"cannot read the disk image {path}", reads=[path], limits=limits)
-    found: dict[str, Any] = json.loads(said)
+    try:
+        found: dict[str, Any] = shape.parse(said.decode(errors="replace"))
+    except ValueError as error:
+        raise DiskError(f"cannot read the disk image {path}", details=str(error)) from None
     return found
 
 

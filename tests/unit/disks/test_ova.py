@@ -170,6 +170,6 @@ def test_names_of_gigabytes_take_no_memory(tmp_path: Path, kind: bytes) -> None:
         "resource.setrlimit(resource.RLIMIT_AS, (1 << 29, 1 << 29))\n"
         "try:\n    ova.unpack(sys.argv[1], sys.argv[1] + '.image')\nexcept DiskError as error:\n    print(error)\n"
     )
-    argv = [sys.executable, "-c", words, archive]
+    argv = [sys.executable, "-c", words, str(archive)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
     assert "the name of a member has 4294967296 bytes" in done.stdout, done.stderr[-300:]
