@@ -88,7 +88,7 @@ LAYERS = {
     "lago.host": """
         channels
         confined files inotify locks streams tree until
-        archive confining fetch full host long_logs pace parallel programs pump shape ssh_option suggest trust waiting
+        archive beneath confining fetch full host long_logs pace parallel programs pump shape ssh_option suggest trust waiting
     """,
     "lago.hypervisor": """
         hypervisor proxy supervisor
