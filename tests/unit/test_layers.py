@@ -88,7 +88,8 @@ LAYERS = {
     "lago.host": """
         channels
         confined files inotify locks streams tree until
-        archive beneath confining fetch full host long_logs pace parallel programs pump shape ssh_option suggest trust waiting
+        fetch full host long_logs pace parallel programs pump shape ssh_option suggest trust waiting
+        archive beneath confining
     """,
     "lago.hypervisor": """
         hypervisor proxy supervisor
