@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import io
 import logging
+import os
 import sys
 import threading
 import time
@@ -99,9 +101,17 @@ def _level(name: str) -> int:
     return logging.getLevelNamesMapping()[name.upper()]
 
 
+class _OfNobodyElse(logging.FileHandler):
+    """Writes to a file that, when it is made, nobody else may read, whatever the umask."""
+
+    def _open(self) -> io.TextIOWrapper:
+        fd = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return io.TextIOWrapper(io.FileIO(fd, "a"), encoding=self.encoding, errors=self.errors)
+
+
 def file_handler(path: str) -> logging.Handler:
     """Make a handler that appends to `path` in the form of `lago.log`; the file is made by the first record."""
-    handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace", delay=True)
+    handler = _OfNobodyElse(path, encoding="utf-8", errors="backslashreplace", delay=True)
     handler.setFormatter(logging.Formatter(FILE_FORMAT))
     return handler
 

@@ -21,7 +21,7 @@ from typing import NamedTuple
 from . import config, constants
 from .errors import ConfigError, HostError, LagoError, PrefixError
 from .host import shape
-from .host.files import json_text, write_atomically
+from .host.files import PUBLIC, json_text, write_atomically
 from .host.locks import lock_file
 from .log import LOG
 from .topology import address as addresses
@@ -221,7 +221,7 @@ class SubnetStore:
         return next((f"{gateway} is in use on this host: {other}" for other in used if other.overlaps(network)), None)
 
     def _take(self, lease: Lease) -> Address:
-        write_atomically(self._path(lease.octet), json_text([lease.uuid_path, lease.uuid]))
+        write_atomically(self._path(lease.octet), json_text([lease.uuid_path, lease.uuid]), PUBLIC)
         return lease.gateway
 
     @contextlib.contextmanager

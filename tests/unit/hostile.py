@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import subprocess
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -121,3 +122,37 @@ IMAGES: Final[dict[str, Callable[[Path, Path], None]]] = {
 
 def _write(path: Path, data: str | bytes) -> None:
     path.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def bomb(path: Path, content: bytes) -> None:
+    """Write a qcow2 image of half a MiB and 1 TiB, each of whose clusters is the same packed one."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -12)
+    packed = packer.compress((content * (1 << 16))[: 1 << 16]) + packer.flush()
+    l1, l2, data, counts = 0x10000, 0x20000, 0x30000, 0x40000
+    entry = (1 << 62) | ((len(packed) // 512) << 54) | data
+    head = struct.pack(">4sIQIIQIIQQIIQ", b"QFI\xfb", 2, 0, 0, 16, 1 << 40, 0, 2048, l1, counts, 1, 0, 0)
+    with path.open("wb") as file:
+        for place, part in (
+            (0, head),
+            (l1, struct.pack(">Q", l2) * 2048),
+            (l2, struct.pack(">Q", entry) * 8192),
+            (data, packed),
+            (counts, bytes(1 << 16)),
+        ):
+            file.seek(place)
+            file.write(part)
+
+
+def huge_map(path: Path) -> None:
+    """Write a VDI image, most of it a hole, that asks for 2 GiB of memory to be opened."""
+    blocks = 0x1FFFFF80
+    head = bytearray(512)
+    head[:40] = b"<<< Oracle VM VirtualBox Disk Image >>>\n"
+    struct.pack_into("<IIIII", head, 64, 0xBEDA107F, 0x00010001, 0x190, 1, 0)
+    data = (512 + blocks * 4 + 511) // 512 * 512
+    struct.pack_into("<II", head, 340, 512, data)
+    struct.pack_into("<I", head, 360, 512)
+    struct.pack_into("<QIIII", head, 368, blocks << 20, 1 << 20, 0, blocks, 0)
+    with path.open("wb") as file:
+        file.write(head)
+        file.truncate(data + (1 << 20))

@@ -87,8 +87,9 @@ LAYERS = {
     """,
     "lago.host": """
         channels
-        files inotify locks streams tree until
+        confined files inotify locks streams tree until
         fetch full host long_logs pace parallel programs pump shape ssh_option suggest trust waiting
+        archive beneath confining
     """,
     "lago.hypervisor": """
         hypervisor proxy supervisor

@@ -22,16 +22,18 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lago import config
 from lago.disks import image_header, ova
 from lago.environment import facts
 from lago.environment.snapshots.index import Index
 from lago.errors import LagoError, TemplateError, printable
 from lago.guest import console_log, transfer
 from lago.guest.ssh import Guest
-from lago.host import shape
+from lago.host import archive, shape
 from lago.initfile import document, parse
 from lago.initfile.keys import DISK, DOMAIN, ENVIRONMENT, NET, NIC
 from lago.paths import Paths
+from lago.subnet_lease import SubnetStore
 from lago.templates import TemplateRepository, checksums
 from lago.templates.lockfile import LockFile
 from lago.templates.metadata import check_metadata
@@ -353,6 +355,47 @@ def test_streams_of_guests(request: pytest.FixtureRequest, tmp_path: Path) -> No
         assert (os.listdir(mine), mine.stat().st_mode & 0o7777) == (["file"], 0o700)
 
     nothing_is_taken()
+
+
+@given(st.lists(st.tuples(TEXT, st.sampled_from(KINDS), TEXT, st.just(0o644)), max_size=4), st.data())
+def test_archives(entries: list[tuple[str, bytes, str, int]], data: st.DataObject) -> None:
+    sent = bytearray()
+    with contextlib.suppress(ValueError, UnicodeEncodeError):
+        # What no tar can hold.
+        sent += stream(entries)
+    for _ in range(data.draw(st.integers(0, 3))):
+        if sent:
+            sent[data.draw(st.integers(0, min(len(sent) - 1, 3000)))] = data.draw(st.integers(0, 255))
+    sent = sent[: data.draw(st.integers(0, len(sent)))]
+    with contextlib.suppress(ValueError):
+        for member in archive.files(io.BytesIO(sent), 50):
+            assert 0 <= member.place <= member.place + member.size <= len(sent)
+            assert "\0" not in member.name
+
+
+@given(st.one_of(st.text(), st.builds(dumped, like("uuid"))), TEXT)
+def test_lease_files(text: str, uuid: str) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        uuids = Path(directory) / "uuid"
+        uuids.write_text("0" * 32)
+        for octet, said in ((200, text), (201, dumped([str(uuids), uuid])), (202, dumped([uuid, "0" * 32]))):
+            path = Path(directory) / f"{octet}.lease"
+            path.write_text(said, encoding="utf-8", errors="surrogatepass")
+        store = SubnetStore(directory, 200, 203)
+        taken(lambda: [lease.stale() for lease in store.list_leases()])
+        taken(lambda: store.acquire(str(uuids)))
+        assert uuids.read_text() == "0" * 32
+
+
+@given(st.one_of(st.text(), st.builds("[lago]\n{} = {}\n".format, st.sampled_from(["accel", "log_limit"]), TEXT)))
+def test_files_of_settings(text: str) -> None:
+    def read(path: str) -> None:
+        for (section, key), value in config._parse(path).items():
+            assert section
+            assert key
+            taken(lambda key=key, value=value: config.read(value, key, int))  # type: ignore[misc]
+
+    in_a_file(text, lambda path: taken(lambda: read(path)), "lago.conf")
 
 
 def test_what_is_refused_of_metadata_says_why() -> None:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ..host.files import write_atomically
+from ..host.files import PUBLIC, write_atomically
 from ..paths import Paths
 from ..topology.model import Domain
 from . import iso
@@ -16,7 +16,7 @@ from .additions import Additions, SeedDisk
 
 def prepare(domain: Domain, paths: Paths, public_key: str) -> None:
     """Write the seed disk."""
-    write_atomically(_seed(domain, paths), iso.image("cidata", _files(domain, public_key)))
+    write_atomically(_seed(domain, paths), iso.image("cidata", _files(domain, public_key)), PUBLIC)
 
 
 def additions(domain: Domain, paths: Paths, _public_key: str) -> Additions:

@@ -34,6 +34,7 @@ _DESCRIPTOR: Final = re.compile(rb"(?:[ \t]*(?:#[^\n]*)?\r?\n)*version=[0-9]", r
 
 _ARCHIVE: Final = (257, b"ustar")
 _VHD_FOOTER: Final = 512
+_SECTOR: Final = 512
 
 _QCOW2_SHORT: Final = 72
 _QCOW2_DATA_FILE: Final = 1 << 2
@@ -67,12 +68,14 @@ class Header:
         backing: the name of the image that it lies over, as it stands there.
         backing_format: the format of that, if it is recorded.
         refusal: why the image can't be had from this file and what it lies over alone, in words; or empty.
+        size: bytes of the disk that it holds, of a raw or a qcow2 image.
     """
 
     format: str
     backing: str | None = None
     backing_format: str | None = None
     refusal: str = ""
+    size: int = 0
 
 
 def read(path: str, format: str | None = None) -> Header:
@@ -94,7 +97,8 @@ def read(path: str, format: str | None = None) -> Header:
             return Header(format, refusal=_vmdk_refusal(head))
         if format == "vpc":
             return Header(format, refusal=_vhd_refusal(_vhd_footer(file)))
-        return Header(format)
+        # Also of a device, which has no size of a file. QEMU counts in sectors.
+        return Header(format, size=-(-file.seek(0, os.SEEK_END) // _SECTOR) * _SECTOR)
 
 
 def is_archive(path: str) -> bool:
@@ -127,7 +131,7 @@ def _format(head: bytes) -> str:
 def _qcow2(head: bytes) -> Header:
     try:
         version, backing_at, backing_size, cluster_bits = struct.unpack_from(">IQII", head, 4)
-        (crypt_method,) = struct.unpack_from(">I", head, 32)
+        size, crypt_method = struct.unpack_from(">QI", head, 24)
         features, length = 0, _QCOW2_SHORT
         if version >= 3:
             (features,) = struct.unpack_from(">Q", head, 72)
@@ -148,6 +152,7 @@ def _qcow2(head: bytes) -> Header:
         backing=head[backing_at : backing_at + backing_size].decode(errors="surrogateescape") if backing_at else None,
         backing_format=notes.get(_QCOW2_BACKING_FORMAT, b"").decode(errors="replace") or None,
         refusal=refusal,
+        size=size,
     )
 
 

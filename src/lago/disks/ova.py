@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import tarfile
 from dataclasses import dataclass
-from typing import Final
+from typing import IO, Final
 from xml.etree import ElementTree as ET
 from xml.parsers import expat
 
 from ..errors import DiskError, HostError
+from ..host.archive import Member, files
 from . import qemu_img
 
 _MOST_MEMBERS: Final = 1000
@@ -46,8 +46,8 @@ def unpack(archive: str, image: str, name: str = "") -> Appliance:
     """
     name = name or archive
     try:
-        with tarfile.open(archive, "r:") as tar:
-            members = _members(name, tar)
+        with open(archive, "rb") as tar:
+            members = {os.path.normpath(one.name): one for one in files(tar, _MOST_MEMBERS)}
             descriptions = [one for one in members if one.lower().endswith(".ovf")]
             if len(descriptions) != 1:
                 raise _refused(name, f"it has {len(descriptions)} OVF descriptions, where one is expected")
@@ -55,8 +55,8 @@ def unpack(archive: str, image: str, name: str = "") -> Appliance:
             if found.disk not in members:
                 raise _refused(name, f"its disk {found.disk} is not in it")
             _convert(name, tar, members[found.disk], image)
-    except tarfile.TarError as error:
-        raise _refused(name, f"it is no tar archive: {error}") from None
+    except ValueError as error:
+        raise _refused(name, f"it is no tar archive that can be used: {error}") from None
     return found
 
 
@@ -134,36 +134,25 @@ def _memory(item: dict[str, str], name: str) -> int:
     return max(1, (_whole(item, name) << (int(power[1]) if power else _UNITS[unit])) >> 20)
 
 
-def _members(name: str, tar: tarfile.TarFile) -> dict[str, tarfile.TarInfo]:
-    """The plain files in the archive by name."""
-    members: dict[str, tarfile.TarInfo] = {}
-    for count, member in enumerate(tar):
-        if count >= _MOST_MEMBERS:
-            raise _refused(name, f"it has more than {_MOST_MEMBERS} members")
-        if member.isfile() and not member.issparse():
-            members[os.path.normpath(member.name)] = member
-    return members
-
-
-def _read(name: str, tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+def _read(name: str, tar: IO[bytes], member: Member) -> bytes:
     if member.size > _MOST_XML:
         raise _refused(name, f"its OVF has {member.size} bytes, more than {_MOST_XML}")
-    content = tar.extractfile(member)
-    assert content is not None
-    with content:
-        return content.read()
+    tar.seek(member.place)
+    return tar.read(member.size)
 
 
-def _convert(name: str, tar: tarfile.TarFile, member: tarfile.TarInfo, image: str) -> None:
+def _convert(name: str, tar: IO[bytes], member: Member, image: str) -> None:
     free = shutil.disk_usage(os.path.dirname(image)).free
     if member.size > free:
         raise HostError(f"{name}: its disk has {member.size >> 20} MiB", hint=f"{free >> 20} MiB are free")
     unpacked = f"{image}.unpacked"
-    content = tar.extractfile(member)
-    assert content is not None
     try:
-        with content, open(unpacked, "wb") as file:
-            shutil.copyfileobj(content, file, 1 << 20)
+        tar.seek(member.place)
+        with open(unpacked, "wb") as file:
+            left = member.size
+            while left and (part := tar.read(min(left, 1 << 20))):
+                file.write(part)
+                left -= len(part)
         format = qemu_img.accept(unpacked, f"the disk of {name}", formats=_FORMATS)
         qemu_img.convert(unpacked, format, image, "qcow2")
     finally:

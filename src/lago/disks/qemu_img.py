@@ -1,4 +1,4 @@
-"""Disk images. The only code that runs qemu-img, which is always told the format of an image.
+"""Disk images. The only code that runs qemu-img, confined, and always told the format of an image.
 
 Left to itself qemu-img guesses it from the first bytes, and a guest that writes the header of a qcow2 image on its raw
 disk would make any file of this host its backing file. So the format of what comes from elsewhere is found out once, by
@@ -8,12 +8,13 @@ disk would make any file of this host its backing file. So the format of what co
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from ..errors import CommandError, DiskError, HostError
+from ..host import shape
+from ..host.confined import Limits, run_confined
 from ..host.files import replacing
 from ..host.full import says_full
 from ..host.programs import run
@@ -25,6 +26,18 @@ FORMATS: Final = ("raw", "qcow2")
 
 _LARGEST: Final = 16 << 40
 """Bytes of the largest disk that is taken from elsewhere."""
+
+_MEMORY: Final = 2 << 30
+"""Bytes of the address space of a qemu-img, of which its threads want most."""
+
+_LOOKING: Final = 30
+"""Seconds of a processor to read the header of an image."""
+
+_WORKING: Final = 300
+"""Seconds of a processor for an image, and for each MiB of the files that it is in one more."""
+
+_RESERVE: Final = 1 << 30
+"""Bytes of room that an image leaves to others, or the twentieth part of what is free, if that is less."""
 
 _PACKED: Final = ["-c", "-W", "-o", "compression_type=zstd"]
 """How `qemu-img convert` packs an image, with several threads."""
@@ -159,7 +172,11 @@ def create_overlay(path: str, backing: str, backing_format: str, size: int | Non
     """
     if not os.path.isabs(backing):
         raise DiskError(f"the backing image {backing} has no absolute path")
-    _create(path, "qcow2", ["-b", backing, "-F", backing_format], size)
+    try:
+        least = size_of(backing, backing_format)
+    except DiskError as error:
+        raise DiskError(f"cannot create the disk image {path}", details=error.details or error.what) from None
+    create_layer(path, backing, backing_format, size or least)
 
 
 def create_layer(path: str, backing: str, backing_format: str, size: int) -> None:
@@ -172,7 +189,9 @@ def rebase(path: str, backing: str, backing_format: str) -> None:
 
     A relative path of `backing` begins where the image is.
     """
-    _qemu_img("rebase", "qcow2", ["-q", "-b", backing, "-F", backing_format, path], f"cannot rebase {path}")
+    words = ["-q", "-b", backing, "-F", backing_format, path]
+    below = chain(os.path.join(os.path.dirname(path), backing), backing_format)
+    _work("rebase", "qcow2", words, f"cannot rebase {path}", reads=[*chain(path, "qcow2"), *below], target=path)
 
 
 def create_empty(path: str, size: int, format: str = "qcow2") -> None:
@@ -183,8 +202,9 @@ def create_empty(path: str, size: int, format: str = "qcow2") -> None:
 def convert(source: str, source_format: str, path: str, format: str, *, compress: bool = False) -> None:
     """Copy an image with all that it lies over into one that lies over nothing; zeros become holes."""
     with _replacing(path) as temporary:
-        packed = _PACKED if compress else []
-        _qemu_img("convert", source_format, [*packed, "-O", format, source, temporary], f"cannot copy {source}")
+        words = [*(_PACKED if compress else []), "-O", format, source, temporary]
+        reads = [*chain(source, source_format)]
+        _work("convert", source_format, words, f"cannot copy {source}", reads=reads, target=temporary)
 
 
 def convert_onto(source: str, path: str, base: str, base_format: str, called: str, *, compress: bool = False) -> None:
@@ -200,8 +220,10 @@ def convert_onto(source: str, path: str, base: str, base_format: str, called: st
         if compress:
             with _replacing(temporary) as packed:
                 onto = ["-B", base, "-F", base_format, "-O", "qcow2"]
-                _qemu_img("convert", "qcow2", [*_PACKED, *onto, temporary, packed], failure)
-        _qemu_img("rebase", "qcow2", ["-q", "-u", "-b", called, "-F", base_format, temporary], failure)
+                words, reads = [*_PACKED, *onto, temporary, packed], [*chain(temporary, "qcow2")]
+                _work("convert", "qcow2", words, failure, reads=reads, target=packed)
+        words = ["-q", "-u", "-b", called, "-F", base_format, temporary]
+        _work("rebase", "qcow2", words, failure, reads=(), target=temporary)
 
 
 def chain(path: str, format: str) -> Iterator[str]:
@@ -241,21 +263,28 @@ def _header(path: str, format: str | None = None, called: str = "") -> image_hea
 
 def size_of(path: str, format: str) -> int:
     """Bytes of the disk that an image holds."""
-    size: int = info(path, format)["virtual-size"]
-    return size
+    if format not in FORMATS:
+        size: int = info(path, format)["virtual-size"]
+        return size
+    return _header(path, format).size
 
 
 def info(path: str, format: str) -> dict[str, Any]:
     """What qemu-img says about an image of a format: `virtual-size`, `backing-filename` and so on."""
     # An image of a running machine is locked; only reading its header does no harm.
     words = ["--force-share", "--output=json", path]
-    found: dict[str, Any] = json.loads(_qemu_img("info", format, words, f"cannot read the disk image {path}"))
+    limits = Limits(memory=_MEMORY, seconds=_LOOKING)
+    said = _qemu_img("info", format, words, f"cannot read the disk image {path}", reads=[path], limits=limits)
+    try:
+        found: dict[str, Any] = shape.parse(said.decode(errors="replace"))
+    except ValueError as error:
+        raise DiskError(f"cannot read the disk image {path}", details=str(error)) from None
     return found
 
 
-def _create(path: str, format: str, options: Sequence[str], size: int | None) -> None:
+def _create(path: str, format: str, options: Sequence[str], size: int) -> None:
     with _replacing(path) as temporary:
-        words = ["-q", *options, temporary, *([str(size)] if size is not None else [])]
+        words = ["-q", *options, temporary, str(size)]
         _qemu_img("create", format, words, f"cannot create the disk image {path}")
 
 
@@ -267,12 +296,63 @@ def _replacing(path: str) -> Iterator[str]:
         os.chmod(temporary, 0o644)
 
 
-def _qemu_img(command: str, format: str, arguments: Sequence[str], failure: str) -> bytes:
+def _work(
+    command: str, format: str, arguments: Sequence[str], failure: str, *, reads: Sequence[str], target: str
+) -> None:
+    """Have qemu-img write to the image `target`, out of those that it reads."""
+    directory, ours = os.path.split(os.path.abspath(target))
+    read = [path for path in reads if os.path.abspath(path) != os.path.join(directory, ours)]
+    known = [os.stat(path) for path in {*read, target} if os.path.exists(path)]
+    largest = None
+    # One that is raw has holes, and may be larger than what it takes.
+    if command != "convert" or arguments[arguments.index("-O") + 1] != "raw":
+        with _told(failure):
+            largest = _room(directory) + (os.path.getsize(target) if os.path.exists(target) else 0)
+    seconds = _WORKING + (sum(one.st_blocks for one in known) >> 11)
+    limits = Limits(memory=_MEMORY, seconds=seconds, largest=largest)
+    _qemu_img(command, format, arguments, failure, reads=read, writes=[directory], limits=limits)
+
+
+def _room(directory: str) -> int:
+    """Bytes that an image may take of what is free. Raises OSError."""
+    found = os.statvfs(directory)
+    free = found.f_bavail * found.f_frsize
+    return free - min(_RESERVE, free // 20)
+
+
+def _qemu_img(
+    command: str,
+    format: str,
+    arguments: Sequence[str],
+    failure: str,
+    *,
+    reads: Sequence[str] = (),
+    writes: Sequence[str] = (),
+    limits: Limits | None = None,
+) -> bytes:
+    argv = ["qemu-img", command, "-f", format, *arguments]
+    with _told(failure):
+        # Where nothing is read there is nobody whose words could do harm.
+        return run_confined(argv, reads=reads, writes=writes, limits=limits).out if limits else run(argv).out
+
+
+@contextlib.contextmanager
+def _told(failure: str) -> Iterator[None]:
+    """Context manager: what a qemu-img or the system says becomes an error of `failure`."""
     try:
-        return run(["qemu-img", command, "-f", format, *arguments]).out
+        yield
+    except OSError as error:
+        raise DiskError(failure, details=error.strerror or "") from None
     except CommandError as error:
         details = error.details.removeprefix("qemu-img: ")
-        if says_full(details):
+        if says_full(details) or _TOO_LARGE in details:
             hint = "free some space, or make the environment on another file system"
             raise HostError(f"{failure}: no space left on the device", details=details, hint=hint) from None
-        raise DiskError(failure, details=details) from None
+        raise DiskError(failure, details=details, hint=_HOSTILE if error.code in _ENDED else "") from None
+
+
+_TOO_LARGE: Final = "File too large"
+_ENDED: Final = (128 + 9, 128 + 6, 128 + 5, 128 + 11)
+"""By the limit of time; by an abort, a trap of GLib's or a fault, for want of memory."""
+
+_HOSTILE: Final = "it asks for more than an honest image does: get another one"

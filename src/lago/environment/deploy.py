@@ -65,7 +65,7 @@ def _store_script(source: str, domain: Domain, paths: Paths, taken: dict[str, st
     name = whole = os.fsdecode(os.fsencode(source.replace(os.sep, "_"))[-_LONGEST:])
     while taken.setdefault(name, source) != source:
         name = f"{len(taken)}_{whole}"
-    os.makedirs(paths.scripts(), 0o755, exist_ok=True)
+    os.makedirs(paths.scripts(), 0o700, exist_ok=True)
     # It may hold what is not for everybody.
     shutil.copy(source, paths.scripts(name))
     os.chmod(paths.scripts(name), os.stat(source).st_mode & 0o755 | 0o600)

@@ -134,7 +134,8 @@ class Prefix(Breaking):
             raise already_there(self._prefix)
         try:
             for directory in (self.paths.images(), self.paths.logs(), self.paths.virt()):
-                os.makedirs(directory, 0o755)
+                # QEMU, which may be another user's, has nothing to do in the last one.
+                os.makedirs(directory, 0o700 if directory == self.paths.virt() else 0o755)
             if new:
                 keep_private(self._prefix)
             write_atomically(self.paths.uuid(), os.urandom(16).hex())

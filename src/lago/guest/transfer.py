@@ -44,6 +44,9 @@ _STRAY: Final = ("changed as we read it", "removed before we read it", "socket i
 _KEPT: Final = 16 << 10
 """Bytes of what programs say; a guest may say as much as it likes."""
 
+_MEMORY: Final = 1 << 30
+"""Bytes of the address space of a tar that reads what a guest sends."""
+
 _KEEP: Final = "--skip-old-files"
 """Nothing in a stream may take the place of something before it. GNU tar gives directories their modes last, and if a
 link has come to be where one was, with the same number of an inode, it changes what that leads to."""
@@ -230,6 +233,8 @@ def _unpack(guest: Guest, paths: Sequence[str], tree: str, what: str, on_bytes: 
     """Unpack paths of a guest below `tree`; by path what the guest calls it, without paths that it has not."""
     command = shlex.join(["sh", "-c", _SEND, "sh", *paths])
     tar = ["tar", "-x", "-p", "--no-same-owner", _KEEP, "-f", "-", "-C", tree]
+    # It takes memory for a name as long as a guest says that it is.
+    limited = ["prlimit", f"--as={_MEMORY}", *tar]
     with _Heard() as here, _Heard() as there:
         told: list[str] = []
         unpacked = 0
@@ -239,7 +244,7 @@ def _unpack(guest: Guest, paths: Sequence[str], tree: str, what: str, on_bytes: 
             with spawn(argv, stdout=PIPE, stderr=there.fd, ask=signal.SIGKILL) as client:
                 told = _names(client.stdout, paths, what)
                 if any(told):
-                    with spawn(tar, stdin=PIPE, stderr=here.fd, env=_environment(), ask=signal.SIGKILL) as unpacker:
+                    with spawn(limited, stdin=PIPE, stderr=here.fd, env=_environment(), ask=signal.SIGKILL) as unpacker:
                         _pass_on(client, unpacker, on_bytes, what)
                     unpacked = unpacker.returncode
                 _await_end(client, what)

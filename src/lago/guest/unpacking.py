@@ -249,7 +249,7 @@ def _copy(source: Here, name: str, target: Here, to: str) -> bool:
         return True
     source.give_access(name)
     with (
-        open(os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=source.fd), "rb") as old,
+        open(source.open(name, os.O_RDONLY), "rb") as old,
         open(os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=target.fd), "wb") as new,
     ):
         shutil.copyfileobj(old, new)

@@ -12,6 +12,7 @@ from typing import Final
 from ..errors import CommandError, HostError
 from ..guest import unpacking
 from ..guest.unpacking import Part
+from ..host import shape
 from ..host.programs import package_hint, run
 from . import programs
 
@@ -51,7 +52,7 @@ def fetch(
         request = {"images": list(images), "root": root, "paths": todo}
         with _appliances:
             done = programs.run_program([_PYTHON, "-I", _INSIDE], failure=what, input_data=json.dumps(request).encode())
-        missing = json.loads(done.out)["missing"]
+        missing = shape.parse(done.text)["missing"]
         for tree, directory, names in staged:
             parts = [
                 Part(path, f"/{number}", os.path.join(directory, name))

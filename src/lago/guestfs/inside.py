@@ -57,7 +57,9 @@ def copy(guest: Any, path: str, to: str) -> bool:
         # Nothing may take the place of what came before; `lago.guest.transfer` says why.
         tar = ["tar", "-x", "-p", "--no-same-owner", "--skip-old-files", "-f", "-", "-C", to]
         # Options of the user's own could make it careless.
-        with subprocess.Popen(tar, stdin=subprocess.PIPE, env={**os.environ, "TAR_OPTIONS": ""}) as unpacker:
+        # It takes memory for a name as long as a guest says that it is.
+        limited = ["prlimit", f"--as={1 << 30}", *tar]
+        with subprocess.Popen(limited, stdin=subprocess.PIPE, env={**os.environ, "TAR_OPTIONS": ""}) as unpacker:
             assert unpacker.stdin is not None
             guest.tar_out(real, f"/dev/fd/{unpacker.stdin.fileno()}")
         if unpacker.returncode:

@@ -15,6 +15,7 @@ from typing import Final
 from .. import config
 from ..disks import qemu_img
 from ..errors import CommandError, DiskError, HostError
+from ..host.confined import run_confined
 from ..host.locks import lock_file
 from ..host.programs import CommandStatus, package_hint, run, which
 from ..hypervisor import accel
@@ -118,7 +119,8 @@ def _unpack_modules(image: TemplateImage, release: str, dest: str) -> None:
     with tempfile.TemporaryDirectory(prefix="unpack-", dir=os.path.dirname(dest)) as work:
         raw = os.path.join(work, "raw")
         qemu_img.convert(image.path, image.format, raw, "raw")
-        run(["debugfs", "-R", f"rdump /usr/lib/modules/{release} .", raw], cwd=work)
+        words = ["debugfs", "-R", f"rdump /usr/lib/modules/{release} .", raw]
+        run_confined(words, reads=[raw], writes=[work], cwd=work)
         unpacked = os.path.join(work, release)
         if not os.path.isdir(unpacked):
             raise HostError(

@@ -8,9 +8,15 @@ import os
 import stat
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from .parallel import in_parallel
+
+PRIVATE: Final = 0o600
+"""Of files that nobody else reads: what is known of guests has their passwords."""
+
+PUBLIC: Final = 0o644
+"""Of files that are made to be passed on, or that another user's QEMU reads."""
 
 _unseen: set[str] = set()
 """Directories that nobody sees yet, and all of whose files are synced before anybody does."""
@@ -108,13 +114,13 @@ def replacing(path: str) -> Iterator[str]:
         raise
 
 
-def write_atomically(path: str, data: str | bytes, mode: int = 0o644) -> None:
+def write_atomically(path: str, data: str | bytes, mode: int = PRIVATE) -> None:
     """Write a file so that at any instant, also after a crash, it has its old content or all of the new.
 
     Args:
         path: the file.
         data: the new content; text becomes UTF-8.
-        mode: permissions that the file gets.
+        mode: permissions that the file gets, whatever the umask; by default nobody else has any.
 
     Raises:
         OSError: it can't be written; it has its old content then.
@@ -134,7 +140,7 @@ def write_out(path: str, data: str | bytes) -> None:
         with open(path, "wb") as file:
             file.write(data.encode() if isinstance(data, str) else data)
     else:
-        write_atomically(path, data)
+        write_atomically(path, data, PUBLIC)
 
 
 def remove_tree(path: str, *, ignore_errors: bool = False) -> None:

@@ -158,9 +158,7 @@ def _start(argv: Sequence[str], options: Mapping[str, Any]) -> Process:
 
 
 def _guarded(argv: Sequence[str], dies_with_us: signal.Signals, env: Mapping[str, str] | None) -> list[str]:
-    program = which(argv[0], env)
-    if program is None:
-        raise _not_installed(argv[0])
+    program = installed(argv[0], env)
     return ["setpriv", "--pdeathsig", dies_with_us.name.removeprefix("SIG"), "--", program, *argv[1:]]
 
 
@@ -194,6 +192,7 @@ def run(
     hint: str = "",
     output: str | None = None,
     dies_with_us: signal.Signals | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> CommandStatus:
     """Run a program to its end and return how it ended.
 
@@ -208,6 +207,7 @@ def run(
         hint: what to do if it fails.
         output: a file that its standard output is written to instead.
         dies_with_us: a signal that it gets when this process ends in whatever way.
+        pass_fds: descriptors of ours that it has as well.
 
     Raises:
         HostError: the program is not installed.
@@ -224,6 +224,7 @@ def run(
                 env={**os.environ, **env} if env else None,
                 cwd=cwd,
                 dies_with_us=dies_with_us,
+                pass_fds=pass_fds,
             ) as process:
                 out, err = process.communicate(input_data, timeout=timeout)
         except subprocess.TimeoutExpired:
@@ -248,6 +249,14 @@ def search_path(env: Mapping[str, str] | None = None) -> str:
 def which(program: str, env: Mapping[str, str] | None = None) -> str | None:
     """Return where a program is, by our search path or that of another environment; None if it is not installed."""
     return _find(program, search_path(env))
+
+
+def installed(program: str, env: Mapping[str, str] | None = None) -> str:
+    """Return where a program is, as `which` does. Raises HostError if it is not installed."""
+    path = which(program, env)
+    if path is None:
+        raise _not_installed(program)
+    return path
 
 
 def _find(program: str, places: str) -> str | None:

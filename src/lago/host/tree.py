@@ -9,6 +9,7 @@ import stat
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from .beneath import open_beneath
 from .parallel import Closing
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -64,9 +65,13 @@ class Here(Closing):
         except FileNotFoundError:
             return False
 
+    def open(self, name: str, flags: int) -> int:
+        """Open what is there by a name; its descriptor. Raises OSError, also if it is a link."""
+        return open_beneath(self.fd, name, flags)
+
     def chmod(self, name: str, mode: int) -> None:
         """Change the mode of a file or a directory. Raises OSError, also if it is a link."""
-        fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.fd)
+        fd = self.open(name, os.O_PATH)
         try:
             # This may be done without access to the file, but the descriptor itself does not take it.
             os.chmod(f"/proc/self/fd/{fd}", mode)
@@ -86,7 +91,7 @@ class Here(Closing):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), name)
         above = os.fstat(self.fd)
         status = self.give_access(name)
-        fd = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=self.fd)
+        fd = self.open(name, _DIRECTORY)
         self._way.append(_Step(name, status, above))
         os.close(self.fd)
         self.fd = fd

@@ -11,6 +11,7 @@ from typing import Final
 
 from .. import config
 from ..errors import LagoError
+from ..host.confined import refusal
 from ..host.programs import package_hint, run
 from . import accel
 from . import checks as host
@@ -90,6 +91,14 @@ def acceleration() -> Check:
     return Check("KVM", "ok" if found.kind == "kvm" else "warn", found.reason, found.remedy)
 
 
+def confinement() -> Check:
+    """Check whether programs that read images of strangers can be kept from all but these."""
+    if why := refusal():
+        remedy = "allow namespaces, in a container by --privileged; or use images that you trust"
+        return Check("confinement", "warn", f"qemu-img reads images with all your rights: {why}", remedy)
+    return Check("confinement", "ok", "qemu-img sees only the images that it reads and writes")
+
+
 def disk_space() -> Check:
     """Check that there is room for template images."""
     store = place = config.template_store()
@@ -118,6 +127,7 @@ _CHECKS: Final[tuple[Callable[[], Check | list[Check]], ...]] = (
     host.tun,
     egress,
     acceleration,
+    confinement,
     disk_space,
 )
 

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from ..errors import TemplateError
 from ..host import shape
-from ..host.files import json_text, write_atomically
+from ..host.files import PUBLIC, json_text, write_atomically
 from ..log import LOG, say
 
 _VERSION: Final = 1
@@ -107,6 +107,6 @@ class LockFile:
             return
         images: dict[str, Any] = {name: used._asdict() for name, used in self._now.items()}
         try:
-            write_atomically(self.path, json_text({"images": images, "version": _VERSION}))
+            write_atomically(self.path, json_text({"images": images, "version": _VERSION}), PUBLIC)
         except OSError as error:
             LOG.warning("%s can't be written, the next init may use other images: %s", self.path, error.strerror)

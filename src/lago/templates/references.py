@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final, Literal, NamedTuple
 
 from ..host import shape, trust
-from ..host.files import json_text, write_atomically
+from ..host.files import PUBLIC, json_text, write_atomically
 from ..host.locks import lock_file
 from ..log import LOG
 
@@ -70,7 +70,7 @@ class Users:
                 self._link(uuid_path, uuid)
                 _, before = self._read(uuid)
                 kept = images | (set() if replace else before)
-                write_atomically(self._note(uuid), json_text({"path": path, "images": sorted(kept)}))
+                write_atomically(self._note(uuid), json_text({"path": path, "images": sorted(kept)}), PUBLIC)
         except PermissionError as error:
             LOG.debug("%s does not say what it uses: %s", path, error)
         except OSError as error:

@@ -30,7 +30,7 @@ _PREFIX: Final = f"${PREFIX_PATH_VARIABLE}/"
 
 def save(paths: Paths, topology: Topology) -> None:
     """Write the topology; `virt/env` last, so that whoever finds it finds all the files that it names."""
-    os.makedirs(paths.virt(), 0o755, exist_ok=True)
+    os.makedirs(paths.virt(), 0o700, exist_ok=True)
     files = [(paths.virt(f"net-{net.name}"), plain(net)) for net in topology.nets.values()]
     files += [(paths.virt(f"vm-{vm.name}"), vm_to_json(vm)) for vm in topology.domains.values()]
     # Side by side, as each waits for the disk.

@@ -79,7 +79,7 @@ def fetch_ca(engine: Machine, who: Identity, timeout: float) -> str:
             "of its machine leaves out the check",
         )
     path = engine.env.paths.virt("engine-ca.pem")
-    write_atomically(path, who.ca)
+    write_atomically(path, who.ca, 0o644)
     return path
 
 

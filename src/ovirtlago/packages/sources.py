@@ -41,7 +41,7 @@ def local(source: str, cache: str, cancelled: threading.Event) -> str:
         return _package(source, os.path.join(cache, name, os.path.basename(path)))
     config = os.path.join(cache, f"{name}.repo")
     os.makedirs(cache, exist_ok=True)
-    write_atomically(config, f"[{name}]\nname={source}\nbaseurl={source}\ngpgcheck=0\n")
+    write_atomically(config, f"[{name}]\nname={source}\nbaseurl={source}\ngpgcheck=0\n", 0o644)
     sync.sync(cache, config, [name], cancelled)
     return os.path.join(cache, name)
 

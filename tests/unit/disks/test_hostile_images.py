@@ -15,7 +15,7 @@ import pytest
 
 from lago.disks import ova
 from lago.disks import qemu_img as disks
-from lago.errors import DiskError, LagoError
+from lago.errors import DiskError, HostError, LagoError
 from lago.templates import TemplateRepository, TemplateStore, backing
 from lago.templates.choose import Chooser
 from lago.templates.local import import_image
@@ -231,6 +231,44 @@ class TestExports:
             doors.export(image)
 
 
+# --- what takes more than an honest one
+
+
+@pytest.mark.programs
+class TestImagesThatAskForMore:
+    def test_one_that_asks_for_memory_does_not_get_it(self, tmp_path: Path) -> None:
+        image = tmp_path / "image"
+        hostile.huge_map(image)
+        with pytest.raises(DiskError, match="it is damaged") as caught:
+            disks.accept(str(image), "it", formats=("vdi",))
+        assert "allocate memory" in caught.value.details
+
+    def test_one_that_never_ends_is_ended(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(disks, "_WORKING", 2)
+        image = tmp_path / "image"
+        hostile.bomb(image, b"\0")
+        assert disks.accept(str(image), "it") == "qcow2"
+        with pytest.raises(DiskError, match="cannot copy") as caught:
+            disks.convert(str(image), "qcow2", str(tmp_path / "copy"), "qcow2")
+        assert "it was ended: it took 2 s of a processor" in caught.value.details
+        assert "more than an honest image" in caught.value.hint
+        assert os.listdir(tmp_path) == ["image"]
+
+    def test_one_that_would_fill_the_disk_leaves_room_and_nothing(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(disks, "_room", lambda _directory: 8 * MIB)
+        image = tmp_path / "image"
+        hostile.bomb(image, b"lago")
+        with pytest.raises(HostError, match="no space left"):
+            disks.convert(str(image), "qcow2", str(tmp_path / "copy"), "qcow2")
+        assert os.listdir(tmp_path) == ["image"]
+
+    def test_an_image_leaves_room_to_others(self, tmp_path: Path) -> None:
+        free = os.statvfs(tmp_path)
+        assert 0 < disks._room(str(tmp_path)) < free.f_bavail * free.f_frsize
+
+
 # --- no format is ever guessed
 
 
@@ -261,6 +299,8 @@ def test_every_image_that_qemu_img_is_told_of_has_its_format(tmp_path: Path, mon
     disks.create_overlay(top, base, "qcow2")
     disks.convert_onto(top, packed, base, "qcow2", "./base", compress=True)
     disks.convert(packed, "qcow2", str(tmp_path / "raw"), "raw", compress=False)
+    disks.rebase(top, base, "qcow2")
+    # One that only reads writes nothing anywhere, not even to our log.
     disks.accept(base, "it")
     assert [*disks.chain(top, "qcow2")] == [top, base]
     calls = log.read_text().splitlines()

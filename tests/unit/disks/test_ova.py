@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -153,3 +154,22 @@ def test_a_disk_that_leads_elsewhere_or_is_huge_is_refused(tmp_path: Path) -> No
             ova.unpack(archive, str(image))
     assert not image.exists()
     assert not image.with_name("image.qcow2.unpacked").exists()
+
+
+@pytest.mark.programs
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_names_of_gigabytes_take_no_memory(tmp_path: Path, kind: bytes) -> None:
+    archive = tmp_path / "app.ova"
+    info = tarfile.TarInfo("x")
+    info.type, info.size = kind, 4 << 30
+    with archive.open("wb") as file:
+        file.write(info.tobuf(tarfile.GNU_FORMAT))
+        file.truncate(5 << 30)
+    words = (
+        "import resource, sys\nfrom lago.disks import ova\nfrom lago.errors import DiskError\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (1 << 29, 1 << 29))\n"
+        "try:\n    ova.unpack(sys.argv[1], sys.argv[1] + '.image')\nexcept DiskError as error:\n    print(error)\n"
+    )
+    argv = [sys.executable, "-c", words, str(archive)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+    assert "the name of a member has 4294967296 bytes" in done.stdout, done.stderr[-300:]

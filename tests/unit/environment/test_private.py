@@ -41,6 +41,27 @@ def test_nobody_else_enters_an_environment_of_a_private_hypervisor(
     lago("destroy", "--yes")
 
 
+@pytest.mark.parametrize("umask", [0, 0o022, 0o077])
+@pytest.mark.parametrize("url", ["private", "test:///default"])
+def test_what_is_known_of_machines_is_read_by_nobody_else(
+    lago: Lago, tmp_path: Path, url: str, umask: int, monkeypatch: pytest.MonkeyPatch, everybody: None
+) -> None:
+    monkeypatch.setenv("LAGO_LIBVIRT_URL", url)
+    monkeypatch.setenv("LAGO_LEASE_DIR", str(tmp_path / "leases"))
+    (tmp_path / "LagoInitFile").write_text(ONE_EMPTY)
+    os.umask(umask)
+    lago("init")
+    prefix = tmp_path / ".lago" / "default"
+    modes = {str(path.relative_to(prefix)): stat.S_IMODE(path.stat().st_mode) for path in prefix.rglob("*")}
+    # QEMU may be another user's.
+    for_others = {"id_rsa.pub", "images", "logs", *(name for name in modes if name.startswith("images/"))}
+    assert {"virt", "metadata", "uuid", "logs/lago.log"} <= {*modes}
+    assert {name: oct(mode) for name, mode in modes.items() if mode & 0o077 and name not in for_others} == {}
+    assert not [name for name, mode in modes.items() if mode & 0o022]
+    assert not everybody
+    lago("destroy", "--yes")
+
+
 def gathered(paths: Paths, *scripts: Path) -> list[str]:
     machines = ", ".join(
         f"vm{n}: {{metadata: {{deploy-scripts: [{json.dumps(str(path))}]}}}}" for n, path in enumerate(scripts)

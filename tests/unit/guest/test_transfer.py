@@ -300,6 +300,17 @@ def test_a_name_without_an_end_is_refused_soon(tmp_path: Path, length: int) -> N
     assert not os.listdir(tmp_path)
 
 
+def test_a_name_that_is_said_to_have_gigabytes_takes_no_memory(tmp_path: Path) -> None:
+    info = tarfile.TarInfo("x")
+    info.type, info.size = tarfile.GNUTYPE_LONGNAME, 3 << 30
+    (tmp_path / "header").write_bytes(info.tobuf(tarfile.GNU_FORMAT))
+    script = f"printf '/x\\0'; cat {shlex.quote(str(tmp_path / 'header'))}; head -c 3G /dev/zero; exit 0"
+    with pytest.raises(LagoError, match="on this host") as caught:
+        copy_from(hostile(script), "/x", str(tmp_path / "got"))
+    assert "memory exhausted" in caught.value.details
+    assert os.listdir(tmp_path) == ["header"]
+
+
 def test_the_longest_of_paths_is_taken(tmp_path: Path) -> None:
     name = "/" + "/".join(["d" * 250] * 15 + ["x" * 200])
     guest = answering([name.encode()] * 20, stream(tmp_path / "stream", [(f".{name}", {})]))

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import LagoError, LockTimeout, VMError
-from ...host.files import write_atomically
+from ...host.files import PUBLIC, write_atomically
 from ...host.locks import lock_file
 from ...host.parallel import in_parallel
 from ...log import task
@@ -91,7 +91,7 @@ def export(
             for name, provider in provided.items()
         }
         nets = [net.spec for net in env.get_nets().values()]
-        write_atomically(os.path.join(place, init_file_name), text(domains, nets, images, out_format))
+        write_atomically(os.path.join(place, init_file_name), text(domains, nets, images, out_format), PUBLIC)
     names = {d.name: [i.name for i in images if i.vm == d.name] + theirs.get(d.name, []) for d in domains}
     files = {name: [os.path.join(directory, file) for file in found] for name, found in names.items()}
     return {**files, "init-file": os.path.join(directory, init_file_name)}

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ... import templates
 from ...disks import qemu_img
 from ...errors import LagoError
-from ...host.files import json_text, sha256, sync, write_atomically
+from ...host.files import PUBLIC, json_text, sha256, sync, write_atomically
 from ...log import LOG
 from ...templates.providers import EXTRAS
 from ...topology.model import Disk, Domain, TemplateImage
@@ -64,8 +64,8 @@ def write(image: Image, prefix: str, directory: str, *, standalone: bool, compre
         "base": _reference(base) if base else None,
         "base-sha256": templates.TemplateStore(os.path.dirname(base.path)).digest(base.id) if base else None,
     }
-    write_atomically(f"{target}.metadata", json_text(facts))
-    write_atomically(f"{target}.hash", f"{checksum}\n")
+    write_atomically(f"{target}.metadata", json_text(facts), PUBLIC)
+    write_atomically(f"{target}.hash", f"{checksum}\n", PUBLIC)
     sync(target)
 
 

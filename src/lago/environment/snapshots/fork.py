@@ -48,7 +48,7 @@ def fork(source: Paths, name: str, dest: Paths) -> None:
             shutil.copytree(path, os.path.join(dest.prefix(), entry))
         elif os.path.exists(path):
             shutil.copy2(path, os.path.join(dest.prefix(), entry))
-    os.makedirs(dest.virt(), 0o755, exist_ok=True)
+    os.makedirs(dest.virt(), 0o700, exist_ok=True)
     for entry in os.listdir(source.virt()):
         if entry == "env" or entry.startswith(("net-", "vm-")):
             shutil.copy2(source.virt(entry), dest.virt(entry))
