@@ -115,6 +115,7 @@ _CHECKS: Final[tuple[Callable[[], Check | list[Check]], ...]] = (
     host.subids,
     host.id_mappers,
     host.namespaces,
+    host.confinement,
     host.tun,
     egress,
     acceleration,

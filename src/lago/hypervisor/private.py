@@ -15,12 +15,12 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from .. import config
-from ..errors import CommandError, HypervisorError
+from ..errors import CommandError, HostError, HypervisorError
 from ..host import long_logs, trust, waiting
 from ..host.files import json_text, write_atomically
 from ..host.locks import holders, lock_file, locked_text
@@ -32,10 +32,13 @@ from . import protocol, rundir
 if TYPE_CHECKING:
     import socket
 
+    from . import Passed
+
 _START_TIMEOUT: Final = 90
 _KILL_TIMEOUT: Final = 10.0
 _LOCK_TIMEOUT: Final = 60
 _WHAT: Final = "the private hypervisor"
+_UNCONFINED: Final = "guests run as root of this host, with its files in view: %s (setting confine, lago doctor)"
 _CODE: Final = (
     "import sys, json; sys.path.insert(0, sys.argv[1]); "
     "from lago.hypervisor.supervisor import main; main(json.loads(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))"
@@ -48,6 +51,7 @@ class Private:
     shared = False
     local = True
     memory_dir = protocol.MEMORY_DIR
+    carriers_dir = protocol.CARRIERS_DIR
 
     def __init__(self, uuid: str, paths: Paths) -> None:
         self._uuid = uuid
@@ -113,16 +117,16 @@ class Private:
                 hint="lago stop ends it, as by pulling the plug; then lago start",
             )
 
-    def ensure(self, nameservers: Sequence[str]) -> None:
+    def ensure(self, nameservers: Sequence[str], passed: Callable[[], Sequence[Passed]] = tuple) -> None:
         if self.running():
             return
         self.refuse_lost()
         # The supervisor inherits the lock, so that one that is about to end, or about to start, is waited for.
         with lock_file(self._lock, what=_WHAT, timeout=_LOCK_TIMEOUT) as lock:
             if not self.running():
-                self._start(nameservers, lock)
+                self._start(nameservers, passed, lock)
 
-    def _start(self, nameservers: Sequence[str], lock: int) -> None:
+    def _start(self, nameservers: Sequence[str], passed: Callable[[], Sequence[Passed]], lock: int) -> None:
         from . import checks, egress
 
         rundir.remove(self._run_dir, self._uuid)
@@ -144,11 +148,35 @@ class Private:
             "closed": egress.closed(),
             "egress_log": self._paths.logs("egress.log"),
             "nameservers": list(nameservers),
+            "confine": self._confine(passed) if _wants_to_confine() else None,
         }
         checks.require_libvirt()
         if os.geteuid() != 0:
             checks.require()
         self._launch(settings, log_path, lock)
+
+    def _confine(self, passed: Callable[[], Sequence[Passed]]) -> dict[str, Any] | None:
+        from . import checks, ids
+
+        must = config.get("confine") == "yes"
+        try:
+            first = ids.block(self._uuid)
+        except HostError as error:
+            if must:
+                raise
+            LOG.warning(_UNCONFINED, error.what)
+            return None
+        own = [self._paths.images(), self._paths.snapshots(), self._paths.logs()]
+        for directory in own:
+            os.makedirs(directory, exist_ok=True)
+        return {
+            "first": first,
+            "count": ids.COUNT,
+            "must": must,
+            "programs": checks.places_of_programs(),
+            "own": own,
+            "passed": [tuple(one) for one in passed()],
+        }
 
     def _make_run_dir(self) -> None:
         self._run_dir = rundir.place(self._uuid)
@@ -191,6 +219,8 @@ class Private:
         if "ok" not in answer:
             rundir.remove(self._run_dir, self._uuid)
             raise self._explain(answer, log_path, began)
+        if answer["unconfined"]:
+            LOG.warning(_UNCONFINED, answer["unconfined"])
         if answer["no_way_out"]:
             LOG.warning("guests can't reach the outside: %s (egress.log)", answer["no_way_out"])
 
@@ -247,8 +277,7 @@ class Private:
     def process(self, machine: str) -> int | None:
         supervisor = self._up()
         try:
-            with open(f"/proc/{supervisor}/root/run/libvirt/qemu/{machine}.pid", encoding="ascii") as file:
-                inside = file.read().strip()
+            inside = protocol.read_pid(f"/proc/{supervisor}/root/run/libvirt/qemu/{machine}.pid")
             with open(f"/proc/{supervisor}/task/{supervisor}/children", encoding="ascii") as file:
                 below = file.read().split()
         except OSError:
@@ -265,6 +294,10 @@ class Private:
 
     def path_from_outside(self, path: str) -> str:
         return f"/proc/{self._up()}/root{path}"
+
+    def give(self, path: str) -> None:
+        owner = os.stat(self.path_from_outside(protocol.MEMORY_DIR))
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
     def _up(self) -> int:
         pid = self.pid()
@@ -285,6 +318,11 @@ class Private:
             "--pid",
             *_there(os.getcwd(), argv),
         ]
+
+
+def _wants_to_confine() -> bool:
+    """Whether there are rights to give up, and they shall be given up. An ordinary user has none but his own."""
+    return os.geteuid() == 0 and config.get("confine") != "no"
 
 
 def _there(directory: str, argv: Sequence[str]) -> list[str]:
