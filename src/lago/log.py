@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import io
 import logging
+import os
 import sys
 import threading
 import time
@@ -99,6 +101,18 @@ def _level(name: str) -> int:
     return logging.getLevelNamesMapping()[name.upper()]
 
 
+class _Own(logging.FileHandler):
+    """A log beside those that machines write, where one that broke out could put a link in its place."""
+
+    def _open(self) -> io.TextIOWrapper:
+        fd = _not_a_link(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        return open(fd, "a", encoding=self.encoding, errors=self.errors)
+
+
+def _not_a_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+
+
 def file_handler(path: str) -> logging.Handler:
     """Make a handler that appends to `path` in the form of `lago.log`; the file is made by the first record."""
     handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace", delay=True)
@@ -109,7 +123,8 @@ def file_handler(path: str) -> logging.Handler:
 @contextlib.contextmanager
 def to_file(path: str, level: int = logging.DEBUG) -> Iterator[None]:
     """Context manager: records of `level` and above that are made in this context are appended to `path`."""
-    handler = file_handler(path)
+    handler = _Own(path, encoding="utf-8", errors="backslashreplace", delay=True)
+    handler.setFormatter(logging.Formatter(FILE_FORMAT))
     handler.setLevel(level)
     outside = _files.set((*_files.get(), handler))
     try:

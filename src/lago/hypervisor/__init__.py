@@ -7,24 +7,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from .. import config
 from ..constants import PRIVATE
 from ..errors import HypervisorError
 from ..paths import Paths
+from .protocol import Passed
 
 if TYPE_CHECKING:
     import socket
 
 __all__ = ["Hypervisor", "libvirt_url", "open_hypervisor"]
-
-
-class Passed(NamedTuple):
-    """A file, a directory or a device of this host, by its absolute path, and whether machines may write to it."""
-
-    path: str
-    writable: bool
 
 
 class Hypervisor(Protocol):

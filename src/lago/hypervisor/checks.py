@@ -232,7 +232,9 @@ def confinement() -> Check:
     if os.geteuid() != 0:
         return Check(name, "ok", "guests have the rights of an ordinary user")
     if config.get("confine") == "no":
-        return Check(name, "warn", "guests have all rights of root: confine is no", "leave out confine, or set it to auto")
+        return Check(
+            name, "warn", "guests have all rights of root: confine is no", "leave out confine, or set it to auto"
+        )
     place = config.template_store()
     while not os.path.exists(place):
         place = os.path.dirname(place)

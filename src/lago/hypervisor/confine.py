@@ -293,8 +293,8 @@ def for_libvirt(view: View, root: str) -> None:
     """Put what libvirtd and the programs that it starts see below `root`. Raises OSError."""
     system(view, root)
     for name in _FILES:
-        with contextlib.suppress(FileNotFoundError), open(f"/etc/{name}", "rb") as file:
-            with open(f"{root}/etc/{name}", "wb") as copy:
+        if os.path.exists(f"/etc/{name}"):
+            with open(f"/etc/{name}", "rb") as file, open(f"{root}/etc/{name}", "wb") as copy:
                 copy.write(file.read())
     for name in _DIRECTORIES:
         if os.path.isdir(f"/etc/{name}"):

@@ -11,7 +11,7 @@ from typing import Final
 from .. import config
 from ..constants import HOST_LOOPBACK
 from ..errors import HostError
-from ..host.programs import package_hint, which
+from ..host.programs import package_hint, run, which
 from ..log import LOG
 from .firewall import DEVICE
 from .protocol import NETNS_FILE
@@ -73,12 +73,20 @@ def _slirp4netns(host_loopback: bool) -> list[str]:
         "slirp4netns",
         "--configure",
         "--mtu=65520",
+        *_slirp4netns_sandbox(),
         *closed,
         "--cidr=100.64.77.0/24",
         "--netns-type=path",
         NETNS_FILE,
         DEVICE,
     ]
+
+
+def _slirp4netns_sandbox() -> list[str]:
+    """What makes it give up files, rights and system calls that it has no use for, as far as it was built with that."""
+    said = run(["slirp4netns", "--help"], timeout=10).text + run(["slirp4netns", "--version"], timeout=10).text
+    wanted = (("--enable-sandbox", "--enable-sandbox"), ("--enable-seccomp", "libseccomp:"))
+    return [option for option, word in wanted if word in said]
 
 
 def _pasta(host_loopback: bool) -> list[str]:

@@ -1,7 +1,7 @@
 """Ids of this host for what runs under a private hypervisor of root's: a block that nobody else has.
 
-Files keep their owners, since mounts show them as the ids of the block (see `confine`). So a block is chosen anew at each
-start, and nothing of it is written down.
+Files keep their owners, since mounts show them as the ids of the block (see `confine`). So a block is chosen anew at
+each start, and nothing of it is written down.
 """
 
 from __future__ import annotations

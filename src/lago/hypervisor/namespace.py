@@ -125,7 +125,7 @@ def fresh(target: str, options: str, kind: str = "tmpfs", *, devices: bool = Fal
 
 
 def root_here(directory: str) -> None:
-    """Make a directory, at which something is mounted, the root of all, and take the former one away. Raises OSError."""
+    """Make a directory at which something is mounted the root of all, and take the former one away. Raises OSError."""
     os.chdir(directory)
     _check(_libc.pivot_root(b".", b"."), "pivot_root")
     _check(_libc.umount2(b".", _MNT_DETACH), "umount")

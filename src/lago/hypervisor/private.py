@@ -22,17 +22,17 @@ from typing import TYPE_CHECKING, Any, Final
 from .. import config
 from ..errors import CommandError, HostError, HypervisorError
 from ..host import long_logs, trust, waiting
+from ..host.beneath import not_a_link
 from ..host.files import json_text, write_atomically
 from ..host.locks import holders, lock_file, locked_text
 from ..host.parallel import Closing
 from ..log import LOG
 from ..paths import Paths, check_place
 from . import protocol, rundir
+from .protocol import Passed
 
 if TYPE_CHECKING:
     import socket
-
-    from . import Passed
 
 _START_TIMEOUT: Final = 90
 _KILL_TIMEOUT: Final = 10.0
@@ -200,7 +200,7 @@ class Private:
         # setsid --fork: neither a child of ours to wait for, nor in the terminal's process group.
         argv = ["setsid", "--fork", *namespace_argv(), "--kill-child", *program]
         try:
-            with open(log_path, "ab") as log:
+            with open(log_path, "ab", opener=not_a_link) as log:
                 began = log.tell()
                 with spawn(argv, stdout=log, stderr=log, pass_fds=[write, lock], cwd="/") as parent:
                     if code := parent.wait():
@@ -227,7 +227,7 @@ class Private:
     def _explain(self, answer: dict[str, Any], log_path: str, began: int) -> Exception:
         from .checks import explain_namespaces
 
-        with open(log_path, "rb") as log:
+        with open(log_path, "rb", opener=not_a_link) as log:
             log.seek(began)
             said = log.read(long_logs.MOST).decode(errors="replace")
         if said.startswith(("unshare:", "newuidmap:", "newgidmap:")):

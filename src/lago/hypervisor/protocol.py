@@ -13,7 +13,7 @@ import json
 import os
 import stat
 import struct
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
     import socket
@@ -44,6 +44,13 @@ READY: Final = b"supervisor\n"
 """What a supervisor that has its sockets writes into its lock file, so that it is known when they are gone."""
 
 _MOST: Final = 4096
+
+
+class Passed(NamedTuple):
+    """A file, a directory or a device of this host, by its absolute path, and whether machines may write to it."""
+
+    path: str
+    writable: bool
 
 
 def call(

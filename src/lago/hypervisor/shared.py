@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from . import rundir
 from .dial import reach
-
-if TYPE_CHECKING:
-    from . import Passed
+from .protocol import Passed
 
 
 class Shared:

@@ -63,8 +63,8 @@ def main(settings: dict[str, Any], ready_fd: int, lock_fd: int) -> NoReturn:
     Settings: `run_dir`, `cache_dir` (kept between runs), `qemu_log_dir`, `logs` (directories of logs that may take
     `log_limit` bytes each), `tpm` (directories `state`, `ca` and `log`), `egress` (argv or none), `egress_log`,
     `closed` (what guests do not reach outside), `nameservers`, and `confine`, none or: `first` and `count` of the ids,
-    `must`, `programs` (directories), `own` (directories that are written to) and `passed` (paths, and whether they are).
-    What is said has `no_way_out`: why guests have none, and `unconfined`: why they are not confined.
+    `must`, `programs` (directories), `own` (directories to write to) and `passed` (paths, and whether to write). What
+    is said has `no_way_out`: why guests have none, and `unconfined`: why they are not confined.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     # dnsmasq, which is nobody in here, reads what libvirtd writes, whatever the user keeps from others.

@@ -184,7 +184,7 @@ def _carrier(machine: Machine, saved: Saved) -> str:
     about = os.stat(saved.state)
     name = f"{about.st_ino}-{about.st_mtime_ns}"
     if not os.path.exists(os.path.join(outside, name)):
-        os.makedirs(outside, 0o700, exist_ok=True)
+        os.makedirs(outside, 0o755, exist_ok=True)
         for other in os.listdir(outside):
             os.unlink(os.path.join(outside, other))
         with replacing(os.path.join(outside, name)) as made:

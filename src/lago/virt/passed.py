@@ -1,4 +1,4 @@
-"""What machines have of this host's files besides those that are the prefix's own: a private hypervisor shows no others."""
+"""What machines have of this host's files, besides the prefix's own, where a private hypervisor shows no others."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from ..disks import image_header
 from ..host import shape, trust
 from ..host.files import json_text, write_atomically
-from ..hypervisor import Passed
+from ..hypervisor.protocol import Passed
 from ..paths import Paths
 from ..topology.model import Domain
 
@@ -30,8 +30,8 @@ def files(domains: Iterable[Domain], paths: Paths) -> list[Passed]:
         found.setdefault(path, False)
     for domain in domains:
         for name in _KERNELS:
-            if path := domain.image.get(name):
-                found.setdefault(os.path.join(paths.prefix(), str(path)), False)
+            if name in domain.image:
+                found.setdefault(os.path.join(paths.prefix(), str(domain.image[name])), False)
         for disk in domain.disks:
             if disk.template is not None:
                 found.setdefault(disk.template.path, False)
