@@ -40,7 +40,7 @@ CALLS: Final[dict[str, set[str]]] = {
     "subprocess.Popen": {"lago/host/programs.py", "lago/guestfs/inside.py"},
     "os.posix_spawnp": {"lago/hypervisor/firewall.py"},
     "os.execvpe": {"lago/hypervisor/way_out.py"},
-    "os.fork": {"lago/hypervisor/supervisor.py", "lago/hypervisor/way_out.py"},
+    "os.fork": {"lago/hypervisor/confine.py", "lago/hypervisor/supervisor.py", "lago/hypervisor/way_out.py"},
     # What the last three say goes to a log, or to a program of ours.
     "print": {
         "lago/cli/output.py",

@@ -26,8 +26,11 @@ def as_seen_by_others(path: str, flags: int) -> int:
     import ctypes
 
     words = path.split("/", 4)
-    if words[:2] != ["", "proc"] or words[3:4] != ["root"]:
+    if words[:2] != ["", "proc"]:
         return not_a_link(path, flags)
+    if words[3:4] != ["root"]:
+        # A descriptor that a process of ours has.
+        return os.open(path, flags | os.O_CLOEXEC)
     top = os.open("/".join(words[:4]), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         # struct open_how of openat2(2), Linux 5.6: flags, mode, resolve.

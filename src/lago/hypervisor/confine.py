@@ -158,6 +158,8 @@ class View:
             found = os.stat(path, follow_symlinks=follow)
         except (FileNotFoundError, NotADirectoryError):
             return
+        if stat.S_ISLNK(found.st_mode):
+            raise OSError(errno.ELOOP, f"{path} is a link")
         links: list[tuple[str, str]] = []
         place = at or _way(path, links)
         way = tuple(links)

@@ -73,7 +73,6 @@ def _slirp4netns(host_loopback: bool) -> list[str]:
         "slirp4netns",
         "--configure",
         "--mtu=65520",
-        *_slirp4netns_sandbox(),
         *closed,
         "--cidr=100.64.77.0/24",
         "--netns-type=path",
@@ -82,11 +81,16 @@ def _slirp4netns(host_loopback: bool) -> list[str]:
     ]
 
 
-def _slirp4netns_sandbox() -> list[str]:
-    """What makes it give up files, rights and system calls that it has no use for, as far as it was built with that."""
+def sandboxed(program: list[str] | None) -> list[str] | None:
+    """What `argv` said, such that it gives up the files, rights and system calls that it has no use for.
+
+    Pasta does so by itself; slirp4netns as far as it was built with that, which it is asked.
+    """
+    if program is None or program[0] != "slirp4netns":
+        return program
     said = run(["slirp4netns", "--help"], timeout=10).text + run(["slirp4netns", "--version"], timeout=10).text
     wanted = (("--enable-sandbox", "--enable-sandbox"), ("--enable-seccomp", "libseccomp:"))
-    return [option for option, word in wanted if word in said]
+    return [program[0], *(option for option, word in wanted if word in said), *program[1:]]
 
 
 def _pasta(host_loopback: bool) -> list[str]:

@@ -144,7 +144,7 @@ class Private:
             "tpm": tpm,
             "logs": [self._paths.logs(), qemu_log_dir],
             "log_limit": config.get("log_limit") << 20,
-            "egress": egress.argv(),
+            "egress": egress.sandboxed(egress.argv()),
             "closed": egress.closed(),
             "egress_log": self._paths.logs("egress.log"),
             "nameservers": list(nameservers),
@@ -232,6 +232,8 @@ class Private:
             said = log.read(long_logs.MOST).decode(errors="replace")
         if said.startswith(("unshare:", "newuidmap:", "newgidmap:")):
             return explain_namespaces(said)
+        if answer.get("must"):
+            return HostError(f"guests can't be confined: {answer['error']}", hint="lago doctor; or set confine to auto")
         if answer.get("refused"):
             return explain_namespaces(answer["error"])
         return HypervisorError(

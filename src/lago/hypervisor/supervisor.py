@@ -74,8 +74,7 @@ def main(settings: dict[str, Any], ready_fd: int, lock_fd: int) -> NoReturn:
         os.set_inheritable(fd, False)
     try:
         # Some of ours are below what is covered.
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        logs = [os.open(path, flags) for path in settings["logs"]]
+        logs = [_directory(path, settings["qemu_log_dir"]) for path in settings["logs"]]
         views, unconfined = _views(settings)
         way_out = _set_up(settings, views)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -91,7 +90,9 @@ def main(settings: dict[str, Any], ready_fd: int, lock_fd: int) -> NoReturn:
         traceback.print_exc()
         refused = isinstance(error, OSError) and error.errno in _REFUSALS
         text = str(error.strerror if isinstance(error, OSError) and refused else f"{type(error).__name__}: {error}")
-        os.write(ready_fd, json.dumps({"error": text, "refused": refused}).encode())
+        must = isinstance(error, _UnconfinedError)
+        told = {"error": str(error) if must else text, "refused": refused, "must": must}
+        os.write(ready_fd, json.dumps(told).encode())
         os._exit(1)
     os.ftruncate(lock_fd, 0)
     os.pwrite(lock_fd, protocol.READY, 0)
@@ -119,6 +120,10 @@ def main(settings: dict[str, Any], ready_fd: int, lock_fd: int) -> NoReturn:
                 print("the way out of guests ended; what it said is in egress.log", file=sys.stderr, flush=True)
 
 
+class _UnconfinedError(Exception):
+    """Programs can't be confined, and must be."""
+
+
 class _Views(NamedTuple):
     """What programs have in view that are confined."""
 
@@ -138,16 +143,22 @@ def _views(settings: dict[str, Any]) -> tuple[_Views | None, str]:
             for directory in wanted["programs"]:
                 view.take(directory, writable=False)
         for directory in wanted["own"]:
-            views.libvirt.take(directory, writable=True, follow=False)
+            views.libvirt.take(directory, writable=True)
         for path, writable in wanted["passed"]:
             views.libvirt.take(path, writable=writable)
         for path, place in _places(settings).items():
             views.libvirt.take(path, writable=True, at=place, follow=False)
     except OSError as error:
         if wanted["must"]:
-            raise
+            raise _UnconfinedError(error.strerror or str(error)) from error
         return None, str(error.strerror or error)
     return views, ""
+
+
+def _directory(path: str, others: str) -> int:
+    """Open a directory of logs; `others` can be replaced by who writes to what it is in."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    return os.open(path, flags | os.O_NOFOLLOW if path == others else flags)
 
 
 def _places(settings: dict[str, Any]) -> dict[str, str]:
