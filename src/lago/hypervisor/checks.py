@@ -222,8 +222,10 @@ def places_of_programs() -> list[str]:
     """Directories of the programs that a private hypervisor runs, where these are not among those of the system."""
     from .confine import under_system
 
-    found = [os.path.realpath(path) for path in map(which, _RUN) if path is not None]
-    return sorted({os.path.dirname(path) for path in found if not under_system(path)})
+    found = [path for path in map(which, _RUN) if path is not None]
+    # They may be links, in a directory of links.
+    named = {*found, *map(os.path.realpath, found)}
+    return sorted({os.path.dirname(path) for path in named if not under_system(path)})
 
 
 def confinement() -> Check:

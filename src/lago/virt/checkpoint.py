@@ -50,7 +50,7 @@ def live_tops(machine: Machine) -> dict[str, str]:
     for disk in root.iterfind("devices/disk"):
         source, target = disk.find("source"), disk.find("target")
         if source is not None and target is not None:
-            found[target.get("dev", "")] = source.get("file", "")
+            found[target.get("dev", "")] = source.get("file", source.get("dev", ""))
     return found
 
 
@@ -334,6 +334,8 @@ def _relocate(machine: Machine, root: ET.Element, tops: Mapping[str, str]) -> No
             continue
         dev = target.get("dev", "")
         if dev in tops:
+            disk.set("type", "file")
+            source.attrib.pop("dev", None)
             source.set("file", tops[dev])
             for chain in disk.findall("backingStore"):
                 disk.remove(chain)
