@@ -9,11 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from lago.hypervisor import ids
+from lago.hypervisor import checks, ids
 
 from .box import MINI, ONE, Box
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user's guests have his rights")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _possible() -> None:
+    if (found := checks.confinement()).status != "ok":
+        pytest.skip(found.found)
+
 
 FILES = f"""\
 domains:

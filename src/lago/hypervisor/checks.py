@@ -246,7 +246,7 @@ def confinement() -> Check:
         run([*_unshare("--mount-proc"), sys.executable, "-I", "-S", "-c", _CONFINE, *words], timeout=30)
     except CommandError as error:
         said = error.details.strip().splitlines()
-        remedy = "put it on ext4, xfs or btrfs, with Linux 5.15 or later, or run Lago as an ordinary user"
+        remedy = "put environments and templates on ext4, xfs or btrfs (in a container, on a volume), or use no root"
         return Check(name, "warn", f"guests have all rights of root: {said[-1] if said else error.what}", remedy)
     except HostError as error:
         return Check(name, "warn", f"guests have all rights of root: {error.what}", error.hint)

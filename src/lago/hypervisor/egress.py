@@ -84,13 +84,12 @@ def _slirp4netns(host_loopback: bool) -> list[str]:
 def sandboxed(program: list[str] | None) -> list[str] | None:
     """What `argv` said, such that it gives up the files, rights and system calls that it has no use for.
 
-    Pasta does so by itself; slirp4netns as far as it was built with that, which it is asked.
+    Pasta does so by itself; slirp4netns since 0.4, filters of system calls as far as it was built with them.
     """
     if program is None or program[0] != "slirp4netns":
         return program
-    said = run(["slirp4netns", "--help"], timeout=10).text + run(["slirp4netns", "--version"], timeout=10).text
-    wanted = (("--enable-sandbox", "--enable-sandbox"), ("--enable-seccomp", "libseccomp:"))
-    return [program[0], *(option for option, word in wanted if word in said), *program[1:]]
+    seccomp = ["--enable-seccomp"] if "libseccomp" in run([program[0], "--version"], timeout=10).text else []
+    return [program[0], "--enable-sandbox", *seccomp, *program[1:]]
 
 
 def _pasta(host_loopback: bool) -> list[str]:

@@ -55,15 +55,18 @@ def _below(domains: Iterable[Domain], paths: Paths) -> list[str]:
         for image in _chain(path):
             if not image.startswith(os.path.join(paths.prefix(), "")):
                 found[image] = None
-    write_atomically(paths.backing(), json_text(list(found)))
-    return list(found)
+    write_atomically(paths.backing(), json_text(sorted(found)))
+    return sorted(found)
 
 
 def _images(domains: Iterable[Domain], paths: Paths) -> Iterator[str]:
+    """Images that may lie over others. One without a format may begin with whatever its guest wrote."""
+    disks = [disk for domain in domains for disk in domain.disks]
+    raw = {os.path.join(paths.prefix(), disk.path) for disk in disks if disk.image_format == "raw"}
     with contextlib.suppress(FileNotFoundError):
-        yield from (os.path.join(paths.images(), name) for name in sorted(os.listdir(paths.images())))
-    yield from (disk.path for domain in domains for disk in domain.disks if os.path.isabs(disk.path))
-    yield from (disk.template.path for domain in domains for disk in domain.disks if disk.template is not None)
+        yield from {os.path.join(paths.images(), name) for name in os.listdir(paths.images())} - raw
+    yield from {disk.path for disk in disks if os.path.isabs(disk.path)} - raw
+    yield from {disk.template.path for disk in disks if disk.template is not None and disk.template.format != "raw"}
 
 
 def _chain(path: str) -> Iterator[str]:
