@@ -34,7 +34,7 @@ domains:
 nets: {{lan: {{}}}}
 """
 SECRET = "not for guests"
-WAYS_OUT = {"slirp4netns", "pasta", "pasta.avx2"}
+WAYS_OUT = {"slirp4netns", "passt", "passt.avx2"}
 
 
 @pytest.fixture(scope="module")

@@ -38,6 +38,9 @@ _DIRECTORIES: Final = (
 _DEVICES: Final = ("null", "zero", "full", "random", "urandom", "tty", "kvm", "vhost-net", "net/tun")
 _PLACES: Final = ("dev/net", "dev/pts", "dev/shm", "etc", "proc", "run", "sys", "tmp", "var/tmp", ".devices")
 _ANYBODYS: Final = ("dev/shm", "tmp", "var/tmp")
+_OWN: Final = (*namespace.LIBVIRTS, "/dev/pts", "/proc", "/run/libvirt", protocol.OWN_DIR, "/sys", "/var/log/swtpm")
+"""What is in view and not the host's."""
+
 _ENVIRONMENT: Final = ("PATH", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH")
 _MOST_LINKS: Final = 40
 """As many as the kernel follows, path_resolution(7)."""
@@ -170,6 +173,8 @@ class View:
         if max(found.st_uid, found.st_gid) >= self.namespaces.count:
             raise OSError(errno.EOVERFLOW, f"{path} belongs to {found.st_uid}:{found.st_gid}, which are large numbers")
         directory = stat.S_ISDIR(found.st_mode)
+        if directory and not at and any(own == place or own.startswith(place.rstrip("/") + "/") for own in _OWN):
+            raise OSError(errno.EBUSY, f"{path} is to be in view, and would hide what is not the host's there")
         mount = self._shown(path, writable=writable, follow=follow)
         if (before := self._passed.get(place)) is not None and before.mount is not None:
             os.close(before.mount)

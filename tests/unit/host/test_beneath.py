@@ -35,8 +35,8 @@ def test_a_file_is_opened_and_a_link_is_not(tmp_path: Path, secret: Path) -> Non
     for opener in (not_a_link, as_seen_by_others):
         with open(secret, opener=opener) as file:
             assert file.read() == "secret"
-        with pytest.raises(OSError, match=LINKS):
-            open(tmp_path / "link", opener=opener)
+        with pytest.raises(OSError, match=LINKS), open(tmp_path / "link", opener=opener):
+            pass
 
 
 def test_no_link_is_followed_on_the_way_either_where_others_see_files(tmp_path: Path, secret: Path) -> None:
@@ -48,13 +48,13 @@ def test_no_link_is_followed_on_the_way_either_where_others_see_files(tmp_path: 
     with open(seen(tmp_path / "d" / "new"), "w", opener=as_seen_by_others) as file:
         file.write("new")
     assert (tmp_path / "d" / "new").read_text() == "new"
-    with pytest.raises(OSError, match=LINKS):
-        open(seen(tmp_path / "to" / "file"), opener=as_seen_by_others)
+    with pytest.raises(OSError, match=LINKS), open(seen(tmp_path / "to" / "file"), opener=as_seen_by_others):
+        pass
 
 
 def test_a_missing_file_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        open(seen(tmp_path / "none"), opener=as_seen_by_others)
+    with pytest.raises(FileNotFoundError), open(seen(tmp_path / "none"), opener=as_seen_by_others):
+        pass
 
 
 def test_memory_is_written_to_no_link(tmp_path: Path, secret: Path) -> None:
