@@ -225,6 +225,13 @@ class View:
             self._node(node, *one.device)
             namespace.bind(node, root + one.path)
 
+    def forget(self) -> None:
+        """Let go of what was passed; who has entered, or is about to, keeps it."""
+        for one in self._passed.values():
+            if one.mount is not None:
+                os.close(one.mount)
+        self._passed.clear()
+
     def nodes(self, root: str) -> None:
         """Make the devices that the host has of those that are needed. Raises OSError."""
         for name in _DEVICES:

@@ -135,6 +135,7 @@ def _views(settings: dict[str, Any]) -> tuple[_Views | None, str]:
     """What confines programs; or why nothing does, if that must not be."""
     if (wanted := settings["confine"]) is None:
         return None, ""
+    views = None
     try:
         namespaces = confine.Namespaces(wanted["first"], wanted["count"])
         confine.try_out(namespaces)
@@ -151,6 +152,8 @@ def _views(settings: dict[str, Any]) -> tuple[_Views | None, str]:
     except OSError as error:
         if wanted["must"]:
             raise _UnconfinedError(error.strerror or str(error)) from error
+        for view in views or ():
+            view.forget()
         return None, str(error.strerror or error)
     return views, ""
 
@@ -173,6 +176,8 @@ def _set_up(settings: dict[str, Any], views: _Views | None) -> WayOut | None:
     way_out = None
     if settings["egress"]:
         way_out = WayOut(settings["egress"], settings["egress_log"], views.way_out if views else None)
+    if views is not None:
+        views.way_out.forget()
     namespace.new_network(views.libvirt.namespaces.network if views else None)
     namespace.own_run()
     for directory in namespace.LIBVIRTS:
@@ -259,6 +264,8 @@ def _start_libvirtd(closed: list[str], view: confine.View | None) -> int:
         pid = os.fork()
         if pid == 0:
             _become_libvirtd(view)
+        if view is not None:
+            view.forget()
         firewall.set_up(closed)
         ready = False
         with pidfd(pid) as libvirtd:
