@@ -107,6 +107,13 @@ OPTIONS: Final[dict[str, Option]] = {
     "libvirt_url": Option(str, "private", "libvirt to use: 'private' gives every prefix its own"),
     "libvirt_user": Option(str, None, "user name, for a libvirt that asks for one"),
     "libvirt_password": Option(str, None, "password, for a libvirt that asks for one"),
+    "confine": _one_of(
+        ("auto", "yes", "no"),
+        "auto",
+        "for root: run what runs guests under ids of their own, with no files of this host in view but those of the "
+        "environment; auto warns where that can't be, yes refuses, no leaves it with all rights of root",
+        str.lower,
+    ),
     "accel": _one_of(("auto", "kvm", "tcg"), "auto", "acceleration of guests; auto probes whether KVM works"),
     "egress": _one_of(
         ("auto", "slirp4netns", "pasta", "none"),

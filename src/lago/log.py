@@ -101,17 +101,17 @@ def _level(name: str) -> int:
     return logging.getLevelNamesMapping()[name.upper()]
 
 
-class _OfNobodyElse(logging.FileHandler):
-    """Writes to a file that, when it is made, nobody else may read, whatever the umask."""
+class _Own(logging.FileHandler):
+    """A log that nobody else may read, whatever the umask; one who broke out of a machine could put a link there."""
 
     def _open(self) -> io.TextIOWrapper:
-        fd = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        return io.TextIOWrapper(io.FileIO(fd, "a"), encoding=self.encoding, errors=self.errors)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        return open(os.open(self.baseFilename, flags, 0o600), "a", encoding=self.encoding, errors=self.errors)
 
 
 def file_handler(path: str) -> logging.Handler:
     """Make a handler that appends to `path` in the form of `lago.log`; the file is made by the first record."""
-    handler = _OfNobodyElse(path, encoding="utf-8", errors="backslashreplace", delay=True)
+    handler = _Own(path, encoding="utf-8", errors="backslashreplace", delay=True)
     handler.setFormatter(logging.Formatter(FILE_FORMAT))
     return handler
 
@@ -119,7 +119,8 @@ def file_handler(path: str) -> logging.Handler:
 @contextlib.contextmanager
 def to_file(path: str, level: int = logging.DEBUG) -> Iterator[None]:
     """Context manager: records of `level` and above that are made in this context are appended to `path`."""
-    handler = file_handler(path)
+    handler = _Own(path, encoding="utf-8", errors="backslashreplace", delay=True)
+    handler.setFormatter(logging.Formatter(FILE_FORMAT))
     handler.setLevel(level)
     outside = _files.set((*_files.get(), handler))
     try:

@@ -143,6 +143,10 @@ class Paths:
         """JSON that says what is broken on purpose, and what was."""
         return self.virt("faults")
 
+    def backing(self) -> str:
+        """JSON that lists the images elsewhere which images of this prefix lie over, as they said at first."""
+        return self.virt("backing")
+
     def hypervisor(self) -> str:
         """JSON that says where this prefix's libvirt lives."""
         return self._prefixed("virt", "hypervisor")

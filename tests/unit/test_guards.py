@@ -45,6 +45,7 @@ CALLS: Final[dict[str, set[str]]] = {
         "lago/environment/staging.py",
         "lago/guestfs/inside.py",
         "lago/host/tree.py",
+        "lago/hypervisor/confine.py",
         "lago/templates/build/tree.py",
         "lago/templates/store.py",
         "lago/virt/checkpoint.py",
@@ -73,7 +74,12 @@ CALLS: Final[dict[str, set[str]]] = {
     "os.posix_spawnp": {"lago/hypervisor/firewall.py"},
     "os.execvpe": {"lago/hypervisor/way_out.py"},
     "os.execve": {"lago/cli/external.py", "lago/host/confining.py"},
-    "os.fork": {"lago/host/confining.py", "lago/hypervisor/supervisor.py", "lago/hypervisor/way_out.py"},
+    "os.fork": {
+        "lago/host/confining.py",
+        "lago/hypervisor/confine.py",
+        "lago/hypervisor/supervisor.py",
+        "lago/hypervisor/way_out.py",
+    },
     # What the last three say goes to a log, or to a program of ours.
     "print": {
         "lago/cli/output.py",

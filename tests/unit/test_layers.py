@@ -87,15 +87,16 @@ LAYERS = {
     """,
     "lago.host": """
         channels
-        confined files inotify locks streams tree until
-        fetch full host long_logs pace parallel programs pump shape ssh_option suggest trust waiting
-        archive beneath confining
+        confined files inotify locks long_logs streams tree until
+        archive beneath confining fetch full host pace parallel programs pump shape ssh_option suggest trust waiting
     """,
     "lago.hypervisor": """
-        hypervisor proxy supervisor
-        doctor private shared way_out
+        hypervisor proxy
+        doctor private supervisor
+        checks way_out
+        confine shared
         accel egress namespace rundir
-        checks dial firewall probe_guest protocol
+        dial firewall ids probe_guest protocol
     """,
     "lago.initfile": """
         convert
@@ -167,7 +168,7 @@ LAYERS = {
         jobs network
         migration network_xml preflight state_file
         domain_xml session stream
-        breakable carrier connection cpu hardware keys lifecycle on_purpose pages picture reach stuck tester
+        breakable carrier connection cpu hardware keys lifecycle on_purpose pages passed picture reach stuck tester
     """,
     "ovirtlago": """
         pytest_plugin

@@ -82,6 +82,7 @@ def _add_globals(parser: argparse.ArgumentParser) -> None:
     add("--libvirt-user", metavar="USER")
     add("--libvirt-password", metavar="PASSWORD")
     add("--accel")
+    add("--confine")
     add("--egress")
     add("--default_root_password", metavar="PASSWORD")
     add("--lease_dir", metavar="PATH")

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import IO, Final
 
 from ..host import long_logs
+from ..host.beneath import not_a_link
 from ..host.inotify import Directory
 from ..host.parallel import Closing
 
@@ -82,7 +83,7 @@ class Follower(Closing):
     def _open_next(self, name: str) -> bool:
         """Whether there is a log that was not read before, which is open now."""
         try:
-            found = open(self._paths[name], "rb")  # noqa: SIM115 - closed by `close`, or by the next one
+            found = open(self._paths[name], "rb", opener=not_a_link)  # noqa: SIM115 - closed by `close`, or the next one
         except FileNotFoundError:
             return False
         if name in self._files:

@@ -1,6 +1,6 @@
-"""Opening files by names that strangers told: no link is followed, and nothing outside of a directory is reached.
+"""Opening files by names that strangers told, or where others may have put something else by now: no link is followed.
 
-By openat2(2), where a kernel from 5.6 on, and its filters, have it; elsewhere part by part.
+Below a directory by openat2(2), where a kernel from 5.6 on, and its filters, have it; elsewhere part by part.
 """
 
 from __future__ import annotations
@@ -12,11 +12,38 @@ from typing import Final
 
 _SYS_OPENAT2: Final = 437
 _NO_MAGIC_LINKS, _NO_LINKS, _BENEATH = 2, 4, 8
+_MODE: Final = 0o644
+"""Of files that are made."""
+
 _UNKNOWN: Final = (errno.ENOSYS, errno.EPERM)
 """What a kernel says that has no openat2, and a filter of a container that does not know it."""
 
 _by_kernel = True
 """Whether the kernel has it, as far as is known."""
+
+
+def not_a_link(path: str, flags: int) -> int:
+    """Open a file that is no link itself; an opener for `open`. Raises OSError."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE)
+
+
+def as_seen_by_others(path: str, flags: int) -> int:
+    """Open a file by a path that may begin with `/proc/PID/root`, below which nothing may be a link; an opener.
+
+    Raises:
+        OSError: something is a link, or it can't be opened.
+    """
+    words = path.split("/", 4)
+    if words[:2] != ["", "proc"]:
+        return not_a_link(path, flags)
+    if words[3:4] != ["root"]:
+        # A descriptor that a process of ours has.
+        return os.open(path, flags | os.O_CLOEXEC)
+    top = os.open("/".join(words[:4]), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return open_beneath(top, words[4], flags)
+    finally:
+        os.close(top)
 
 
 def open_beneath(directory: int, path: str, flags: int) -> int:
@@ -25,7 +52,7 @@ def open_beneath(directory: int, path: str, flags: int) -> int:
     Args:
         directory: its descriptor.
         path: with slashes, without `..`.
-        flags: as of `os.open`, which make no file.
+        flags: as of `os.open`.
 
     Raises:
         OSError: ELOOP or ENOTDIR: there is a link on the way, or it is one; EXDEV: the path is no plain one below the
@@ -50,7 +77,9 @@ def open_beneath(directory: int, path: str, flags: int) -> int:
 def _openat2(directory: int, path: str, flags: int) -> int:
     import ctypes
 
-    how = (ctypes.c_uint64 * 3)(flags, 0, _BENEATH | _NO_LINKS | _NO_MAGIC_LINKS)
+    # struct open_how: flags, mode, resolve.
+    mode = _MODE if flags & os.O_CREAT else 0
+    how = (ctypes.c_uint64 * 3)(flags, mode, _BENEATH | _NO_LINKS | _NO_MAGIC_LINKS)
     libc = ctypes.CDLL(None, use_errno=True)
     found: int = libc.syscall(_SYS_OPENAT2, directory, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how))
     if found < 0:
@@ -68,7 +97,7 @@ def _by_parts(directory: int, path: str, flags: int) -> int:
             below = os.open(part, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
             os.close(at)
             at = below
-        found = os.open(last, flags | os.O_NOFOLLOW, dir_fd=at)
+        found = os.open(last, flags | os.O_NOFOLLOW, _MODE, dir_fd=at)
     finally:
         os.close(at)
     if stat.S_ISLNK(os.fstat(found).st_mode):

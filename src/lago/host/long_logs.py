@@ -11,6 +11,8 @@ import os
 import stat
 from typing import Final
 
+from .beneath import not_a_link
+
 MOST: Final = 8 << 20
 """Bytes at the end of a log that are looked at."""
 
@@ -60,7 +62,7 @@ def begin(fd: int) -> int:
 
 def end_of(path: str, most: int = MOST) -> tuple[int, bytes]:
     """Read the end of a log: where it begins, and its bytes. Raises OSError."""
-    with open(path, "rb", buffering=0) as file:
+    with open(path, "rb", buffering=0, opener=not_a_link) as file:
         at = max(begin(file.fileno()), os.fstat(file.fileno()).st_size - most)
         file.seek(at)
         return at, _read(file.fileno(), most)
@@ -78,6 +80,6 @@ def copy(path: str, dest: str) -> None:
     """Copy what is still there of a log. Raises OSError."""
     import shutil
 
-    with open(path, "rb") as source, open(dest, "wb") as target:
+    with open(path, "rb", opener=not_a_link) as source, open(dest, "wb") as target:
         source.seek(begin(source.fileno()))
         shutil.copyfileobj(source, target, _BLOCK)

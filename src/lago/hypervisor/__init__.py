@@ -6,13 +6,14 @@ Everything above sees one interface, `Hypervisor`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from .. import config
 from ..constants import PRIVATE
 from ..errors import HypervisorError
 from ..paths import Paths
+from .protocol import Passed
 
 if TYPE_CHECKING:
     import socket
@@ -38,8 +39,15 @@ class Hypervisor(Protocol):
     def memory_dir(self) -> str | None:
         """Directory in which libvirt keeps the memory of machines, as QEMU sees it; none where it is not ours."""
 
+    @property
+    def carriers_dir(self) -> str | None:
+        """Directory for files of ours that machines are to read, as QEMU sees it; none where it is not ours."""
+
     def path_from_outside(self, path: str) -> str:
         """A path that programs in it see, such that we reach it. Raises HypervisorError when it is not up."""
+
+    def give(self, path: str) -> None:
+        """Let what we made where machines have their memory belong to them, as we reach it. Raises OSError."""
 
     def running(self) -> bool:
         """Whether it is up; asking starts nothing."""
@@ -50,8 +58,13 @@ class Hypervisor(Protocol):
     def refuse_lost(self) -> None:
         """Raise HypervisorError if it is lost."""
 
-    def ensure(self, nameservers: Sequence[str]) -> None:
-        """Start it unless it is up. `nameservers` are asked by programs that run in it."""
+    def ensure(self, nameservers: Sequence[str], passed: Callable[[], Sequence[Passed]] = tuple) -> None:
+        """Start it unless it is up.
+
+        Args:
+            nameservers: asked by programs that run in it.
+            passed: tells what machines are to have of this host; without it they have only what is the prefix's own.
+        """
 
     def end(self, grace: float) -> None:
         """End it, if it is ours to end, with everything in it; QEMUs get `grace` seconds to finish their writing.

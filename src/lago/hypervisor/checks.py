@@ -11,10 +11,12 @@ import sys
 from collections.abc import Callable
 from typing import Final, Literal, NamedTuple
 
+from .. import config
 from ..errors import CommandError, HostError
 from ..host.programs import package_hint, run
 from ..host.programs import which as which
 from ..host.trust import user_name
+from . import ids
 
 Status = Literal["ok", "warn", "fail"]
 
@@ -29,6 +31,19 @@ except OSError as error:
     sys.exit(error.strerror)
 """
 """What is done first in new namespaces, and needs calls that a seccomp filter may not know."""
+
+_CONFINE: Final = """\
+import sys
+sys.path.insert(0, sys.argv[1])
+from lago.hypervisor import confine
+try:
+    namespaces = confine.Namespaces(int(sys.argv[2]), int(sys.argv[3]))
+    confine.try_out(namespaces)
+    confine.View(namespaces).take(sys.argv[4], writable=True)
+except OSError as error:
+    sys.exit(error.strerror)
+"""
+_RUN: Final = ("libvirtd", "qemu-system-x86_64", "dnsmasq", "swtpm", "slirp4netns", "pasta")
 
 
 class Check(NamedTuple):
@@ -201,6 +216,41 @@ def id_mappers() -> Check:
         found = f"they can't get {' and '.join(lacking)}, as in a locked-down container"
         return Check(name, "fail", found, f"give the container {' '.join(f'--cap-add {cap}' for cap in lacking)}")
     return Check(name, "ok", "installed, with their rights")
+
+
+def places_of_programs() -> list[str]:
+    """Directories of the programs that a private hypervisor runs, where these are not among those of the system."""
+    from .confine import under_system
+
+    found = [path for path in map(which, _RUN) if path is not None]
+    # They may be links, in a directory of links.
+    named = {*found, *map(os.path.realpath, found)}
+    return sorted({os.path.dirname(path) for path in named if not under_system(path)})
+
+
+def confinement() -> Check:
+    """Check that guests which root runs can be confined; it makes namespaces, and a view of files."""
+    name = "confinement"
+    if os.geteuid() != 0:
+        return Check(name, "ok", "guests have the rights of an ordinary user")
+    if config.get("confine") == "no":
+        return Check(
+            name, "warn", "guests have all rights of root: confine is no", "leave out confine, or set it to auto"
+        )
+    place = config.template_store()
+    while not os.path.exists(place):
+        place = os.path.dirname(place)
+    try:
+        first = ids.block("doctor")
+        words = [_SOURCE, str(first), str(ids.COUNT), place]
+        run([*_unshare("--mount-proc"), sys.executable, "-I", "-S", "-c", _CONFINE, *words], timeout=30)
+    except CommandError as error:
+        said = error.details.strip().splitlines()
+        remedy = "put environments and templates on ext4, xfs or btrfs (in a container, on a volume), or use no root"
+        return Check(name, "warn", f"guests have all rights of root: {said[-1] if said else error.what}", remedy)
+    except HostError as error:
+        return Check(name, "warn", f"guests have all rights of root: {error.what}", error.hint)
+    return Check(name, "ok", f"guests have ids of their own, such as {first}, and few files in view")
 
 
 def tun() -> Check:

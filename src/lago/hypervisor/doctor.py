@@ -91,12 +91,12 @@ def acceleration() -> Check:
     return Check("KVM", "ok" if found.kind == "kvm" else "warn", found.reason, found.remedy)
 
 
-def confinement() -> Check:
+def reading_of_images() -> Check:
     """Check whether programs that read images of strangers can be kept from all but these."""
     if why := refusal():
         remedy = "allow namespaces, in a container by --privileged; or use images that you trust"
-        return Check("confinement", "warn", f"qemu-img reads images with all your rights: {why}", remedy)
-    return Check("confinement", "ok", "qemu-img sees only the images that it reads and writes")
+        return Check("reading of images", "warn", f"qemu-img reads images with all your rights: {why}", remedy)
+    return Check("reading of images", "ok", "qemu-img sees only the images that it reads and writes")
 
 
 def disk_space() -> Check:
@@ -124,10 +124,11 @@ _CHECKS: Final[tuple[Callable[[], Check | list[Check]], ...]] = (
     host.subids,
     host.id_mappers,
     host.namespaces,
+    host.confinement,
     host.tun,
     egress,
     acceleration,
-    confinement,
+    reading_of_images,
     disk_space,
 )
 

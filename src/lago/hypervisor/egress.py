@@ -11,7 +11,7 @@ from typing import Final
 from .. import config
 from ..constants import HOST_LOOPBACK
 from ..errors import HostError
-from ..host.programs import package_hint, which
+from ..host.programs import package_hint, run, which
 from ..log import LOG
 from .firewall import DEVICE
 from .protocol import NETNS_FILE
@@ -79,6 +79,17 @@ def _slirp4netns(host_loopback: bool) -> list[str]:
         NETNS_FILE,
         DEVICE,
     ]
+
+
+def sandboxed(program: list[str] | None) -> list[str] | None:
+    """What `argv` said, such that it gives up the files, rights and system calls that it has no use for.
+
+    Pasta does so by itself; slirp4netns since 0.4, filters of system calls as far as it was built with them.
+    """
+    if program is None or program[0] != "slirp4netns":
+        return program
+    seccomp = ["--enable-seccomp"] if "libseccomp" in run([program[0], "--version"], timeout=10).text else []
+    return [program[0], "--enable-sandbox", *seccomp, *program[1:]]
 
 
 def _pasta(host_loopback: bool) -> list[str]:

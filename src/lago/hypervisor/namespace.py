@@ -17,19 +17,48 @@ _MS_NOSUID: Final = 2
 _MS_NODEV: Final = 4
 _MS_BIND: Final = 4096
 _MS_REC: Final = 16384
-_CLONE_NEWNS: Final = 0x20000
-_CLONE_NEWNET: Final = 0x40000000
+MOUNTS: Final = 0x20000
+USERS: Final = 0x10000000
+IPC: Final = 0x08000000
+NETWORK: Final = 0x40000000
+"""Kinds of namespaces, clone(2)."""
+
+_MNT_DETACH: Final = 2
 _SIOCSIFFLAGS: Final = 0x8914
 
 # The mount API of Linux 5.2, the same numbers on every architecture; libc has had it since 2.36 only.
 _SYS_OPEN_TREE: Final = 428
 _SYS_MOVE_MOUNT: Final = 429
+_SYS_MOUNT_SETATTR: Final = 442
 _AT_FDCWD: Final = -100
+_AT_EMPTY_PATH: Final = 0x1000
 _AT_RECURSIVE: Final = 0x8000
+_AT_SYMLINK_NOFOLLOW: Final = 0x100
 _OPEN_TREE_CLONE: Final = 1
 _MOVE_MOUNT_F_EMPTY_PATH: Final = 4
 
+READ_ONLY: Final = 1
+CLOSED: Final = 2 | 4
+"""No program gets rights by its file's mode, and no device is reached. Attributes of mounts, mount_setattr(2)."""
+
+_SHOWN_AS: Final = 0x100000
+
+LIBVIRTS: Final = ("/var/lib/libvirt", "/var/cache/libvirt", "/var/log/libvirt", "/etc/libvirt")
+"""Directories that libvirtd has to itself."""
+
 _HOST: Final = ".host"
+
+
+class _Attributes(ctypes.Structure):
+    """struct mount_attr of mount_setattr(2)."""
+
+    _fields_ = (
+        ("set", ctypes.c_uint64),
+        ("clear", ctypes.c_uint64),
+        ("propagation", ctypes.c_uint64),
+        ("users", ctypes.c_uint64),
+    )
+
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -50,6 +79,69 @@ def bind(source: str, target: str) -> None:
     _mount(source, target, None, _MS_BIND | _MS_REC)
 
 
+def tree(path: str, *, follow: bool = True, whole: bool = True) -> int:
+    """Take what is at `path` to mount it elsewhere, by `hang`: a descriptor.
+
+    Args:
+        follow: whether it may be a link itself.
+        whole: with all that is mounted below it.
+
+    Raises:
+        OSError: it is not there.
+    """
+    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | (_AT_RECURSIVE if whole else 0) | (0 if follow else _AT_SYMLINK_NOFOLLOW)
+    found: int = _libc.syscall(_SYS_OPEN_TREE, _AT_FDCWD, os.fsencode(path), flags)
+    if found < 0:
+        _check(found, f"open_tree {path}")
+    return found
+
+
+def set_attributes(mount: int, attributes: int, *, users: int | None = None, whole: bool = True) -> None:
+    """Change how a mount, that is not hung up yet, is seen.
+
+    Args:
+        attributes: `READ_ONLY`, `CLOSED`.
+        users: a user namespace, as which it shows the owners of files.
+        whole: likewise all that is mounted below it.
+
+    Raises:
+        OSError: the kernel or the file system can't do that.
+    """
+    shown = _Attributes(attributes | (0 if users is None else _SHOWN_AS), 0, 0, users or 0)
+    flags = _AT_EMPTY_PATH | (_AT_RECURSIVE if whole else 0)
+    done = _libc.syscall(_SYS_MOUNT_SETATTR, mount, b"", flags, ctypes.byref(shown), ctypes.sizeof(shown))
+    _check(done, "mount_setattr")
+
+
+def hang(mount: int, target: str) -> None:
+    """Mount what `tree` took at `target`, which must exist. Raises OSError."""
+    moved = _libc.syscall(_SYS_MOVE_MOUNT, mount, b"", _AT_FDCWD, os.fsencode(target), _MOVE_MOUNT_F_EMPTY_PATH)
+    _check(moved, f"move_mount {target}")
+
+
+def fresh(target: str, options: str, kind: str = "tmpfs", *, devices: bool = False) -> None:
+    """Mount a new file system at `target`, by the options of its kind. Raises OSError."""
+    _mount(kind, target, kind, _MS_NOSUID | (0 if devices else _MS_NODEV), options)
+
+
+def root_here(directory: str) -> None:
+    """Make a directory at which something is mounted the root of all, and take the former one away. Raises OSError."""
+    os.chdir(directory)
+    _check(_libc.pivot_root(b".", b"."), "pivot_root")
+    _check(_libc.umount2(b".", _MNT_DETACH), "umount")
+    os.chdir("/")
+
+
+def enter(namespace: int, kind: int, what: str) -> None:
+    """Enter a namespace by its descriptor. Raises OSError."""
+    _check(_libc.setns(namespace, kind), f"setns {what}")
+
+
+def leave(kinds: int, what: str) -> None:
+    """Leave namespaces for new ones. Raises OSError."""
+    _check(_libc.unshare(kinds), f"unshare {what}")
+
+
 def shadow(directory: str, without: Iterable[str] = ()) -> None:
     """Make `directory` writable for us alone, with its entries still reachable, but for those in `without`.
 
@@ -57,15 +149,11 @@ def shadow(directory: str, without: Iterable[str] = ()) -> None:
     """
     entries = sorted(set(os.listdir(directory)) - {_HOST, *without})
     below = os.path.join(directory, _HOST)
-    tree = os.fsencode(directory)
-    copy = _libc.syscall(_SYS_OPEN_TREE, _AT_FDCWD, tree, _OPEN_TREE_CLONE | _AT_RECURSIVE | os.O_CLOEXEC)
-    if copy < 0:
-        _check(copy, f"open_tree {directory}")
+    copy = tree(directory)
     try:
-        _mount("tmpfs", directory, "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=0755")
+        fresh(directory, "mode=0755")
         os.mkdir(below)
-        moved = _libc.syscall(_SYS_MOVE_MOUNT, copy, b"", _AT_FDCWD, os.fsencode(below), _MOVE_MOUNT_F_EMPTY_PATH)
-        _check(moved, f"move_mount {below}")
+        hang(copy, below)
     finally:
         os.close(copy)
     for entry in entries:
@@ -104,12 +192,19 @@ def make_memory_dir() -> None:
 
 def own_mounts() -> None:
     """Keep the mounts as they are now, whatever the rest of the namespace does to them."""
-    _check(_libc.unshare(_CLONE_NEWNS), "unshare mounts")
+    leave(MOUNTS, "mounts")
 
 
-def new_network() -> None:
-    """Enter a new network namespace with its loopback up and a /sys that shows it."""
-    _check(_libc.unshare(_CLONE_NEWNET), "unshare network")
+def new_network(made: int | None = None) -> None:
+    """Enter a new network namespace with its loopback up and a /sys that shows it.
+
+    Args:
+        made: the namespace, if there is one already; without it one is made.
+    """
+    if made is None:
+        leave(NETWORK, "network")
+    else:
+        enter(made, NETWORK, "network")
     _mount("sysfs", "/sys", "sysfs", _MS_NOSUID | _MS_NODEV)
     import fcntl
     import socket

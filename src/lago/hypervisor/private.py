@@ -15,19 +15,21 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from .. import config
-from ..errors import CommandError, HypervisorError
+from ..errors import CommandError, HostError, HypervisorError
 from ..host import long_logs, trust, waiting
+from ..host.beneath import not_a_link
 from ..host.files import json_text, write_atomically
 from ..host.locks import holders, lock_file, locked_text
 from ..host.parallel import Closing
 from ..log import LOG
 from ..paths import Paths, check_place
 from . import protocol, rundir
+from .protocol import Passed
 
 if TYPE_CHECKING:
     import socket
@@ -36,6 +38,7 @@ _START_TIMEOUT: Final = 90
 _KILL_TIMEOUT: Final = 10.0
 _LOCK_TIMEOUT: Final = 60
 _WHAT: Final = "the private hypervisor"
+_UNCONFINED: Final = "guests run as root of this host, with its files in view: %s (setting confine, lago doctor)"
 _CODE: Final = (
     "import sys, json; sys.path.insert(0, sys.argv[1]); "
     "from lago.hypervisor.supervisor import main; main(json.loads(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))"
@@ -48,6 +51,7 @@ class Private:
     shared = False
     local = True
     memory_dir = protocol.MEMORY_DIR
+    carriers_dir = protocol.CARRIERS_DIR
 
     def __init__(self, uuid: str, paths: Paths) -> None:
         self._uuid = uuid
@@ -113,16 +117,16 @@ class Private:
                 hint="lago stop ends it, as by pulling the plug; then lago start",
             )
 
-    def ensure(self, nameservers: Sequence[str]) -> None:
+    def ensure(self, nameservers: Sequence[str], passed: Callable[[], Sequence[Passed]] = tuple) -> None:
         if self.running():
             return
         self.refuse_lost()
         # The supervisor inherits the lock, so that one that is about to end, or about to start, is waited for.
         with lock_file(self._lock, what=_WHAT, timeout=_LOCK_TIMEOUT) as lock:
             if not self.running():
-                self._start(nameservers, lock)
+                self._start(nameservers, passed, lock)
 
-    def _start(self, nameservers: Sequence[str], lock: int) -> None:
+    def _start(self, nameservers: Sequence[str], passed: Callable[[], Sequence[Passed]], lock: int) -> None:
         from . import checks, egress
 
         rundir.remove(self._run_dir, self._uuid)
@@ -140,15 +144,39 @@ class Private:
             "tpm": tpm,
             "logs": [self._paths.logs(), qemu_log_dir],
             "log_limit": config.get("log_limit") << 20,
-            "egress": egress.argv(),
+            "egress": egress.sandboxed(egress.argv()),
             "closed": egress.closed(),
             "egress_log": self._paths.logs("egress.log"),
             "nameservers": list(nameservers),
+            "confine": self._confine(passed) if _wants_to_confine() else None,
         }
         checks.require_libvirt()
         if os.geteuid() != 0:
             checks.require()
         self._launch(settings, log_path, lock)
+
+    def _confine(self, passed: Callable[[], Sequence[Passed]]) -> dict[str, Any] | None:
+        from . import checks, ids
+
+        must = config.get("confine") == "yes"
+        try:
+            first = ids.block(self._uuid)
+        except HostError as error:
+            if must:
+                raise
+            LOG.warning(_UNCONFINED, error.what)
+            return None
+        own = [self._paths.images(), self._paths.snapshots(), self._paths.logs()]
+        for directory in own:
+            os.makedirs(directory, exist_ok=True)
+        return {
+            "first": first,
+            "count": ids.COUNT,
+            "must": must,
+            "programs": checks.places_of_programs(),
+            "own": own,
+            "passed": [tuple(one) for one in passed()],
+        }
 
     def _make_run_dir(self) -> None:
         self._run_dir = rundir.place(self._uuid)
@@ -172,7 +200,7 @@ class Private:
         # setsid --fork: neither a child of ours to wait for, nor in the terminal's process group.
         argv = ["setsid", "--fork", *namespace_argv(), "--kill-child", *program]
         try:
-            with open(log_path, "ab") as log:
+            with open(log_path, "ab", opener=not_a_link) as log:
                 began = log.tell()
                 with spawn(argv, stdout=log, stderr=log, pass_fds=[write, lock], cwd="/") as parent:
                     if code := parent.wait():
@@ -191,17 +219,21 @@ class Private:
         if "ok" not in answer:
             rundir.remove(self._run_dir, self._uuid)
             raise self._explain(answer, log_path, began)
+        if answer["unconfined"]:
+            LOG.warning(_UNCONFINED, answer["unconfined"])
         if answer["no_way_out"]:
             LOG.warning("guests can't reach the outside: %s (egress.log)", answer["no_way_out"])
 
     def _explain(self, answer: dict[str, Any], log_path: str, began: int) -> Exception:
         from .checks import explain_namespaces
 
-        with open(log_path, "rb") as log:
+        with open(log_path, "rb", opener=not_a_link) as log:
             log.seek(began)
             said = log.read(long_logs.MOST).decode(errors="replace")
         if said.startswith(("unshare:", "newuidmap:", "newgidmap:")):
             return explain_namespaces(said)
+        if answer.get("must"):
+            return HostError(f"guests can't be confined: {answer['error']}", hint="lago doctor; or set confine to auto")
         if answer.get("refused"):
             return explain_namespaces(answer["error"])
         return HypervisorError(
@@ -247,8 +279,7 @@ class Private:
     def process(self, machine: str) -> int | None:
         supervisor = self._up()
         try:
-            with open(f"/proc/{supervisor}/root/run/libvirt/qemu/{machine}.pid", encoding="ascii") as file:
-                inside = file.read().strip()
+            inside = protocol.read_pid(f"/proc/{supervisor}/root/run/libvirt/qemu/{machine}.pid")
             with open(f"/proc/{supervisor}/task/{supervisor}/children", encoding="ascii") as file:
                 below = file.read().split()
         except OSError:
@@ -265,6 +296,10 @@ class Private:
 
     def path_from_outside(self, path: str) -> str:
         return f"/proc/{self._up()}/root{path}"
+
+    def give(self, path: str) -> None:
+        owner = os.stat(self.path_from_outside(protocol.MEMORY_DIR))
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
     def _up(self) -> int:
         pid = self.pid()
@@ -285,6 +320,11 @@ class Private:
             "--pid",
             *_there(os.getcwd(), argv),
         ]
+
+
+def _wants_to_confine() -> bool:
+    """Whether there are rights to give up, and they shall be given up. An ordinary user has none but his own."""
+    return os.geteuid() == 0 and config.get("confine") != "no"
 
 
 def _there(directory: str, argv: Sequence[str]) -> list[str]:

@@ -13,7 +13,7 @@ import json
 import os
 import stat
 import struct
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
     import socket
@@ -25,6 +25,18 @@ OWN_DIR: Final = "/run/.lago"
 
 MEMORY_DIR: Final = f"{OWN_DIR}/memory"
 """Where the memory of machines is, in the private mount namespace."""
+CARRIERS_DIR: Final = f"{OWN_DIR}/carriers"
+"""Where Lago puts states for machines that go back in place; nothing that is confined makes names there."""
+
+NOTIFY: Final = f"{OWN_DIR}/notify"
+"""Where libvirtd says that it is ready."""
+
+SOCKETS_DIR: Final = f"{OWN_DIR}/sockets"
+"""Where libvirtd has its sockets, in the private mount namespace."""
+
+LIBVIRT_DIR: Final = "libvirt"
+"""Directory of the sockets of a libvirtd that is confined, beside ours."""
+
 NETNS_FILE: Final = "/tmp/lago-netns"  # noqa: S108 - in mounts of its own
 """The private network namespace, as the program for the way out finds it; its AppArmor profile may allow no other."""
 
@@ -32,6 +44,13 @@ READY: Final = b"supervisor\n"
 """What a supervisor that has its sockets writes into its lock file, so that it is known when they are gone."""
 
 _MOST: Final = 4096
+
+
+class Passed(NamedTuple):
+    """A file, a directory or a device of this host, by its absolute path, and whether machines may write to it."""
+
+    path: str
+    writable: bool
 
 
 def call(
@@ -118,6 +137,15 @@ def answer(client: socket.socket, reply: dict[str, Any], attached: socket.socket
         client.sendall(data)
     else:
         socket.send_fds(client, [data], [attached.fileno()])
+
+
+def read_pid(path: str) -> str:
+    """Process id that libvirtd wrote down, as text, whatever somebody put there in its place. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        return os.read(fd, 64).decode("ascii", errors="replace").strip()
+    finally:
+        os.close(fd)
 
 
 def runtime_base() -> str:

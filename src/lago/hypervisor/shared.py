@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 from . import rundir
 from .dial import reach
+from .protocol import Passed
 
 
 class Shared:
@@ -15,6 +16,7 @@ class Shared:
 
     shared = True
     memory_dir = None
+    carriers_dir = None
 
     def __init__(self, url: str, uuid: str) -> None:
         self._url = url
@@ -39,7 +41,7 @@ class Shared:
     def refuse_lost(self) -> None:
         """Do nothing: nothing of it is ours to lose."""
 
-    def ensure(self, nameservers: Sequence[str]) -> None:
+    def ensure(self, nameservers: Sequence[str], passed: Callable[[], Sequence[Passed]] = tuple) -> None:
         """Do nothing: it is there, or connecting to it says that it is not."""
 
     def end(self, grace: float) -> None:  # noqa: ARG002 - only a private one has QEMUs to wait for
@@ -57,6 +59,9 @@ class Shared:
 
     def command(self, argv: Sequence[str]) -> list[str]:
         return list(argv)
+
+    def give(self, path: str) -> None:
+        """Do nothing: it is not for us to say whose it is."""
 
     def path_from_outside(self, path: str) -> str:
         return path

@@ -16,12 +16,12 @@ import socket
 import sys
 import threading
 import time
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 from ..constants import PROGRAMS_OF_ROOT
 from ..host import long_logs
 from ..host.waiting import pidfd, readable, wait_for_end, within
-from . import firewall, namespace, protocol
+from . import confine, firewall, namespace, protocol
 from .dial import reach
 from .way_out import WayOut, become
 
@@ -44,14 +44,15 @@ memory_backing_dir = "{protocol.MEMORY_DIR}"
 hugetlbfs_mount = []
 capability_filters = [ "cpu-unavailable-features" ]
 """
-_NOTIFY: Final = f"{protocol.OWN_DIR}/notify"
-_SOCKETS: Final = f"{protocol.OWN_DIR}/sockets"
+_SOCKETS: Final = protocol.SOCKETS_DIR
 _AGAIN: Final = 0.01
 _LOOK: Final = 10.0
 """Seconds after which the sizes of logs are looked at."""
 
 _PAUSE: Final = 0.1
 _START_TIMEOUT: Final = 60
+_CACHE: Final = "/var/cache/libvirt/qemu"
+_KINDS: Final = "capabilities"
 _TPM_CA: Final = "/var/lib/swtpm-localca"
 _TPM_LOG: Final = "/var/log/swtpm/libvirt/qemu"
 
@@ -61,7 +62,9 @@ def main(settings: dict[str, Any], ready_fd: int, lock_fd: int) -> NoReturn:
 
     Settings: `run_dir`, `cache_dir` (kept between runs), `qemu_log_dir`, `logs` (directories of logs that may take
     `log_limit` bytes each), `tpm` (directories `state`, `ca` and `log`), `egress` (argv or none), `egress_log`,
-    `closed` (what guests do not reach outside), `nameservers`. What is said has `no_way_out`: why guests have none.
+    `closed` (what guests do not reach outside), `nameservers`, and `confine`, none or: `first` and `count` of the ids,
+    `must`, `programs` (directories), `own` (directories to write to) and `passed` (paths, and whether to write). What
+    is said has `no_way_out`: why guests have none, and `unconfined`: why they are not confined.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     # dnsmasq, which is nobody in here, reads what libvirtd writes, whatever the user keeps from others.
@@ -71,20 +74,25 @@ def main(settings: dict[str, Any], ready_fd: int, lock_fd: int) -> NoReturn:
         os.set_inheritable(fd, False)
     try:
         # Some of ours are below what is covered.
-        logs = [os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) for path in settings["logs"]]
-        way_out = _set_up(settings)
+        logs = [_directory(path, settings["qemu_log_dir"]) for path in settings["logs"]]
+        views, unconfined = _views(settings)
+        way_out = _set_up(settings, views)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         listener.bind(os.path.join(settings["run_dir"], protocol.SOCKET_NAME))
         listener.listen(64)
-        libvirtd = _start_libvirtd(settings["closed"])
-        told = {"ok": True, "no_way_out": way_out.failure() if way_out else ""}
+        libvirtd = _start_libvirtd(settings["closed"], views.libvirt if views else None)
+        if views:
+            _keep(settings["cache_dir"])
+        told = {"ok": True, "no_way_out": way_out.failure() if way_out else "", "unconfined": unconfined}
     except Exception as error:
         import traceback
 
         traceback.print_exc()
         refused = isinstance(error, OSError) and error.errno in _REFUSALS
         text = str(error.strerror if isinstance(error, OSError) and refused else f"{type(error).__name__}: {error}")
-        os.write(ready_fd, json.dumps({"error": text, "refused": refused}).encode())
+        must = isinstance(error, _UnconfinedError)
+        told = {"error": str(error) if must else text, "refused": refused, "must": must}
+        os.write(ready_fd, json.dumps(told).encode())
         os._exit(1)
     os.ftruncate(lock_fd, 0)
     os.pwrite(lock_fd, protocol.READY, 0)
@@ -112,29 +120,82 @@ def main(settings: dict[str, Any], ready_fd: int, lock_fd: int) -> NoReturn:
                 print("the way out of guests ended; what it said is in egress.log", file=sys.stderr, flush=True)
 
 
-def _set_up(settings: dict[str, Any]) -> WayOut | None:
-    way_out = WayOut(settings["egress"], settings["egress_log"]) if settings["egress"] else None
-    namespace.new_network()
+class _UnconfinedError(Exception):
+    """Programs can't be confined, and must be."""
+
+
+class _Views(NamedTuple):
+    """What programs have in view that are confined."""
+
+    libvirt: confine.View
+    way_out: confine.View
+
+
+def _views(settings: dict[str, Any]) -> tuple[_Views | None, str]:
+    """What confines programs; or why nothing does, if that must not be."""
+    if (wanted := settings["confine"]) is None:
+        return None, ""
+    views = None
+    try:
+        namespaces = confine.Namespaces(wanted["first"], wanted["count"])
+        confine.try_out(namespaces)
+        views = _Views(confine.View(namespaces), confine.View(namespaces))
+        for view in views:
+            for directory in wanted["programs"]:
+                view.take(directory, writable=False)
+        for directory in wanted["own"]:
+            views.libvirt.take(directory, writable=True)
+        for path, writable in wanted["passed"]:
+            views.libvirt.take(path, writable=writable)
+        for path, place in _places(settings).items():
+            views.libvirt.take(path, writable=True, at=place, follow=False)
+    except OSError as error:
+        if wanted["must"]:
+            raise _UnconfinedError(error.strerror or str(error)) from error
+        for view in views or ():
+            view.forget()
+        return None, str(error.strerror or error)
+    return views, ""
+
+
+def _directory(path: str, others: str) -> int:
+    """Open a directory of logs; `others` can be replaced by who writes to what it is in."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    return os.open(path, flags | os.O_NOFOLLOW if path == others else flags)
+
+
+def _places(settings: dict[str, Any]) -> dict[str, str]:
+    """Directories that libvirtd knows under names of its own; not every path can be written into its configuration."""
+    tpm = settings["tpm"]
+    found = {settings["qemu_log_dir"]: "/var/log/libvirt/qemu", tpm["state"]: "/var/lib/libvirt/swtpm"}
+    # The host has this only with swtpm, which would make its authority there, for all environments.
+    return {**found, tpm["ca"]: _TPM_CA, tpm["log"]: _TPM_LOG} if os.path.isdir(_TPM_CA) else found
+
+
+def _set_up(settings: dict[str, Any], views: _Views | None) -> WayOut | None:
+    way_out = None
+    if settings["egress"]:
+        way_out = WayOut(settings["egress"], settings["egress_log"], views.way_out if views else None)
+    if views is not None:
+        views.way_out.forget()
+    namespace.new_network(views.libvirt.namespaces.network if views else None)
     namespace.own_run()
-    for directory in ("/var/lib/libvirt", "/var/cache/libvirt", "/var/log/libvirt", "/etc/libvirt"):
+    for directory in namespace.LIBVIRTS:
         namespace.cover(directory)
     os.makedirs("/etc/libvirt/qemu/networks")
     namespace.make_memory_dir()
-    for ours, theirs in (
-        # Not every path can be written into a configuration file of libvirt's.
-        (settings["run_dir"], _SOCKETS),
-        (settings["cache_dir"], "/var/cache/libvirt/qemu"),
-        (settings["qemu_log_dir"], "/var/log/libvirt/qemu"),
-        (settings["tpm"]["state"], "/var/lib/libvirt/swtpm"),
-    ):
-        os.mkdir(theirs)
-        namespace.bind(ours, theirs)
-    # The host has this only with swtpm, which would make its authority there, for all environments.
-    if os.path.isdir(_TPM_CA):
-        namespace.bind(settings["tpm"]["ca"], _TPM_CA)
+    os.mkdir(protocol.CARRIERS_DIR)
+    places = _places(settings)
+    if _TPM_LOG in places.values():
         namespace.cover("/var/log/swtpm")
-        os.makedirs(_TPM_LOG)
-        namespace.bind(settings["tpm"]["log"], _TPM_LOG)
+    os.mkdir(_SOCKETS)
+    if views is None:
+        namespace.bind(settings["run_dir"], _SOCKETS)
+        for path, place in {**places, settings["cache_dir"]: _CACHE}.items():
+            os.makedirs(place, exist_ok=True)
+            namespace.bind(path, place)
+    else:
+        _set_up_apart(settings, views)
     namespace.add_users(("libvirt-qemu", "qemu"))
     namespace.replace_file("/etc/resolv.conf", "".join(f"nameserver {a}\n" for a in settings["nameservers"]))
     if way_out is not None:
@@ -142,7 +203,53 @@ def _set_up(settings: dict[str, Any]) -> WayOut | None:
     return way_out
 
 
-def _start_libvirtd(closed: list[str]) -> int:
+def _set_up_apart(settings: dict[str, Any], views: _Views) -> None:
+    """Make what those that are confined write to in our view of files, such that nothing else of it is theirs."""
+    namespaces = views.libvirt.namespaces
+    sockets = os.path.join(settings["run_dir"], protocol.LIBVIRT_DIR)
+    os.mkdir(sockets, 0o700)
+    namespaces.give(sockets)
+    namespace.bind(sockets, _SOCKETS)
+    os.symlink(
+        f"{protocol.LIBVIRT_DIR}/{protocol.LIBVIRT_SOCKET_NAME}",
+        os.path.join(settings["run_dir"], protocol.LIBVIRT_SOCKET_NAME),
+    )
+    namespaces.give(protocol.MEMORY_DIR)
+    for name in _known(settings["cache_dir"]):
+        os.makedirs(os.path.join(_CACHE, _KINDS), exist_ok=True)
+        with open(os.path.join(_CACHE, _KINDS, name), "wb") as file:
+            file.write(_content(os.path.join(settings["cache_dir"], _KINDS, name)))
+
+
+def _known(directory: str) -> list[str]:
+    """What libvirt remembers of emulators; here and there, by name."""
+    try:
+        return [name for name in os.listdir(os.path.join(directory, _KINDS)) if name.endswith(".xml")]
+    except FileNotFoundError:
+        return []
+
+
+def _keep(cache_dir: str) -> None:
+    """Keep for other environments what libvirtd found out, as long as no guest can have told it."""
+    directory = os.path.join(cache_dir, _KINDS)
+    os.makedirs(directory, exist_ok=True)
+    for name in _known(_CACHE):
+        path = os.path.join(directory, name)
+        found = _content(os.path.join(_CACHE, _KINDS, name))
+        if name in _known(cache_dir) and _content(path) == found:
+            continue
+        temporary = f"{path}.{time.monotonic_ns()}"
+        with open(temporary, "wb") as file:
+            file.write(found)
+        os.replace(temporary, path)
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def _start_libvirtd(closed: list[str], view: confine.View | None) -> int:
     with open("/etc/libvirt/qemu.conf", "w", encoding="utf-8") as file:
         file.write(_QEMU_CONF)
     with open("/etc/libvirt/libvirtd.conf", "w", encoding="utf-8") as file:
@@ -151,11 +258,14 @@ def _start_libvirtd(closed: list[str]) -> int:
             'auth_unix_rw = "none"\nauth_unix_ro = "none"\nlog_outputs = "3:stderr"\n'
         )
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
-        notified.bind(_NOTIFY)
+        notified.bind(protocol.NOTIFY)
+        if view is not None:
+            view.namespaces.give(protocol.NOTIFY)
         pid = os.fork()
         if pid == 0:
-            argv = ["libvirtd", "-f", "/etc/libvirt/libvirtd.conf", "-p", "/run/libvirt/libvirtd.pid"]
-            become(argv, {**os.environ, "NOTIFY_SOCKET": _NOTIFY})
+            _become_libvirtd(view)
+        if view is not None:
+            view.forget()
         firewall.set_up(closed)
         ready = False
         with pidfd(pid) as libvirtd:
@@ -168,6 +278,18 @@ def _start_libvirtd(closed: list[str]) -> int:
                     raise RuntimeError("libvirtd ended at once")
                 ready = ready or (notified.fileno() in found and b"READY=1" in notified.recv(4096))
     raise RuntimeError(f"libvirtd was not ready after {_START_TIMEOUT} s")
+
+
+def _become_libvirtd(view: confine.View | None) -> NoReturn:
+    try:
+        if view is not None:
+            view.enter(confine.for_libvirt)
+        argv = ["libvirtd", "-f", "/etc/libvirt/libvirtd.conf", "-p", "/run/libvirt/libvirtd.pid"]
+        become(argv, {**(confine.environment() if view else os.environ), "NOTIFY_SOCKET": protocol.NOTIFY})
+    except BaseException as error:
+        os.write(2, f"libvirtd can't be confined: {error}\n".encode())
+    finally:
+        os._exit(1)
 
 
 def _reap() -> list[int]:
@@ -211,8 +333,7 @@ def _handle(client: socket.socket) -> None:
 
 def _kill(machine: str) -> None:
     """Return when the QEMU of a machine has ended. Raises OSError if it has none."""
-    with open(f"/run/libvirt/qemu/{machine}.pid", encoding="ascii") as file:
-        pid = int(file.read())
+    pid = int(protocol.read_pid(f"/run/libvirt/qemu/{machine}.pid"))
     with pidfd(pid) as process:
         _send(signal.SIGKILL, [process], None)
 

@@ -13,7 +13,7 @@ import socket
 from typing import Final, NoReturn
 
 from ..host.waiting import readable, within
-from . import namespace, protocol
+from . import confine, namespace, protocol
 
 _RTMGRP_IPV4_ROUTE: Final = 0x40
 """News of IPv4 routes, rtnetlink(7)."""
@@ -22,16 +22,21 @@ _MOST_WORDS: Final = 500
 
 
 class WayOut:
-    """A child that sees the host's files as they are now, and becomes `argv` when it may; its words go to `log`.
+    """A child that sees the host's files as they are now, and becomes `argv` when it may.
+
+    Args:
+        log: where its words go.
+        view: what it has in view then, if it is confined.
 
     Raises:
         OSError: the log can't be written.
     """
 
-    def __init__(self, argv: list[str], log: str) -> None:
-        self._log = os.open(log, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    def __init__(self, argv: list[str], log: str, view: confine.View | None = None) -> None:
+        self._log = os.open(log, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         self._began = os.fstat(self._log).st_size
         self._argv = argv
+        self._view = view
         self._ours, theirs = socket.socketpair()
         self.pid = os.fork()
         if self.pid == 0:
@@ -55,6 +60,9 @@ class WayOut:
             os._exit(1)
         for fd in (1, 2):
             os.dup2(self._log, fd)
+        if self._view is not None:
+            self._view.enter(confine.for_way_out)
+            become(self._argv, confine.environment())
         # A file in mounts of its own: pasta gives up the right to look into /proc/1 and closes what it inherits.
         directory, name = os.path.split(protocol.NETNS_FILE)
         namespace.shadow(directory, without=[name])

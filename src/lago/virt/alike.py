@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple
 
+from ..host.beneath import as_seen_by_others
 from ..host.files import in_memory, local
 from ..host.parallel import Closing
 from . import memory as ram
@@ -50,7 +51,7 @@ class _View(Closing):
 
     def __init__(self, path: str, flags: int) -> None:
         with contextlib.ExitStack() as undo:
-            self.fd = os.open(path, flags | os.O_CLOEXEC)
+            self.fd = as_seen_by_others(path, flags)
             undo.callback(os.close, self.fd)
             self.size = os.fstat(self.fd).st_size
             found = _libc.mmap(None, self.size, mmap.PROT_READ, mmap.MAP_SHARED, self.fd, 0)

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import libvirt
 
 from ..errors import HypervisorError, VMError
+from ..host.beneath import not_a_link
 from ..host.files import in_memory
 from ..host.full import says_full
 from ..host.parallel import in_parallel
@@ -49,7 +50,7 @@ def live_tops(machine: Machine) -> dict[str, str]:
     for disk in root.iterfind("devices/disk"):
         source, target = disk.find("source"), disk.find("target")
         if source is not None and target is not None:
-            found[target.get("dev", "")] = source.get("file", "")
+            found[target.get("dev", "")] = source.get("file", source.get("dev", ""))
     return found
 
 
@@ -121,7 +122,7 @@ def save_apart(machine: Machine, memory: str, state: str, ahead: alike.Copy | No
         state: another, for its description and what its devices hold.
         ahead: what `saved_ahead` has of it; the file is then made like the memory, not written as a whole.
     """
-    with _saving(machine), open(state, "wb") as file:
+    with _saving(machine), open(state, "wb", opener=not_a_link) as file:
         text = machine.domain().XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_SECURE).encode()
         state_file.write_text(file, text)
         file.flush()
@@ -333,6 +334,8 @@ def _relocate(machine: Machine, root: ET.Element, tops: Mapping[str, str]) -> No
             continue
         dev = target.get("dev", "")
         if dev in tops:
+            disk.set("type", "file")
+            source.attrib.pop("dev", None)
             source.set("file", tops[dev])
             for chain in disk.findall("backingStore"):
                 disk.remove(chain)

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 import libvirt
 
 from ..errors import HypervisorError
+from ..host.beneath import not_a_link
 from ..host.files import replacing
 from . import mapped, migration, pages, state_file, stream
 from . import memory as ram
@@ -82,7 +83,7 @@ class Delta:
 
     def save(self, state: str) -> None:
         """Write the state of the machine, which stands still. Raises HypervisorError, OSError, libvirtError."""
-        with open(state, "wb", buffering=0) as file:
+        with open(state, "wb", buffering=0, opener=not_a_link) as file:
             state_file.write_text(file, self._text.encode())
             writer = stream.Writer(file.fileno(), self._head)
             for block, address in self._sources:
@@ -168,7 +169,7 @@ def merge(base: str, state: str, memory: str) -> None:
     """
     with replacing(state) as new_state, replacing(memory) as new_memory:
         ram.save([base], new_memory)
-        with open(new_memory, "r+b", buffering=0) as dest:
+        with open(new_memory, "r+b", buffering=0, opener=not_a_link) as dest:
 
             def needed(offset: int, data: bytes) -> bool:
                 os.pwrite(dest.fileno(), data, offset)
@@ -180,7 +181,7 @@ def merge(base: str, state: str, memory: str) -> None:
 
 def _rewrite(source: str, dest: str, needed: Callable[[int, bytes], bool]) -> None:
     """Copy a state, of the machine's own memory only pages that are `needed`, by their offset in the base."""
-    with open(source, "rb") as old, open(dest, "wb", buffering=0) as new:
+    with open(source, "rb") as old, open(dest, "wb", buffering=0, opener=not_a_link) as new:
         state_file.write_text(new, state_file.read_text(old))
         head = stream.head(old)
         own = [block for block in head.blocks if mapped.is_main(block.name)]

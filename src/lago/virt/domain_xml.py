@@ -19,13 +19,14 @@ DEFAULT_MTU: Final = 1500
 class DomainFiles:
     """Absolute paths that a domain needs: of its disks in order, of read-only seed disks, and of its console log.
 
-    `nvram` is where UEFI firmware keeps its variables; libvirt makes the file. `memory_files` is whether libvirt shall
-    have the memory in files too.
+    `devices` are those of the disks that are block devices of the host. `nvram` is where UEFI firmware keeps its
+    variables; libvirt makes the file. `memory_files` is whether libvirt shall have the memory in files too.
     """
 
     disks: tuple[str, ...]
     seeds: tuple[str, ...] = ()
     console_log: str
+    devices: frozenset[str] = frozenset()
     oem_strings: tuple[str, ...] = field(default=())
     nvram: str = ""
     memory_files: bool = False
@@ -157,7 +158,8 @@ def _devices(
     old_pc = domain.machine == "pc" or domain.machine.startswith("pc-i440fx")
     targets = _targets(domain, ide=old_pc)
     for disk, path in zip(domain.disks, files.disks, strict=True):
-        _add(_disk(devices, path, disk.format, *targets[disk.dev]), "serial", disk.serial)
+        block = path in files.devices
+        _add(_disk(devices, path, disk.format, *targets[disk.dev], block=block), "serial", disk.serial)
     free = (dev for dev in disk_devices("vd") if dev not in targets)
     for path in files.seeds:
         _add(_disk(devices, path, "raw", next(free), "virtio"), "readonly")
@@ -227,12 +229,12 @@ def _place(devices: ET.Element) -> None:
             _add(element, "address", type="pci", domain="0", bus="0", slot=str(slot), function="0")
 
 
-def _disk(devices: ET.Element, path: str, format_: str, dev: str, bus: str) -> ET.Element:
+def _disk(devices: ET.Element, path: str, format_: str, dev: str, bus: str, *, block: bool = False) -> ET.Element:
     cd = format_ == "iso"
-    disk = _add(devices, "disk", type="file", device="cdrom" if cd else "disk")
+    disk = _add(devices, "disk", type="block" if block else "file", device="cdrom" if cd else "disk")
     discard = {"discard": "unmap"} if format_ == "qcow2" else {}
     _add(disk, "driver", name="qemu", type="raw" if cd else format_, cache="writeback", **discard)
-    _add(disk, "source", file=path)
+    _add(disk, "source", **{"dev" if block else "file": path})
     _add(disk, "target", dev=dev, bus=bus)
     if cd:
         _add(disk, "readonly")

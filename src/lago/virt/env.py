@@ -23,7 +23,7 @@ from ..paths import Paths
 from ..topology import state
 from ..topology.model import Domain, Net, Topology
 from ..topology.names import libvirt_domain_name
-from . import factory, network
+from . import factory, network, passed
 from .breakable import Faults
 from .network import Network
 from .readiness import Phase
@@ -284,7 +284,8 @@ class VirtEnv(Environment):
 
     def ensure(self) -> None:
         """Start the hypervisor, unless there is a libvirt to ask. Raises HostError or HypervisorError."""
-        self.hypervisor.ensure([gw for net in self._nets.values() if net.is_management() and (gw := net.gw())])
+        nameservers = [gw for net in self._nets.values() if net.is_management() and (gw := net.gw())]
+        self.hypervisor.ensure(nameservers, partial(passed.files, self.domains.values(), self.paths))
 
     def _undo(self, vms: list[VM], nets: list[Network]) -> None:
         with task("Undo start"):

@@ -178,16 +178,18 @@ def _disks(domain: libvirt.virDomain, live: ET.Element, below: Mapping[str, str]
 
 def _carrier(machine: Machine, saved: Saved) -> str:
     """Path, as QEMU has it, of the carrier of a state; it is made the first time, in place of that of another state."""
-    directory = os.path.join(str(machine.env.hypervisor.memory_dir), "carriers", machine.libvirt_name())
-    outside = machine.env.hypervisor.path_from_outside(directory)
+    hypervisor = machine.env.hypervisor
+    directory = os.path.join(str(hypervisor.carriers_dir), machine.libvirt_name())
+    outside = hypervisor.path_from_outside(directory)
     about = os.stat(saved.state)
     name = f"{about.st_ino}-{about.st_mtime_ns}"
     if not os.path.exists(os.path.join(outside, name)):
-        os.makedirs(outside, 0o700, exist_ok=True)
+        os.makedirs(outside, 0o755, exist_ok=True)
         for other in os.listdir(outside):
             os.unlink(os.path.join(outside, other))
         with replacing(os.path.join(outside, name)) as made:
             _write_carrier(saved.state, made)
+            hypervisor.give(made)
     return os.path.join(directory, name)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterable
 from functools import partial
 
@@ -16,6 +17,14 @@ from . import console, cpu, domain_xml, memory, power, preflight, readiness
 from .connection import create, refusals, unless_gone
 from .machine import Machine
 from .session import STATES
+
+
+def _mode(path: str) -> int:
+    try:
+        return os.stat(path).st_mode
+    except OSError:
+        # On another host, or gone: libvirt tells.
+        return 0
 
 
 class Libvirt:
@@ -58,8 +67,11 @@ class Libvirt:
         machine, env = self._machine, self._machine.env
         spec, paths = machine.spec, env.paths
         additions = bootstrap.additions(spec, paths, self._public_key())
+        disks = tuple(os.path.join(paths.prefix(), disk.path) for disk in spec.disks)
         files = domain_xml.DomainFiles(
-            disks=tuple(os.path.join(paths.prefix(), disk.path) for disk in spec.disks),
+            disks=disks,
+            # QEMU refuses to take one for a file.
+            devices=frozenset(path for path in disks if stat.S_ISBLK(_mode(path))),
             seeds=tuple(disk.path for disk in additions.disks),
             console_log=machine.console_log(),
             oem_strings=additions.oem_strings,

@@ -20,6 +20,7 @@ from itertools import pairwise
 from typing import Final, NamedTuple
 
 from ..errors import HypervisorError
+from ..host.beneath import as_seen_by_others
 from . import memory as ram
 from .machine import Machine
 
@@ -126,10 +127,11 @@ def linked(machine: Machine, files: Sequence[str]) -> Iterator[None]:
         used = ""
         try:
             for place in places:
+                ram.make_directory(machine, place)
                 _link(place, files)
             yield
             number = machine.domain().ID()
-            with open(os.path.join(below, _LAST), "w", encoding="ascii") as file:
+            with open(os.path.join(below, _LAST), "w", encoding="ascii", opener=as_seen_by_others) as file:
                 file.write(str(number))
             used = os.path.join(below, f"{number}-{short}")
             if _links(used) != list(files):
@@ -153,7 +155,6 @@ def _last(below: str) -> int:
 
 
 def _link(place: str, files: Sequence[str]) -> None:
-    os.makedirs(place, exist_ok=True)
     for number, file in enumerate(files):
         link = os.path.join(place, _CELL.format(number))
         with contextlib.suppress(FileNotFoundError):

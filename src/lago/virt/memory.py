@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 
+from ..host.beneath import as_seen_by_others, not_a_link
 from ..host.files import replacing, sync
 from .machine import Machine
 
@@ -34,7 +35,7 @@ def files(machine: Machine) -> list[str]:
         return []
     number = machine.domain().ID()
     try:
-        found = [one.path for one in os.scandir(directory(machine)) if one.name.startswith(f"{number}-")]
+        found = [one.path for one in os.scandir(directory(machine)) if _belongs(one, number)]
     except FileNotFoundError:
         # Libvirt makes it for the first machine that needs it.
         return []
@@ -42,12 +43,24 @@ def files(machine: Machine) -> list[str]:
     return sorted((name for name in names if not os.path.islink(name)), key=lambda name: (len(name), name))
 
 
+def _belongs(found: os.DirEntry[str], number: int) -> bool:
+    return found.name.startswith(f"{number}-") and found.is_dir(follow_symlinks=False)
+
+
+def make_directory(machine: Machine, path: str) -> None:
+    """Make a directory of such files, and those on the way, for libvirt to find and to remove. Raises OSError."""
+    if not os.path.isdir(path):
+        make_directory(machine, os.path.dirname(path))
+        os.mkdir(path, 0o700)
+        machine.env.hypervisor.give(path)
+
+
 def save(sources: Sequence[str], dest: str) -> None:
     """Write files one after another, but for holes, to one that may hold an earlier state of them. Raises OSError."""
     base = 0
-    with open(os.open(dest, os.O_RDWR | os.O_CREAT, 0o644), "r+b", buffering=0) as write:
+    with open(not_a_link(dest, os.O_RDWR | os.O_CREAT), "r+b", buffering=0) as write:
         for source in sources:
-            with open(source, "rb", buffering=0) as read:
+            with open(source, "rb", buffering=0, opener=as_seen_by_others) as read:
                 size = os.fstat(read.fileno()).st_size
                 write.truncate(base + size)
                 _copy(read.fileno(), 0, write.fileno(), base, size)
@@ -56,7 +69,7 @@ def save(sources: Sequence[str], dest: str) -> None:
 
 def blank(dest: str, size: int) -> None:
     """Make a file of memory that nobody has touched, of so many bytes. Raises OSError."""
-    with open(dest, "wb") as file:
+    with open(dest, "wb", opener=not_a_link) as file:
         file.truncate(size)
 
 
@@ -92,7 +105,7 @@ def load(source: str, dests: Sequence[str]) -> None:
     base = 0
     with open(source, "rb", buffering=0) as read:
         for dest in dests:
-            with open(dest, "r+b", buffering=0) as write:
+            with open(dest, "r+b", buffering=0, opener=as_seen_by_others) as write:
                 size = os.fstat(write.fileno()).st_size
                 _copy(read.fileno(), base, write.fileno(), 0, size)
                 base += size

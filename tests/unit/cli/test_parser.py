@@ -71,6 +71,7 @@ def test_settings_with_few_values_are_these() -> None:
     assert {name: option.choices for name, option in config.OPTIONS.items() if option.choices} == {
         "loglevel": ("info", "debug", "error", "warning"),
         "accel": ("auto", "kvm", "tcg"),
+        "confine": ("auto", "yes", "no"),
         "egress": ("auto", "slirp4netns", "pasta", "none"),
     }
 

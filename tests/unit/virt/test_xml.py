@@ -150,6 +150,16 @@ def test_cds_find_names_beside_any_number_of_scsi_disks() -> None:
     assert names[:2] == ["sdaa", "sdab"]
 
 
+def test_a_block_device_of_the_host_is_no_file() -> None:
+    vm0 = domain((Disk(name="d", type="file", dev="vda", format="raw", path="/dev/loop0", serial="1"),))
+    files = xml.DomainFiles(disks=("/dev/loop0",), devices=frozenset({"/dev/loop0"}), console_log="/log")
+    text = xml.domain_xml(vm0, name="01234567-vm0", uuid=UUID, files=files, kvm=False, nets=NETS)
+    disk = ET.fromstring(text).find("devices/disk")
+    assert disk is not None
+    assert disk.get("type") == "block"
+    assert [source.attrib for source in disk.iter("source")] == [{"dev": "/dev/loop0"}]
+
+
 def test_an_object_has_one_uuid_for_ever() -> None:
     assert xml.object_uuid(UUID, "a") == xml.object_uuid(UUID, "a")
     assert len({xml.object_uuid(*pair) for pair in ((UUID, "a"), (UUID, "b"), ("f" * 32, "a"))}) == 3

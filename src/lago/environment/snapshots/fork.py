@@ -50,7 +50,7 @@ def fork(source: Paths, name: str, dest: Paths) -> None:
             shutil.copy2(path, os.path.join(dest.prefix(), entry))
     os.makedirs(dest.virt(), 0o700, exist_ok=True)
     for entry in os.listdir(source.virt()):
-        if entry == "env" or entry.startswith(("net-", "vm-")):
+        if entry in ("env", "backing") or entry.startswith(("net-", "vm-")):
             shutil.copy2(source.virt(entry), dest.virt(entry))
     seeds = {f"images/{entry}" for entry in os.listdir(source.images()) if entry.endswith((".iso", ".fd"))}
     _prepare(source, snapshot)
