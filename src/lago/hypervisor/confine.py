@@ -226,7 +226,7 @@ class View:
             namespace.bind(node, root + one.path)
 
     def forget(self) -> None:
-        """Let go of what was passed; who has entered, or is about to, keeps it."""
+        """Close what was passed; who has entered, or is about to, keeps it."""
         for one in self._passed.values():
             if one.mount is not None:
                 os.close(one.mount)
