@@ -44,6 +44,7 @@ memory_backing_dir = "{protocol.MEMORY_DIR}"
 hugetlbfs_mount = []
 capability_filters = [ "cpu-unavailable-features" ]
 """
+_NETWORKS: Final = "/run/libvirt/network"
 _NOTIFY: Final = f"{protocol.OWN_DIR}/notify"
 _SOCKETS: Final = f"{protocol.OWN_DIR}/sockets"
 _AGAIN: Final = 0.01
@@ -104,10 +105,15 @@ def main(settings: dict[str, Any], ready_fd: int, lock_fd: int) -> NoReturn:
             continue
         if found.si_signo != signal.SIGCHLD:
             end(grace=2)
+        servers = _name_servers()
         for pid in _reap():
             if pid == libvirtd:
                 print("libvirtd ended, and everything with it", file=sys.stderr, flush=True)
                 os._exit(1)
+            if pid in servers:
+                print("the dnsmasq of a net ended; libvirt starts it again if the net is up", file=sys.stderr, flush=True)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(libvirtd, signal.SIGHUP)
             if way_out and pid == way_out.pid:
                 print("the way out of guests ended; what it said is in egress.log", file=sys.stderr, flush=True)
 
@@ -168,6 +174,16 @@ def _start_libvirtd(closed: list[str]) -> int:
                     raise RuntimeError("libvirtd ended at once")
                 ready = ready or (notified.fileno() in found and b"READY=1" in notified.recv(4096))
     raise RuntimeError(f"libvirtd was not ready after {_START_TIMEOUT} s")
+
+
+def _name_servers() -> set[int]:
+    """Process ids of the programs that answer guests for DHCP and names, as libvirt has written them down."""
+    found = set()
+    with contextlib.suppress(FileNotFoundError), os.scandir(_NETWORKS) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError, ValueError), open(entry.path, encoding="ascii") as file:
+                found.add(int(file.read(32)))
+    return found
 
 
 def _reap() -> list[int]:
