@@ -178,7 +178,7 @@ class Vanishing:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection, name)
 
-    def lookupByName(self, name: str) -> libvirt.virDomain:  # noqa: N802 - as libvirt has it
+    def lookupByName(self, name: str) -> libvirt.virDomain:
         found = self._connection.lookupByName(name)
         again = self._connection.lookupByName(name)
         again.destroy()

@@ -111,7 +111,9 @@ def main(settings: dict[str, Any], ready_fd: int, lock_fd: int) -> NoReturn:
                 print("libvirtd ended, and everything with it", file=sys.stderr, flush=True)
                 os._exit(1)
             if pid in servers:
-                print("the dnsmasq of a net ended; libvirt starts it again if the net is up", file=sys.stderr, flush=True)
+                print(
+                    "the dnsmasq of a net ended; libvirt starts it again if the net is up", file=sys.stderr, flush=True
+                )
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(libvirtd, signal.SIGHUP)
             if way_out and pid == way_out.pid:
