@@ -99,7 +99,7 @@ def _isolate(base: Path) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests that boot guests are known by their directory; workers begin with modules that take long."""
     for item in items:
-        if REPOSITORY / "tests" / "vm" in item.path.parents:
+        if {REPOSITORY / "tests" / "vm", REPOSITORY / "tests" / "chaos"} & {*item.path.parents}:
             item.add_marker(pytest.mark.vm)
     out = set(schedule.left_out(config, items))
     config.hook.pytest_deselected(items=[item for item in items if item in out])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -18,7 +18,7 @@ from lago.hypervisor.shared import Shared
 from lago.paths import Paths
 from lago.topology.address import Address
 from lago.topology.model import Domain, Net, Nic, Topology
-from lago.virt import VirtEnv
+from lago.virt import VM, VirtEnv
 from lago.virt.connection import look_up
 
 UUID = "0123456789abcdef0123456789abcdef"
@@ -167,6 +167,33 @@ class Counting:
         if name != "isAlive":  # libvirt's client answers that by itself
             self.asked.append(name)
         return getattr(self._connection, name)
+
+
+class Vanishing:
+    """A connection of which machines are gone as soon as they were looked up."""
+
+    def __init__(self, connection: libvirt.virConnect) -> None:
+        self._connection = connection
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def lookupByName(self, name: str) -> libvirt.virDomain:
+        found = self._connection.lookupByName(name)
+        again = self._connection.lookupByName(name)
+        again.destroy()
+        again.undefine()
+        return found
+
+
+@pytest.mark.parametrize("ask", [lambda vm: vm.alive(), lambda vm: vm.state() != "down", lambda vm: vm.running()])
+def test_a_machine_that_goes_while_it_is_asked_for_is_down(env: VirtEnv, ask: Callable[[VM], bool]) -> None:
+    env.start(["web"])
+    vm = env.get_vm("web")
+    assert ask(vm)
+    vanishing = Vanishing(env.libvirt_con)
+    env._connection = vanishing, env.lifecycle
+    assert not ask(vm)
 
 
 def test_status_takes_one_question_for_machines_and_one_for_nets(env: VirtEnv) -> None:

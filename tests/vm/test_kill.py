@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import time
@@ -110,6 +111,24 @@ def test_libvirtd_killed_ends_everything(one: Box) -> None:
     assert "libvirtd ended" in (one.prefix / "logs" / "hypervisor.log").read_text()
     one.lago("stop")
     assert not one.run_dir.exists()
+
+
+def test_a_dnsmasq_that_ends_is_started_again(one: Box) -> None:
+    def servers() -> list[str]:
+        return [line for line in one.inside().processes() if "dnsmasq" in line]
+
+    before = servers()
+    for line in before:
+        # Its helper ends by itself with it.
+        with contextlib.suppress(ProcessLookupError):
+            kill(int(line.split(":")[0]))
+    assert wait_for(lambda: len(found := servers()) == len(before) and not {*found} & {*before}), servers()
+    assert "192.168.200.2" in one.shell("vm0", "nslookup vm0 192.168.200.1")
+    assert "dnsmasq of a net ended" in (one.prefix / "logs" / "hypervisor.log").read_text()
+    # Its net is what it was.
+    one.lago("stop")
+    one.lago("start")
+    assert "192.168.200.2" in one.shell("vm0", "nslookup vm0 192.168.200.1")
 
 
 @pytest.mark.parametrize("after", [0.05, *(pytest.param(late, marks=pytest.mark.slow) for late in (0.02, 0.1, 0.2))])

@@ -385,8 +385,12 @@ class Prefix(Breaking):
     def _machines(self, name: str) -> Iterator[VirtEnv]:
         """Context manager: an `operation` on machines and nets is under way; the connection to libvirt ends with it."""
         with self.operation(name):
+            from ..virt.connection import ENDED, refusals
+
             try:
-                yield self.virt_env
+                # It may end at any call.
+                with refusals("libvirt refuses", ENDED):
+                    yield self.virt_env
             finally:
                 self.virt_env.close()
 

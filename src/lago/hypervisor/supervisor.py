@@ -45,6 +45,7 @@ hugetlbfs_mount = []
 capability_filters = [ "cpu-unavailable-features" ]
 """
 _SOCKETS: Final = protocol.SOCKETS_DIR
+_NETWORKS: Final = "/run/libvirt/network"
 _AGAIN: Final = 0.01
 _LOOK: Final = 10.0
 """Seconds after which the sizes of logs are looked at."""
@@ -112,10 +113,15 @@ def main(settings: dict[str, Any], ready_fd: int, lock_fd: int) -> NoReturn:
             continue
         if found.si_signo != signal.SIGCHLD:
             end(grace=2)
+        servers = _name_servers()
         for pid in _reap():
             if pid == libvirtd:
                 print("libvirtd ended, and everything with it", file=sys.stderr, flush=True)
                 os._exit(1)
+            if pid in servers:
+                print("the dnsmasq of a net ended; libvirt starts it again", file=sys.stderr, flush=True)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(libvirtd, signal.SIGHUP)
             if way_out and pid == way_out.pid:
                 print("the way out of guests ended; what it said is in egress.log", file=sys.stderr, flush=True)
 
@@ -290,6 +296,16 @@ def _become_libvirtd(view: confine.View | None) -> NoReturn:
         os.write(2, f"libvirtd can't be confined: {error}\n".encode())
     finally:
         os._exit(1)
+
+
+def _name_servers() -> set[int]:
+    """Process ids of the programs that answer guests for DHCP and names, as libvirt has written them down."""
+    found = set()
+    with contextlib.suppress(FileNotFoundError), os.scandir(_NETWORKS) as entries:
+        for entry in entries:
+            with contextlib.suppress(OSError, ValueError):
+                found.add(int(protocol.read_pid(entry.path)))
+    return found
 
 
 def _reap() -> list[int]:

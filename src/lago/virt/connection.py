@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import libvirt
 
 from .. import config
-from ..errors import HypervisorError
+from ..errors import Errors, HypervisorError
 from ..log import LOG
 
 _NAMES = (libvirt.VIR_CRED_AUTHNAME, libvirt.VIR_CRED_USERNAME)
@@ -46,6 +46,9 @@ def connect(uri: str) -> libvirt.virConnect:
 
 T = TypeVar("T")
 
+ENDED: Final = "lago status tells what runs; it may have ended just now"
+"""What to do about a libvirt that answered a moment ago."""
+
 
 @contextlib.contextmanager
 def refusals(what: str, hint: str = "lago doctor tells what the host lacks") -> Iterator[None]:
@@ -53,7 +56,18 @@ def refusals(what: str, hint: str = "lago doctor tells what the host lacks") -> 
     try:
         yield
     except libvirt.libvirtError as error:
-        raise HypervisorError(f"{what}: {error.get_error_message() or error}", hint=hint) from error
+        raise _refused(error, what, hint) from error
+    except Errors as error:
+        if not any(isinstance(one, libvirt.libvirtError) for one in error.errors):
+            raise
+        told = [_refused(one, what, hint) if isinstance(one, libvirt.libvirtError) else one for one in error.errors]
+        raise Errors(error.what, told) from error
+
+
+def _refused(error: libvirt.libvirtError, what: str, hint: str) -> HypervisorError:
+    told = HypervisorError(f"{what}: {error.get_error_message() or error}", hint=hint)
+    told.__cause__ = error
+    return told
 
 
 @contextlib.contextmanager

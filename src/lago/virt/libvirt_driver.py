@@ -43,12 +43,11 @@ class Libvirt:
     def start(self) -> None:
         machine = self._machine
         with refusals(f"{machine.name()} does not start", self._logs()):
-            found = machine.found()
-            if found is not None and found.isActive():
+            if machine.active():
                 if machine.libvirt_state() == readiness.HALTED_BY_IO:
                     # If there is no room yet, it is halted again at once.
                     machine.env.lifecycle.ended(machine.libvirt_name()).clear()
-                    found.resume()
+                    machine.domain().resume()
                 return
             preflight.check(machine.spec, machine.env.hypervisor)
             machine.begin_console()
@@ -135,8 +134,7 @@ class Libvirt:
         return "down" if state is None else STATES.get(state, "unknown")
 
     def alive(self) -> bool:
-        found = self._machine.found()
-        return found is not None and bool(found.isActive())
+        return self._machine.active()
 
     def guest(self) -> Guest:
         machine, env = self._machine, self._machine.env

@@ -14,7 +14,7 @@ from ..host import long_logs
 from ..host.files import write_atomically
 from ..topology.model import Domain, Nic
 from ..topology.names import libvirt_domain_name
-from .connection import look_up
+from .connection import ENDED, look_up, refusals, unless_gone
 from .network import Network
 from .session import Session
 
@@ -65,7 +65,8 @@ class Machine(abc.ABC):
         """Domain that libvirt has of it; None if it has none."""
         if not self.env.live:
             return None
-        return look_up(self.env.libvirt_con.lookupByName, self.libvirt_name(), libvirt.VIR_ERR_NO_DOMAIN)
+        with self._asked():
+            return look_up(self.env.libvirt_con.lookupByName, self.libvirt_name(), libvirt.VIR_ERR_NO_DOMAIN)
 
     def domain(self) -> libvirt.virDomain:
         """Domain that libvirt has of it. Raises VMNotRunning if it has none."""
@@ -87,10 +88,22 @@ class Machine(abc.ABC):
     def libvirt_state(self) -> tuple[int | None, int]:
         """Numbers of libvirt for its state and for the reason of that; no state if libvirt does not know it."""
         found = self.found()
-        if found is None:
-            return None, 0
-        state, reason = found.state()
-        return state, reason
+        if found is not None:
+            with self._asked(), unless_gone():
+                state, reason = found.state()
+                return state, reason
+        return None, 0
+
+    def active(self) -> bool:
+        """Whether libvirt has a QEMU for it."""
+        found = self.found()
+        if found is not None:
+            with self._asked(), unless_gone():
+                return bool(found.isActive())
+        return False
+
+    def _asked(self) -> contextlib.AbstractContextManager[None]:
+        return refusals(f"libvirt can't be asked for {self.name()}", ENDED)
 
     @abc.abstractmethod
     def state(self) -> str:

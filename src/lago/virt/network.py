@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Mapping
@@ -13,7 +14,7 @@ from ..topology import state
 from ..topology.model import Domain, Net
 from ..topology.names import bridge_name, libvirt_net_name
 from . import domain_xml, network_xml
-from .connection import create, look_up, refusals
+from .connection import ENDED, create, look_up, refusals
 from .session import Session
 
 
@@ -114,11 +115,16 @@ class Network:
         return bridge_name(self._env.uuid, self.name(), isolated=self.spec.type == "isolated")
 
     def _find(self) -> libvirt.virNetwork | None:
-        return look_up(self._env.libvirt_con.networkLookupByName, self.libvirt_name(), libvirt.VIR_ERR_NO_NETWORK)
+        with self._asked():
+            return look_up(self._env.libvirt_con.networkLookupByName, self.libvirt_name(), libvirt.VIR_ERR_NO_NETWORK)
+
+    def _asked(self) -> contextlib.AbstractContextManager[None]:
+        return refusals(f"libvirt can't be asked for the net {self.name()}", ENDED)
 
     def alive(self) -> bool:
         """Whether it is up."""
-        return self._env.live and (found := self._find()) is not None and bool(found.isActive())
+        with self._asked():
+            return self._env.live and (found := self._find()) is not None and bool(found.isActive())
 
     def start(self) -> None:
         """Bring it up, unless it is. Raises HypervisorError if libvirt refuses."""

@@ -2,7 +2,7 @@
 
 An image of an export looks like one of the template store: beside it are `.hash`, `.metadata` and, for machines that
 boot without a boot loader, `.kernel`, `.kernel-efi` and `.initrd`. Everything is written into a directory whose name
-begins with a dot and renamed at the end, the init file last: where there is an init file, all it needs is there.
+begins with a dot and named at the end, the init file last: where there is an init file, all it needs is there.
 """
 
 from __future__ import annotations
@@ -106,13 +106,14 @@ def _place(directory: str, names: Sequence[str]) -> Iterator[str]:
     Raises:
         LagoError: something of such a name is there already.
     """
+    if os.path.isdir(directory):
+        _sweep(directory)
     for name in names:
         _check_new(directory, name)
     with contextlib.ExitStack() as undo:
         if not os.path.isdir(directory):
             os.mkdir(directory)
             undo.callback(_remove_empty, directory)
-        _sweep(directory)
         place = os.path.join(directory, _UNFINISHED + os.urandom(4).hex())
         os.mkdir(place)
         undo.callback(shutil.rmtree, place, ignore_errors=True)
@@ -121,8 +122,31 @@ def _place(directory: str, names: Sequence[str]) -> Iterator[str]:
             others = [name for name in os.listdir(place) if name not in (*names, _LOCK)]
             for name in others:
                 _check_new(directory, name)
-            for name in (*others, *names):
-                os.rename(os.path.join(place, name), os.path.join(directory, name))
+            try:
+                for name in (*others, *names):
+                    _put(os.path.join(place, name), os.path.join(directory, name))
+            except BaseException:
+                _take_back(place, directory)
+                raise
+
+
+def _put(source: str, target: str) -> None:
+    """Give a file its name. It keeps the one it has where that can be, so that who comes later knows whose it is."""
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except OSError:
+        os.rename(source, target)
+
+
+def _take_back(place: str, directory: str) -> None:
+    """Remove what of an unfinished export has its name already."""
+    for name in os.listdir(place):
+        target = os.path.join(directory, name)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.lstat(os.path.join(place, name)), os.lstat(target)):
+                os.unlink(target)
 
 
 def _check_new(directory: str, name: str) -> None:
@@ -141,4 +165,6 @@ def _sweep(directory: str) -> None:
         if name.startswith(_UNFINISHED):
             path = os.path.join(directory, name)
             with contextlib.suppress(LockTimeout, OSError), lock_file(os.path.join(path, _LOCK), what=path, timeout=0):
+                if not all(os.path.lexists(os.path.join(directory, one)) for one in os.listdir(path) if one != _LOCK):
+                    _take_back(path, directory)
                 shutil.rmtree(path)
