@@ -297,3 +297,38 @@ def test_what_belongs_to_an_image_is_left_alone_where_it_is_there_already(tmp_pa
         make()
     assert (tmp_path / "a.qcow2.metadata").read_text() == "mine"
     assert os.listdir(tmp_path) == ["a.qcow2.metadata"]
+
+
+@pytest.mark.parametrize("linked", [1, 2], ids=["half", "whole"])
+def test_an_export_killed_while_its_files_get_their_names_is_none_or_whole(tmp_path: Path, linked: int) -> None:
+    dead = tmp_path / ".lago-export-1"
+    dead.mkdir()
+    names = ["a.qcow2", "LagoInitFile"]
+    for number, name in enumerate(names):
+        (dead / name).write_text("old")
+        if number < linked:
+            os.link(dead / name, tmp_path / name)
+    (tmp_path / "mine").write_text("mine")
+
+    def again() -> None:
+        with export._place(str(tmp_path), names) as place:
+            for name in names:
+                Path(place, name).write_text("new")
+
+    if linked == len(names):
+        with pytest.raises(LagoError, match="exists already"):
+            again()
+    else:
+        again()
+    assert sorted(os.listdir(tmp_path)) == ["LagoInitFile", "a.qcow2", "mine"]
+    assert (tmp_path / "a.qcow2").read_text() == ("old" if linked == len(names) else "new")
+
+
+def test_files_of_an_export_that_fails_late_are_taken_back(tmp_path: Path) -> None:
+    def make() -> None:
+        with export._place(str(tmp_path / "out"), ["a.qcow2", "LagoInitFile"]) as place:
+            Path(place, "a.qcow2").write_text("")
+
+    with pytest.raises(FileNotFoundError):
+        make()
+    assert os.listdir(tmp_path) == []
