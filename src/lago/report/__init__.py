@@ -1,0 +1,1 @@
+"""What a journal tells, for people and for other programs."""
