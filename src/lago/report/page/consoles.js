@@ -40,12 +40,13 @@ class Consoles {
     const item = lane.console.items[at];
     const { viewer } = this;
     const later = item.t > viewer.instant;
+    const border = later && at > 0 && lane.console.items[at - 1].t <= viewer.instant;
     const pieces = coloured(item.entry.text).flatMap(([text, colour]) => {
       const marked = viewer.found(clipped(text, 2000));
       return colour ? [element("span", { class: colour }, ...marked)] : marked;
     });
     return {
-      class: `lv-line ${later ? "lv-later" : ""} ${item.loud ? "lv-loud" : ""} ${item === viewer.selected ? "lv-chosen" : ""}`,
+      class: `lv-line ${later ? "lv-later" : ""} ${border ? "lv-border" : ""} ${item.loud ? "lv-loud" : ""} ${item === viewer.selected ? "lv-chosen" : ""}`,
       "data-at": at,
       children: [
         element("span", { class: "lv-when" }, viewer.tell(item.t)),

@@ -20,6 +20,7 @@ class Painter {
     context.save();
     context.translate(0, -this.top);
     this.backgrounds();
+    this.grid();
     context.save();
     context.beginPath();
     context.rect(this.left, this.top + AXIS, this.right - this.left, this.room);
@@ -285,24 +286,36 @@ class Painter {
     context.stroke();
   }
 
+  /** Call `draw` for each mark of the axis that is in sight. */
+  ticks(draw) {
+    const { view, perPixel } = this.timeline;
+    const step = tickStep(perPixel * 92);
+    const zero = this.viewer.clockTimes ? new Date(this.journal.start * 1000).getTimezoneOffset() * 60 : this.journal.start;
+    const first = Math.ceil((view.t0 - zero) / step);
+    const count = Math.min(200, Math.floor((view.t1 - zero) / step) - first + 1);
+    for (let at = 0; at < count; at += 1) {
+      const t = zero + (first + at) * step;
+      const x = this.timeline.x(t);
+      if (x >= this.left) draw(t, x, step);
+    }
+  }
+
+  grid() {
+    this.ticks((_, x) => this.fill(this.colours.line, x, this.top, 1, this.room, 0.7));
+  }
+
   axis() {
     const { context, timeline } = this;
     this.fill(this.colours.card, 0, 0, this.right, AXIS);
     this.fill(this.colours.line, 0, AXIS - 1, this.right, 1);
-    const step = tickStep(timeline.perPixel * 92);
     const { clockTimes } = this.viewer;
-    const zero = clockTimes ? new Date(this.journal.start * 1000).getTimezoneOffset() * 60 : this.journal.start;
     context.font = SMALL;
     context.textBaseline = "middle";
-    for (let t = zero + Math.ceil((timeline.view.t0 - zero) / step) * step; t <= timeline.view.t1; t += step) {
-      const x = timeline.x(t);
-      if (x < this.left) continue;
-      this.fill(this.colours.line, x, AXIS - 6, 1, this.room, 0.8);
+    this.ticks((t, x, step) => {
+      this.fill(this.colours.line, x, AXIS - 7, 1, 7);
       context.fillStyle = this.colours.dim;
       context.fillText(clockTimes ? clock(t, step) : relative(t - this.journal.start, step), x + 5, AXIS / 2);
-    }
-    context.font = SMALL;
-    context.fillStyle = this.colours.dim;
+    });
     this.fill(this.colours.card, 0, 0, this.left, AXIS - 1);
     context.fillStyle = this.colours.dim;
     context.fillText(fitting(context, clockTimes ? "time of day" : "since start", this.left - 14), 11, AXIS / 2);

@@ -9,12 +9,13 @@ class Screens {
   }
 
   update() {
-    const { journal, instant, choice } = this.viewer;
+    const { viewer } = this;
+    const { journal, instant, choice } = viewer;
     const last = new Map();
     for (const item of journal.screens) if (!last.has(item.vm) || item.t <= instant) last.set(item.vm, item);
     const shown = [...last.values()].filter((one) => !choice.hiddenMachines.has(one.vm));
     this.node.hidden = !shown.length;
-    const key = shown.map((one) => `${one.t} ${one.vm}`).join("\n");
+    const key = shown.map((one) => `${one.t} ${one.vm} ${one.t > instant} ${viewer.clockTimes}`).join("\n");
     if (key === this.drawn) return;
     this.drawn = key;
     this.grid.replaceChildren(...shown.map((one) => this.one(one)));
@@ -28,6 +29,6 @@ class Screens {
     else if (typeof found === "string") what = element("img", { src: found, alt: `Screen of ${visible(item.vm)} at ${viewer.tell(item.t)}` });
     else if (found?.missing) what.textContent = `${visible(item.entry.file)}: ${visible(found.missing)}`;
     return element("figure", { class: "lv-screen" }, element("figcaption", {}, element("b", {}, visible(item.vm)), " ",
-      button(viewer.tell(item.t), () => viewer.select(item), { class: "lv-link" })), what);
+      button(viewer.tell(item.t), () => viewer.select(item), { class: "lv-link" }), item.t > viewer.instant ? " (later)" : null), what);
   }
 }

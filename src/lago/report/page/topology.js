@@ -1,6 +1,6 @@
 // Nets as lines, machines below them, at the chosen instant: states, and what is broken.
 
-const CELL = 148;
+const CELL = 132;
 const NET_STEP = 40;
 
 class TopologyView {
@@ -38,13 +38,16 @@ class TopologyView {
     const width = names.length * CELL + 16;
     const height = top + 96;
     const picture = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": this.words(names, nets, faults) });
+    const titles = [];
     nets.forEach((net, at) => {
       const y = at * NET_STEP + 30;
       const spec = journal.topology.nets[net] ?? {};
       const bad = broken.has(net);
       picture.append(
         svg("line", { x1: 8, x2: width - 8, y1: y, y2: y, class: `lv-net lv-n${at % 6} ${bad ? "lv-isbroken" : ""}` }),
-        svg("text", { x: 8, y: y - 7, class: "lv-net-name" }, clipped(visible(net), 24), svg("tspan", { class: "lv-net-more" }, `  ${visible(spec.subnet ?? spec.gw ?? "")} ${visible(spec.type ?? "")}`)));
+      );
+      titles.push(svg("text", { x: 8, y: y - 8, class: "lv-net-name" }, clipped(visible(net), 24),
+        svg("tspan", { class: "lv-net-more" }, `  ${visible(spec.subnet ?? spec.gw ?? "")} ${visible(spec.type ?? "")}`)));
     });
     names.forEach((name, at) => {
       const left = at * CELL + 12;
@@ -63,10 +66,11 @@ class TopologyView {
       picture.append(svg("g", { class: `lv-machine lv-s-${stateClass(state)} ${bad ? "lv-isbroken" : ""}` },
         svg("rect", { x: left, y: top + 14, width: CELL - 12, height: 74, rx: 8 }),
         svg("circle", { cx: left + 14, cy: top + 31, r: 4.5, class: "lv-lamp" }),
-        svg("text", { x: left + 25, y: top + 35, class: "lv-machine-name" }, clipped(visible(name), 15)),
+        svg("text", { x: left + 25, y: top + 35, class: "lv-machine-name" }, clipped(visible(name), 13)),
         svg("text", { x: left + 12, y: top + 51, class: "lv-machine-state" }, `${visible(state) || "not known"}${bad ? ", broken" : ""}`),
-        ...nics.slice(0, 2).map((nic, index) => svg("text", { x: left + 12, y: top + 66 + index * 13, class: "lv-address" }, clipped(visible(nic.ip ?? nic.mac ?? ""), 19)))));
+        ...nics.slice(0, 2).map((nic, index) => svg("text", { x: left + 12, y: top + 66 + index * 13, class: "lv-address" }, clipped(visible(nic.ip ?? nic.mac ?? ""), 16)))));
     });
+    picture.append(...titles);
     return picture;
   }
 
