@@ -6,12 +6,16 @@ properties and nothing else; a program that joins the two by these names adds to
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 from xml.etree import ElementTree
 
 from ..errors import printable
 from .timeline import Entry, Timed, of
+
+_ASIDE: Final = ("test", "fault", "capture")
+"""What lasts without that Lago does something, or is waited for."""
 
 
 def document(entries: Iterable[Entry], **paths: str) -> str:
@@ -24,10 +28,10 @@ def document(entries: Iterable[Entry], **paths: str) -> str:
     items = of(entries)
     suite = ElementTree.Element("testsuite", {"name": "lago"})
     head: dict[str, Any] = next((dict(one.opening) for one in items if one.opening["kind"] == "journal"), {})
-    for key in ("prefix", "name", "lago"):
+    for name, key in (("environment", "prefix"), ("name", "name"), ("version", "lago")):
         if key in head:
-            paths[key] = str(head[key])
-    _properties(suite, {f"lago.{key}": value for key, value in paths.items()})
+            paths[name] = str(head[key])
+    _properties(suite, {f"lago.{name}": value for name, value in paths.items()})
     for test in items:
         if test.opening["kind"] == "test":
             _case(suite, test, items)
@@ -58,10 +62,9 @@ def _case(suite: ElementTree.Element, test: Timed, items: Iterable[Timed]) -> No
 
 def _of_test(during: list[Timed]) -> dict[str, str]:
     """Return what happened while a test ran."""
-    verbs = _of(during, "verb")
     commands = _of(during, "command")
     found = {
-        "lago.seconds": _seconds(verbs),
+        "lago.seconds": _seconds(one for one in during if one.lasts and one.opening["kind"] not in _ASIDE),
         "lago.commands": str(len(commands)),
         "lago.commands.failed": str(sum(one.failed for one in commands)),
         "lago.commands.seconds": _seconds(commands),
@@ -96,4 +99,4 @@ def _properties(parent: ElementTree.Element, values: dict[str, str]) -> None:
 
 def _xml(text: str) -> str:
     """Return a text of which XML can hold each character."""
-    return printable(text).encode("utf-8", "replace").decode()
+    return re.sub(r"[\ufffe\uffff]", "\ufffd", printable(text))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
+from ..journal.kinds import KINDS
+
 Entry = Mapping[str, Any]
 
 _TITLES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -50,7 +52,8 @@ class Timed(NamedTuple):
     @property
     def lasts(self) -> bool:
         """Whether it is something that lasts."""
-        return "id" in self.opening
+        kind = KINDS.get(self.opening["kind"])
+        return kind is not None and kind.span and "id" in self.opening
 
     @property
     def vm(self) -> str:

@@ -17,6 +17,7 @@ class Bar {
         this.look();
       }
     });
+    this.range = element("span", { class: "lv-range" });
     this.kinds = element("div", { class: "lv-chips", role: "group", "aria-label": "Kinds" });
     this.machines = element("div", { class: "lv-chips", role: "group", "aria-label": "Machines" });
     this.outcome = element("select", { "aria-label": "Outcome", onchange: () => this.choose(() => (this.choice.outcome = this.outcome.value)) },
@@ -30,7 +31,14 @@ class Bar {
         button("\u2212", () => viewer.timeline.zoom(2), { "aria-label": "Zoom out", title: "Zoom out (\u2212)" }),
         button("+", () => viewer.timeline.zoom(0.5), { "aria-label": "Zoom in", title: "Zoom in (+)" }),
         button("All", () => viewer.timeline.showAll(), { title: "The whole journal (0)" })),
-      this.outcome, this.kinds, this.machines);
+      this.range, this.outcome, this.kinds, this.machines);
+  }
+
+  /** Which part of the time is in sight. */
+  sight() {
+    const { view } = this.viewer.timeline;
+    const step = (view.t1 - view.t0) / 100;
+    this.range.textContent = `${this.viewer.tell(view.t0, step)} \u2013 ${this.viewer.tell(view.t1, step)}, ${duration(view.t1 - view.t0)}`;
   }
 
   look() {

@@ -1,13 +1,13 @@
 // All that is known of one item.
 
-const TITLES = {
+const TITLES = new Map(Object.entries({
   text: "text", nodeid: "test", name: "name", args: "arguments", by: "by", user: "user", tty: "terminal", direction: "direction",
   source: "from", target: "to", path: "path", reason: "reason", net: "net", ip: "address", mac: "hardware address",
   hostname: "host name", what: "kind", words: "words", targets: "targets", file: "file", form: "form", state: "state", up: "answers",
   vms: "machines", to: "to", to_prefix: "its id", from_prefix: "from id", from_path: "from", snapshot: "snapshot", phase: "phase",
   message: "message", error: "error", code: "exit code", result: "result", bytes: "bytes", files: "files", out_bytes: "output",
-  err_bytes: "error output", cut: "cut",
-};
+  err_bytes: "error output", cut: "cut", left_out: "left out before",
+}));
 const APART = new Set(["t", "kind", "id", "parent", "outcome", "vm", "out_first", "out_last", "err_first", "err_last"]);
 const LONG = new Set(["text", "message", "error"]);
 
@@ -61,8 +61,8 @@ class Details {
     const all = { ...item.entry, ...item.ending };
     for (const [key, value] of Object.entries(all)) {
       if (APART.has(key) || value === null || value === "" || value === false || (LONG.has(key) && plain(value) === plain(longText(item)))) continue;
-      const size = key.endsWith("bytes") && typeof value === "number" ? bytes(value) : null;
-      row(TITLES[key] ?? visible(key), ...(size ? [size] : this.viewer.found(visible(value, true))));
+      const size = (key.endsWith("bytes") || key === "left_out") && typeof value === "number" ? bytes(value) : null;
+      row(TITLES.get(key) ?? visible(key), ...(size ? [size] : this.viewer.found(visible(value, true))));
     }
     return element("dl", { class: "lv-facts" }, ...rows);
   }

@@ -27,7 +27,7 @@ class Head {
   update() {
     const { journal, live } = this.viewer;
     const { head, items } = journal;
-    const name = visible(head.name ?? "") || "Environment";
+    const name = visible(calledBy(head)) || "Environment";
     this.name.textContent = name;
     if (!live) document.title = `${name} \u00b7 Lago report`;
     const parts = [visible(head.path ?? "")];
@@ -48,6 +48,15 @@ class Head {
     if (journal.faults.length) sum(several(journal.faults.length, "fault"), () => this.viewer.select(journal.faults[0]), "lv-fault-sum");
     this.sums.replaceChildren(...sums);
   }
+}
+
+/** What people call an environment: the directory that its workdir is in, and its own name unless that is the usual one. */
+function calledBy(head) {
+  const parts = plain(head.path).split("/").filter(Boolean);
+  const at = parts.lastIndexOf(".lago");
+  const own = plain(head.name) || (parts.at(-1) ?? "");
+  if (at < 1) return own;
+  return own === "default" || !own ? parts[at - 1] : `${parts[at - 1]} \u00b7 ${own}`;
 }
 
 const KEYS = [

@@ -35,7 +35,7 @@ function headline(item) {
     command: () => text("text"),
     script: () => text("path"),
     copy: () => `${text("source")} \u2192 ${text("target")}`,
-    console: () => text("text"),
+    console: () => text("text") + (entry.left_out ? ` (before it ${bytes(entry.left_out)} were left out)` : ""),
     state: () => text("state") + (entry.reason ? ` (${text("reason")})` : ""),
     ssh: () => (entry.up ? "answers" : "is gone"),
     fault: () => text("words") || `${text("what")} ${text("name")}`,

@@ -144,6 +144,7 @@ class Timeline {
     this.colours ??= readColours(this.viewer.root);
     const context = sized(this.canvas, this.width, room);
     new Painter(this, context, this.scroll.scrollTop, room).paint();
+    this.viewer.bar.sight();
     paintOverview(this, sized(this.overview, this.width, OVERVIEW));
   }
 
