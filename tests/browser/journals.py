@@ -94,8 +94,8 @@ def hostile() -> list[Entry]:
     for vm in vms:
         made.append({"t": START + 2, "kind": "state", "vm": vm, "state": bad, "reason": bad})
         made.append({"t": START + 3, "kind": "lease", "vm": vm, "net": bad, "ip": bad, "mac": bad, "hostname": bad})
-        made.append({"t": START + 4, "kind": "screen", "vm": vm, "file": "../../etc/passwd", "form": "txt"})
-        made.append({"t": START + 4, "kind": "screen", "vm": vm, "file": "screens/page.png", "form": "png"})
+        file, form = ("screens/page.png", "png") if vm == "web" else ("../../../../../../etc/passwd", "txt")
+        made.append({"t": START + 4, "kind": "screen", "vm": vm, "file": file, "form": form})
         made += [{"t": START + 5, "kind": "console", "vm": vm, "text": text} for text in (bad, LONG, MARKUP, CONTROLS)]
     made += [
         {"t": START + 6, "kind": "note", "text": bad},

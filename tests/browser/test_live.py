@@ -24,7 +24,7 @@ def test_what_comes_is_followed_until_somebody_looks_at_something(browser: Brows
     cut = next(at for at, one in enumerate(entries) if "curl --max-time" in one.get("text", "")) + 1
     page.page.evaluate("some => viewer.append(some)", entries[2:cut])
     expect(page.page.locator(".lv-broken li")).to_have_count(2)
-    page.page.locator(".lv-event").last.click()
+    page.page.locator(".lv-event").filter(has_text="curl --max-time").click()
     expect(page.page.locator(".lv-badge")).to_have_text("no end")
     expect(page.page.locator(".lv-now")).to_be_visible()
     page.page.evaluate("some => viewer.append(some)", entries[cut:])

@@ -44,6 +44,11 @@ class Events {
     this.rows.draw();
   }
 
+  /** Scroll to what happened last at the chosen instant. */
+  follow() {
+    this.rows.reveal(Math.max(0, before(this.items, this.viewer.instant + 1e-9) - 1));
+  }
+
   selected() {
     const at = this.viewer.selected ? indexIn(this.items, this.viewer.selected) : -1;
     if (at < 0) this.rows.node.removeAttribute("aria-activedescendant");

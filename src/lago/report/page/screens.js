@@ -25,7 +25,7 @@ class Screens {
     const { viewer } = this;
     const found = viewer.picture(plain(item.entry.file));
     let what = element("p", { class: "lv-dim" }, `${visible(item.entry.file)} is not in here`);
-    if (typeof found === "string" && item.entry.form === "txt") what = element("pre", {}, visible(found, true));
+    if (typeof found === "string" && item.entry.form === "txt") what = element("pre", { tabindex: "0", role: "group", "aria-label": `Screen of ${visible(item.vm)}` }, visible(found, true));
     else if (typeof found === "string") what = element("img", { src: found, alt: `Screen of ${visible(item.vm)} at ${viewer.tell(item.t)}` });
     else if (found?.missing) what.textContent = `${visible(item.entry.file)}: ${visible(found.missing)}`;
     return element("figure", { class: "lv-screen" }, element("figcaption", {}, element("b", {}, visible(item.vm)), " ",

@@ -76,6 +76,7 @@ class LagoViewer {
   go(t) {
     this.instant = Math.max(this.journal.start, Math.min(this.journal.last, t));
     this.following = false;
+    this.events.follow();
     this.atInstant();
   }
 
@@ -83,6 +84,7 @@ class LagoViewer {
     this.following = true;
     this.instant = this.journal.last;
     this.timeline.showAll();
+    this.events.follow();
     this.atInstant();
   }
 
@@ -147,6 +149,7 @@ class LagoViewer {
     this.head.update();
     this.bar.update();
     this.events.update();
+    if (this.following) this.events.follow();
     if (this.selected) {
       this.details.show();
       this.events.selected();
