@@ -139,6 +139,14 @@ class Paths:
         """Lock file that the program holds which leaves the machine little processor time."""
         return self.virt(f".{vm}.pace.lock")
 
+    def watched(self) -> str:
+        """JSON that says what the journal has already of machines' consoles, states and addresses."""
+        return self.virt("watched")
+
+    def watch_lock(self) -> str:
+        """Lock file that the program holds which listens to machines for the journal."""
+        return self.virt(".watch.lock")
+
     def faults(self) -> str:
         """JSON that says what is broken on purpose, and what was."""
         return self.virt("faults")

@@ -22,8 +22,7 @@ LAYERS = {
         guestfs
         services templates
         disks guest initfile plugins subnet_lease
-        brctl dirlock hypervisor topology utils
-        journal
+        brctl dirlock hypervisor journal topology utils
         host
         config log paths report
         constants ending errors version
@@ -53,7 +52,7 @@ LAYERS = {
         prefix
         collect create export staging status
         claims deploy prerequisites snapshots
-        appliances environment facts faults peers report restrict
+        appliances environment facts faults peers report restrict told
     """,
     "lago.environment.export": """
         export
@@ -110,6 +109,7 @@ LAYERS = {
         initfile placeholders stand_ins
     """,
     "lago.journal": """
+        commands verbs
         reading writing
         files journal kinds masks
     """,
@@ -176,9 +176,9 @@ LAYERS = {
         console disk_fault inside memory power readiness screen starve
         disk_swap machine
         jobs network
-        migration network_xml preflight state_file
+        migration network_xml preflight state_file watch watching
         domain_xml session stream
-        breakable carrier connection cpu hardware keys lifecycle on_purpose pages picture reach stuck tester
+        breakable carrier connection cpu hardware heard keys lifecycle on_purpose pages picture reach stuck tester
     """,
     "ovirtlago": """
         pytest_plugin

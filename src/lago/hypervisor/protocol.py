@@ -23,6 +23,9 @@ LIBVIRT_SOCKET_NAME: Final = "libvirt-sock"
 OWN_DIR: Final = "/run/.lago"
 """What is Lago's own in the private mount namespace, whatever the host has of that name."""
 
+SOCKETS_DIR: Final = f"{OWN_DIR}/sockets"
+"""Where our sockets and those of libvirt are, in the private mount namespace."""
+
 MEMORY_DIR: Final = f"{OWN_DIR}/memory"
 """Where the memory of machines is, in the private mount namespace."""
 NETNS_FILE: Final = "/tmp/lago-netns"  # noqa: S108 - in mounts of its own

@@ -29,6 +29,10 @@ class Shared:
     def uri(self) -> str:
         return self._url
 
+    @property
+    def inner_uri(self) -> str:
+        return self._url
+
     def running(self) -> bool:
         return True
 

@@ -45,7 +45,6 @@ hugetlbfs_mount = []
 capability_filters = [ "cpu-unavailable-features" ]
 """
 _NOTIFY: Final = f"{protocol.OWN_DIR}/notify"
-_SOCKETS: Final = f"{protocol.OWN_DIR}/sockets"
 _AGAIN: Final = 0.01
 _LOOK: Final = 10.0
 """Seconds after which the sizes of logs are looked at."""
@@ -122,7 +121,7 @@ def _set_up(settings: dict[str, Any]) -> WayOut | None:
     namespace.make_memory_dir()
     for ours, theirs in (
         # Not every path can be written into a configuration file of libvirt's.
-        (settings["run_dir"], _SOCKETS),
+        (settings["run_dir"], protocol.SOCKETS_DIR),
         (settings["cache_dir"], "/var/cache/libvirt/qemu"),
         (settings["qemu_log_dir"], "/var/log/libvirt/qemu"),
         (settings["tpm"]["state"], "/var/lib/libvirt/swtpm"),
@@ -147,7 +146,7 @@ def _start_libvirtd(closed: list[str]) -> int:
         file.write(_QEMU_CONF)
     with open("/etc/libvirt/libvirtd.conf", "w", encoding="utf-8") as file:
         file.write(
-            f'unix_sock_dir = "{_SOCKETS}"\nunix_sock_rw_perms = "0700"\nunix_sock_ro_perms = "0700"\n'
+            f'unix_sock_dir = "{protocol.SOCKETS_DIR}"\nunix_sock_rw_perms = "0700"\nunix_sock_ro_perms = "0700"\n'
             'auth_unix_rw = "none"\nauth_unix_ro = "none"\nlog_outputs = "3:stderr"\n'
         )
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
@@ -161,7 +160,7 @@ def _start_libvirtd(closed: list[str]) -> int:
         with pidfd(pid) as libvirtd:
             for left in within(_START_TIMEOUT):
                 # It was seen to be ready, on a busy host, when its socket was not there to be connected to.
-                if ready and os.path.exists(f"{_SOCKETS}/libvirt-sock"):
+                if ready and os.path.exists(f"{protocol.SOCKETS_DIR}/libvirt-sock"):
                     return pid
                 found = readable([notified.fileno(), libvirtd], _AGAIN if ready else left)
                 if libvirtd in found:

@@ -58,6 +58,16 @@ class Journal:
         """Bytes that one of its files may have; 0 if none is kept."""
         return int(config.get("journal_limit") << 20) // files.PARTS
 
+    @property
+    def kept(self) -> bool:
+        """Whether the configuration wants one."""
+        return self._limit > 0
+
+    @property
+    def prefix_dir(self) -> str:
+        """Directory of the prefix."""
+        return self._prefix
+
     def event(self, kind: str, **keys: Any) -> None:
         """Write a line.
 
