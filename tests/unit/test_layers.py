@@ -24,7 +24,7 @@ LAYERS = {
         disks guest initfile plugins subnet_lease
         brctl dirlock hypervisor journal topology utils
         host
-        config log paths
+        config log paths report
         constants ending errors version
     """,
     "lago.bootstrap": """
@@ -122,6 +122,13 @@ LAYERS = {
         environments
         ahead
         admission faults home options prepare
+    """,
+    "lago.report": """
+        html
+        page pictures report
+    """,
+    "lago.report.page": """
+        page
     """,
     "lago.services": """
         services

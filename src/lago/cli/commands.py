@@ -83,6 +83,9 @@ COMMANDS: Final[Mapping[str, Mapping[str, str]]] = {
     "template_repo": {
         "template-repo": "add and update template repositories",
     },
+    "report": {
+        "report": "write what happened, and when, to one page",
+    },
     "graph": {
         "graph": "draw machines, networks and addresses",
     },
