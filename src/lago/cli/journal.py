@@ -68,7 +68,7 @@ def _journal(args: argparse.Namespace) -> Outcome:
     found = reading.follow(place, since=since, all_of_it=True) if args.follow else reading.entries(place, since)
     lines = _meant(found, vms, wanted)
     if args.follow or args.out_format.name == "json" or args.out_format.for_people:
-        show = _for_people() if args.out_format.for_people else _formatted(args.out_format)
+        show = for_people() if args.out_format.for_people else _formatted(args.out_format)
         with contextlib.suppress(KeyboardInterrupt):
             for line in lines:
                 if (text := show(line)) is not None:
@@ -128,7 +128,7 @@ def _formatted(format_: output.Format) -> Callable[[Entry], str]:
     return show
 
 
-def _for_people() -> Callable[[Entry], str | None]:
+def for_people() -> Callable[[Entry], str | None]:
     """A line for people of each entry; the ends of what lasted are told with it, those without a word are not."""
     begun: dict[str, Entry] = {}
 
