@@ -98,13 +98,19 @@ def _meant(entries: Iterable[Entry], vms: set[str], wanted: frozenset[str]) -> I
                 open_.discard(str(name))
                 yield entry
             continue
-        if vms and entry.get("vm") not in vms and vms.isdisjoint(entry.get("vms") or ()):
+        if vms and vms.isdisjoint(_machines(entry)):
             continue
         if wanted and entry["kind"] not in wanted:
             continue
         if name is not None:
             open_.add(name)
         yield entry
+
+
+def _machines(entry: Entry) -> list[str]:
+    """The machines that a line is about; a topology is about none of its own."""
+    vm, vms = entry.get("vm"), entry.get("vms")
+    return [*([vm] if isinstance(vm, str) else []), *(vms if isinstance(vms, list) else [])]
 
 
 def instant(text: str, now: float) -> float:

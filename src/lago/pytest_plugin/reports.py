@@ -34,11 +34,13 @@ def write(env: Env, name: str, report: pytest.TestReport, directory: Path) -> st
         directory: where all pages are.
     """
     from .. import report as pages
+    from ..virt.watch import wait_for_last_words
 
     place = directory / file_name(report.nodeid)
     path = place / f"{name}.html"
     try:
         place.mkdir(parents=True, exist_ok=True)
+        wait_for_last_words(env.get_paths(), env.get_vms())
         pages.write_html(env.get_paths().prefix(), str(path))
         for vm in env.get_vms().values():
             with contextlib.suppress(FileNotFoundError):
