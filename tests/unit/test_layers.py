@@ -21,10 +21,10 @@ LAYERS = {
         sysprep
         guestfs
         services templates
-        disks guest initfile plugins subnet_lease
+        disks guest initfile plugins report subnet_lease
         brctl dirlock hypervisor journal topology utils
         host
-        config log paths report
+        config log paths
         constants ending errors version
     """,
     "lago.bootstrap": """
@@ -36,7 +36,7 @@ LAYERS = {
     "lago.cli": """
         screen
         console copying forward
-        artifacts chaos cli faults graph machine reachability shell snapshots ssh_config up
+        artifacts chaos cli faults graph machine reachability report shell snapshots ssh_config up
         completion config_commands environment template
         doctor initfile main progress status store
         output plugin_commands settings template_repo
@@ -124,8 +124,10 @@ LAYERS = {
         admission faults home options prepare
     """,
     "lago.report": """
-        html
-        page pictures report
+        report
+        write
+        html junit perfetto
+        page pictures timeline
     """,
     "lago.report.page": """
         page
