@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import defaultdict
 from pathlib import Path
@@ -55,7 +56,7 @@ def test_what_lasts_on_a_thread_nests(told: dict[str, Any]) -> None:
     assert rows
     for spans in rows.values():
         spans.sort()
-        assert all(end <= begin for (_, end), (begin, _) in zip(spans, spans[1:], strict=False))
+        assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(spans))
 
 
 def test_processes_and_threads_have_names(told: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lago.__main__ import main
+from lago.cli.main import main
 from lago.errors import PrefixError
 from lago.report import write_html
 from lago.report.page import script, style
