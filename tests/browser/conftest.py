@@ -14,6 +14,10 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 
 from lago.report import write_html
 
+from ..vm.conftest import box, mini
+
+__all__ = ["box", "mini"]
+
 DATA = Path(__file__).parents[1] / "data" / "journals"
 PATIENCE = 60_000
 """Milliseconds that a busy machine may take for something."""

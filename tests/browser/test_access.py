@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
 
 from .conftest import DATA, Open
 
@@ -22,7 +23,7 @@ def test_there_is_no_serious_fault(show: Open, width: int, dark: bool) -> None:
     _without_faults(page.page)
 
 
-def _without_faults(page: object) -> None:
-    found = Axe().run(page).response["violations"]  # type: ignore[arg-type]
+def _without_faults(page: Page) -> None:
+    found = Axe().run(page).response["violations"]
     told = [f"{one['id']}: {node['html']}: {node['failureSummary']}" for one in found for node in one["nodes"]]
     assert [one["id"] for one in found if one["impact"] in SERIOUS] == [], "\n".join(told)

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
+from . import journals
 from .conftest import DATA, Open, Watched
 
+_SIGHT = "parseFloat(document.querySelector('.lv-range').textContent.split(', ')[1])"
 FAILING = "curl --max-time 5 -X POST -d item=17 http://localhost/orders"
 
 
@@ -68,30 +70,23 @@ def test_it_is_zoomed_by_wheel_buttons_keys_and_marks(shop: Watched) -> None:
     left, top, right, _ = shop.plot()
     shop.page.mouse.move((left + right) / 2, top + 60)
     shop.page.mouse.wheel(0, -300)
-    shop.wait(
-        "whole => parseFloat(document.querySelector('.lv-range').textContent.split(', ')[1]) < whole * 0.7", whole
-    )
+    shop.wait(f"whole => {_SIGHT} < whole * 0.7", whole)
     shop.page.get_by_role("button", name="All").click()
-    shop.wait(
-        "whole => parseFloat(document.querySelector('.lv-range').textContent.split(', ')[1]) > whole * 0.98", whole
-    )
-    for act in (lambda: shop.page.get_by_role("button", name="Zoom in").click(), lambda: shop.page.keyboard.press("+")):
+    shop.wait(f"whole => {_SIGHT} > whole * 0.98", whole)
+    for by_key in (False, True):
         before = shop.sight()
-        act()
-        shop.wait(
-            "was => parseFloat(document.querySelector('.lv-range').textContent.split(', ')[1]) < was * 0.6", before
-        )
+        if by_key:
+            shop.page.keyboard.press("+")
+        else:
+            shop.page.get_by_role("button", name="Zoom in").click()
+        shop.wait(f"was => {_SIGHT} < was * 0.6", before)
     shop.page.keyboard.press("0")
-    shop.wait(
-        "whole => parseFloat(document.querySelector('.lv-range').textContent.split(', ')[1]) > whole * 0.98", whole
-    )
+    shop.wait(f"whole => {_SIGHT} > whole * 0.98", whole)
     shop.page.mouse.move(left + 400, top + 10)
     shop.page.mouse.down()
     shop.page.mouse.move(left + 500, top + 12, steps=4)
     shop.page.mouse.up()
-    shop.wait(
-        "whole => parseFloat(document.querySelector('.lv-range').textContent.split(', ')[1]) < whole * 0.2", whole
-    )
+    shop.wait(f"whole => {_SIGHT} < whole * 0.2", whole)
 
 
 def test_dragging_moves_and_a_click_chooses_what_is_there(shop: Watched) -> None:
@@ -105,7 +100,7 @@ def test_dragging_moves_and_a_click_chooses_what_is_there(shop: Watched) -> None
     shop.page.mouse.up()
     shop.wait("before => document.querySelector('.lv-range').textContent !== before", before)
     shop.page.keyboard.press("0")
-    shop.wait("() => parseFloat(document.querySelector('.lv-range').textContent.split(', ')[1]) > 30")
+    shop.wait(f"() => {_SIGHT} > 30")
     # The first test's band, a fifth of the way into it.
     shop.page.mouse.click(left + 132 + (right - left - 132) * 0.37, top + 26 + 12)
     expect(shop.page.locator(".lv-details .lv-text")).to_have_text("tests/test_shop.py::test_front_page")
@@ -171,7 +166,7 @@ def test_all_of_it_is_done_by_keyboard(shop: Watched) -> None:
     expect(shop.page.locator(".lv-title b")).to_have_text("db")
     before = shop.sight()
     keyboard.press("+")
-    shop.wait("was => parseFloat(document.querySelector('.lv-range').textContent.split(', ')[1]) < was * 0.6", before)
+    shop.wait(f"was => {_SIGHT} < was * 0.6", before)
     keyboard.press("?")
     expect(shop.page.get_by_role("dialog")).to_be_visible()
     keyboard.press("Escape")
@@ -211,6 +206,25 @@ def test_it_is_printed_without_what_only_a_screen_can_do(shop: Watched) -> None:
         expect(shop.page.locator(selector)).to_be_hidden()
     expect(shop.page.locator(".lv-details .lv-text")).to_be_visible()
     assert shop.page.pdf(format="A4").startswith(b"%PDF-")
+
+
+def test_what_begins_with_something_short_in_the_same_pixel_is_drawn(show: Open, tmp_path: Path) -> None:
+    entries = journals.head("pixels", ["vm"])
+    entries += [
+        {"t": journals.START + t, "kind": "state", "vm": "vm", "state": state}
+        for t, state in ((1, "paused"), (1.0001, "running"), (90, "shut off"), (100, "running"))
+    ]
+    for number, (begin, end) in enumerate([(1, 1.0001), (1.0002, 90)]):
+        entries.append({"t": journals.START + begin, "kind": "command", "id": f"{number}", "vm": "vm", "text": "x"})
+        entries.append({"t": journals.START + end, "kind": "end", "id": f"{number}", "outcome": "ok", "code": 0})
+    entries.sort(key=lambda one: float(one["t"]))
+    page = show(journals.write(tmp_path / "pixels", entries))
+    middle = 132 + (page.plot()[2] - page.plot()[0] - 132) / 2
+    column = page.page.evaluate(
+        "x => [...document.querySelector('.lv-lanes').getContext('2d').getImageData(x, 26, 1, 30).data]", middle
+    )
+    assert column[7 * 4 :][:4] == [27, 127, 69, 255]
+    assert column[20 * 4 :][:4] == [36, 104, 201, 255]
 
 
 def test_a_span_without_an_end_says_that_nobody_saw_it(shop: Watched) -> None:

@@ -87,6 +87,8 @@ def title(item: Timed) -> str:
     kind = item.opening["kind"]
     if kind == "ssh":
         return "ssh answers" if item.opening.get("up") else "ssh is gone"
+    if kind == "verb" and str(item.opening.get("args", "")).partition(" ")[0] == item.opening["name"]:
+        return str(item.opening["args"])
     keys = _TITLES.get(kind)
     words = [str(item.opening[key]) for key in keys or ("name",) if item.opening.get(key)]
     return " ".join(words if keys else [kind, *words])

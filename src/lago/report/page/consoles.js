@@ -20,6 +20,8 @@ class Consoles {
       pane.empty.hidden = pane.rows.count > 0;
       pane.rows.draw();
     }
+    const longest = Math.max(0, ...[...this.panes.values()].map((one) => one.rows.count));
+    this.grid.style.gridAutoRows = `${Math.min(300, 60 + longest * 18)}px`;
     this.node.hidden = !this.panes.size;
     this.follow();
   }

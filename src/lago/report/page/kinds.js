@@ -31,7 +31,8 @@ function headline(item) {
   const text = (key) => visible(entry[key]);
   const tell = {
     test: () => text("nodeid"),
-    verb: () => `${text("name")} ${entry.args ? text("args") : ""}`.trim(),
+    // The words of a command line begin with its name, the arguments of a method do not.
+    verb: () => (text("args").split(" ")[0] === text("name") ? text("args") : `${text("name")} ${text("args")}`.trim()),
     command: () => text("text"),
     script: () => text("path"),
     copy: () => `${text("source")} \u2192 ${text("target")}`,

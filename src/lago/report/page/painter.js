@@ -65,9 +65,9 @@ class Painter {
     }
   }
 
-  /** Call `draw` for what is in sight, at most once for each pixel; ends of items on a track are in the order of time too. */
+  /** Call `draw` for what is in sight, at most twice for each pixel; ends of items on a track are in the order of time too. */
   each(items, draw) {
-    const { view, perPixel } = this.timeline;
+    const { view } = this.timeline;
     const now = this.journal.last;
     let at = Math.max(0, before(items, view.t0) - 1);
     while (at < items.length && items[at].t <= view.t1) {
@@ -76,10 +76,13 @@ class Painter {
       const x = Math.max(this.left - 2, this.timeline.x(item.t));
       const to = Math.min(this.right + 2, this.timeline.x(end));
       if (to >= this.left - 2) draw(item, x, Math.max(0, to - x));
-      at += 1;
-      const next = Math.max(item.t, Math.min(end, view.t1)) + perPixel * 0.7;
-      if (at < items.length && items[at].t < next) at = Math.max(at, before(items, item.t + perPixel * 0.7));
+      at = this.after(items, at);
     }
+  }
+
+  /** The next one to draw. Of those that begin in the same pixel only the last may be longer than that. */
+  after(items, at) {
+    return Math.max(at + 1, before(items, items[at].t + this.timeline.perPixel * 0.7) - 1);
   }
 
   spans(row) {
@@ -173,7 +176,7 @@ class Painter {
       const width = this.timeline.x(until) - x;
       this.fill(stateColour(items[at].entry.state, this.colours), x, row.y, Math.max(width, 1), row.height);
       if (items[at] === this.viewer.selected) this.ring(x, Math.max(width, 2), row);
-      at = Math.max(at + 1, before(items, items[at].t + this.timeline.perPixel * 0.7));
+      at = this.after(items, at);
     }
     if (this.choice.hiddenKinds.has("ssh")) return;
     this.each(this.choice.of(row.tracks[1].items), (item, x) => {
