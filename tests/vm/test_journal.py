@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -14,7 +15,8 @@ from lago import sdk
 from lago.journal import files
 from lago.journal.reading import Entry, Span, entries, spans
 
-from .box import TWO, Box, processes, wait_for
+from ..users import User
+from .box import ONE, TWO, Box, processes, wait_for
 
 
 def ordered(found: list[Entry], *wanted: Callable[[Entry], bool]) -> None:
@@ -207,3 +209,16 @@ def test_destroying_takes_the_journal_along(box: Box) -> None:
     prefix = box.prefix
     box.lago("destroy", "--yes")
     assert not prefix.exists()
+
+
+@pytest.mark.slow
+def test_an_ordinary_users_environment_is_listened_to_as_well(mini: Path, throwaway_user: User) -> None:
+    with contextlib.closing(Box.of_user(throwaway_user, mini, "journal")) as box:
+        box.write(ONE)
+        box.lago("init")
+        box.lago("start")
+        wanted = {"console", "state", "lease", "ssh"}
+        assert wait_for(lambda: wanted <= {one["kind"] for one in of(box)}, 60)
+        box.lago("stop")
+        assert of(box)[-2]["state"] == "shut off"
+        assert not watching(box)
