@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from common import MIB, compare, finish, options, report, say
+from common import MIB, compare, compared, finish, options, report, say
 from common.environment import environment, fetch_template
 
 from lago import config
@@ -21,7 +21,7 @@ from lago.journal.writing import Journal
 from lago.report import write_html
 from lago.virt import VM
 
-COMMANDS = 20
+PAIRS = 500
 BUDGET = 1.02
 LINES = 1000
 LINE_BUDGET = 1.0
@@ -31,13 +31,23 @@ SIZE_BUDGET = 15.0
 MACHINES = 20
 
 
-def commands(vm: VM, journal: Journal) -> float:
-    """Seconds of commands in a row, told in a journal."""
+def seconds_of_one(vm: VM, journal: Journal) -> float:
+    """Seconds of a command, told in a journal."""
     vm.env.__dict__["journal"] = journal
     began = time.perf_counter()
-    for _ in range(COMMANDS):
-        vm.ssh(["true"], show_output=False)
+    vm.ssh(["true"], show_output=False)
     return time.perf_counter() - began
+
+
+def pairs(vm: VM, kept: Journal, none: Journal) -> tuple[list[float], list[float]]:
+    """Seconds of commands with a journal and without, turn by turn, each first in every other pair."""
+    runs: tuple[list[float], list[float]] = [], []
+    both = [(kept, runs[0]), (none, runs[1])]
+    for _ in range(PAIRS):
+        for journal, found in both:
+            found.append(seconds_of_one(vm, journal))
+        both.reverse()
+    return runs
 
 
 def with_limit(prefix: str, limit: int) -> Journal:
@@ -118,18 +128,11 @@ def main() -> int:
         [vm] = env.get_vms().values()
         prefix = one.prefix.paths.prefix()
         kept, none = with_limit(prefix, 64), with_limit(prefix, 0)
-        commands(vm, kept)
-        results.append(
-            compare(
-                f"{COMMANDS} commands, with the journal against without",
-                lambda: commands(vm, kept),
-                lambda: commands(vm, none),
-                repeat=max(args.repeat, 15),
-                budget=BUDGET,
-            )
-        )
+        seconds_of_one(vm, kept)
+        say(f"{PAIRS} pairs of commands")
+        results.append(compared("a command, with the journal against without", *pairs(vm, kept, none), budget=BUDGET))
         env.close()
-    return report("journal", args, results, commands=COMMANDS, events=EVENTS)
+    return report("journal", args, results, pairs=PAIRS, events=EVENTS)
 
 
 if __name__ == "__main__":

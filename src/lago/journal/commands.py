@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, Protocol
 
+from ..errors import SSHError
 from .writing import Journal, Span, outcome_of, said_by
 
 _KEPT: Final = 4096
@@ -66,7 +67,7 @@ class Command:
 
 @contextlib.contextmanager
 def command(journal: Journal, vm: str, user: str, text: str | Sequence[str], *, tty: bool = False) -> Iterator[Command]:
-    """Context manager: a command runs in a guest, as the journal tells.
+    """Context manager: a command runs in a guest, as the journal tells, and that the connection was lost, if it was.
 
     Args:
         vm: the machine.
@@ -80,6 +81,8 @@ def command(journal: Journal, vm: str, user: str, text: str | Sequence[str], *, 
             yield Command(journal, span)
         except BaseException as error:
             span.close(outcome_of(error), error=said_by(error))
+            if isinstance(error, SSHError):
+                journal.event("ssh", vm=vm, up=False)
             raise
 
 

@@ -445,15 +445,11 @@ class VM(Machine, Tester, Breakable):
                 raise
             return CommandStatus(255, b"", error.render().encode())
 
-    @contextlib.contextmanager
-    def _commanded(self, command: str | Sequence[str], *, tty: bool = False) -> Iterator[commands.Command]:
-        """Context manager: it runs a command, as the journal tells; and that the connection is lost, if it is."""
-        with commands.command(self.journal, self.name(), self.guest.user, command, tty=tty) as told:
-            try:
-                yield told
-            except SSHError:
-                self.journal.event("ssh", vm=self.name(), up=False)
-                raise
+    def _commanded(
+        self, command: str | Sequence[str], *, tty: bool = False
+    ) -> contextlib.AbstractContextManager[commands.Command]:
+        """Context manager: it runs a command, as the journal tells."""
+        return commands.command(self.journal, self.name(), self.guest.user, command, tty=tty)
 
     def ssh_script(self, path: str, show_output: bool = True) -> CommandStatus:
         """Run a bash script of this host on it and return how that ended, as `ssh` does.
