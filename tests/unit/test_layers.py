@@ -36,7 +36,7 @@ LAYERS = {
     "lago.cli": """
         screen
         console copying forward
-        artifacts chaos cli faults graph machine reachability report shell snapshots ssh_config up
+        artifacts chaos cli faults graph journal machine reachability report shell snapshots ssh_config up
         completion config_commands environment template
         doctor initfile main progress status store
         output plugin_commands settings template_repo
@@ -109,7 +109,7 @@ LAYERS = {
         initfile placeholders stand_ins
     """,
     "lago.journal": """
-        commands verbs
+        calls commands
         reading writing
         files journal kinds masks
     """,
@@ -120,8 +120,8 @@ LAYERS = {
     "lago.pytest_plugin": """
         pytest_plugin
         environments
-        ahead
-        admission faults home options prepare
+        ahead reports
+        admission faults home journals options prepare
     """,
     "lago.report": """
         report

@@ -39,6 +39,10 @@ COMMANDS: Final[Mapping[str, Mapping[str, str]]] = {
         "console": "a terminal on the serial console of a machine; Ctrl-] leaves it",
         "logs": "what machines said on their consoles since they were started",
     },
+    "journal": {
+        "journal": "tell what happened in the environment, and when",
+        "note": "write a text into the journal of the environment",
+    },
     "copying": {
         "copy-to-vm": "copy files and trees to a machine",
         "copy-from-vm": "copy a file or a tree from a machine",

@@ -32,8 +32,8 @@ def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _to(args: argparse.Namespace) -> None:
     from ..guest import transfer
+    from ..journal.calls import doing
     from ..journal.commands import copy
-    from ..journal.verbs import doing
     from .progress import counted
     from .shell import connect, find
 
@@ -49,8 +49,8 @@ def _to(args: argparse.Namespace) -> None:
 
 def _from(args: argparse.Namespace) -> None:
     from ..guest import transfer
+    from ..journal.calls import doing
     from ..journal.commands import copy
-    from ..journal.verbs import doing
     from .progress import counted
     from .shell import connect, find
 

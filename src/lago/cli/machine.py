@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ..journal.verbs import doing
+from ..journal.calls import doing
 from .environment import the_prefix
 
 if TYPE_CHECKING:

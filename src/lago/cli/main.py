@@ -13,7 +13,7 @@ from typing import Any, NoReturn, cast
 
 from .. import config, log
 from ..errors import LagoError
-from ..journal import verbs
+from ..journal import calls
 from . import output, settings
 from .commands import COMMANDS, NAMES
 from .parser import Commands, Parser, PrintVersion
@@ -154,7 +154,7 @@ def _main(words: Sequence[str]) -> int:
 
 def _told(args: argparse.Namespace, words: Sequence[str]) -> Outcome:
     """Run the command, as the journals of the environments tell that it does something to."""
-    command = verbs.run_command_line(args.command, words)
+    command = calls.run_command_line(args.command, words)
     try:
         result = args.run(args)
     except BaseException as error:

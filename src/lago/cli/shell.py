@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..errors import LagoError, VMNotFound
-from ..journal.verbs import before_another_program, doing
+from ..journal.calls import before_another_program, doing
 from .environment import the_prefix
 from .parser import Commands
 from .result import Outcome

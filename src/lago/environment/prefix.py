@@ -22,7 +22,7 @@ from ..host.locks import lock_file
 from ..host.parallel import in_parallel, no_errand
 from ..host.suggest import near
 from ..hypervisor import Hypervisor, libvirt_url, open_hypervisor
-from ..journal.verbs import doing, recorded
+from ..journal.calls import doing, recorded
 from ..journal.writing import Journal
 from ..log import LOG, no_phase, task
 from ..paths import Paths, check_place

@@ -8,7 +8,9 @@ import re
 import stat
 from typing import Final
 
-NAME: Final = "journal.jsonl"
+from ..paths import Paths
+
+NAME: Final = os.path.basename(Paths("").journal())
 """What is written to now."""
 
 PARTS: Final = 4
@@ -22,12 +24,12 @@ _OLDER: Final = r"journal\.([1-9][0-9]{0,3})\.jsonl"
 
 def current(prefix_dir: str) -> str:
     """Path of the file that is written to."""
-    return os.path.join(prefix_dir, NAME)
+    return Paths(prefix_dir).journal()
 
 
 def older(prefix_dir: str, number: int) -> str:
     """Path of a file that is not written to any more; 1 is the youngest."""
-    return os.path.join(prefix_dir, f"journal.{number}.jsonl")
+    return Paths(prefix_dir).older_journal(number)
 
 
 def numbers(prefix_dir: str) -> list[int]:

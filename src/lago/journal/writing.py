@@ -17,14 +17,16 @@ from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from functools import cached_property
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from .. import config
 from ..errors import LagoError
 from ..host.files import beside
 from ..log import LOG
-from . import files, kinds
-from .masks import Masks
+from . import files
+
+if TYPE_CHECKING:
+    from .masks import Masks
 
 _LONG: Final = 4096
 """Characters of a text; those that are whole command lines may be longer."""
@@ -51,7 +53,14 @@ class Journal:
 
     def __init__(self, prefix_dir: str, secrets: Callable[[], Iterable[str]] = tuple) -> None:
         self._prefix = os.path.abspath(prefix_dir)
-        self._masks = Masks(secrets, config.get("journal_mask").split())
+        self._secrets = secrets
+        self._more: list[str] = config.get("journal_mask").split()
+
+    @cached_property
+    def _masks(self) -> Masks:
+        from .masks import Masks
+
+        return Masks(self._secrets, self._more)
 
     @cached_property
     def _limit(self) -> int:
@@ -194,6 +203,7 @@ class Journal:
 
     def _facts(self) -> dict[str, Any]:
         from ..version import installed
+        from . import kinds
 
         facts: dict[str, Any] = {"version": kinds.VERSION}
         with contextlib.suppress(OSError, LagoError):

@@ -225,3 +225,21 @@ def skip(paths: Paths, names: Iterable[str]) -> None:
             found = os.stat(paths.console_log(name))
             seen.consoles[name] = [found.st_ino, found.st_size]
     seen.save()
+
+
+def is_told(paths: Paths, names: Iterable[str]) -> bool:
+    """Whether all lines have been told that machines have said by now."""
+    places = Seen(paths).consoles
+    return all(_has_told(paths.console_log(name), *places.get(name, (0, 0))) for name in names)
+
+
+def _has_told(path: str, inode: int, at: int) -> bool:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            found = os.fstat(file.fileno())
+            behind = found.st_size - at
+            if found.st_ino != inode or behind > _LONGEST:
+                return False
+            return behind <= 0 or b"\n" not in os.pread(file.fileno(), behind, at)
+    except FileNotFoundError:
+        return True

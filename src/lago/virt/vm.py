@@ -23,7 +23,7 @@ from ..guest.forward import Forward, Local
 from ..host.locks import held_here
 from ..host.programs import CommandStatus
 from ..journal import commands
-from ..journal.verbs import recorded
+from ..journal.calls import recorded
 from ..journal.writing import Journal
 from ..log import LOG, no_phase, task
 from ..plugins import machines

@@ -6,13 +6,16 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Iterable
 from typing import Final
 
 from ..errors import LagoError
 from ..host import locks, waiting
+from ..host.inotify import Directory
 from ..host.programs import DEVNULL, spawn
 from ..log import LOG
-from .heard import Consoles, Seen, skip
+from ..paths import Paths
+from .heard import Consoles, Seen, is_told, skip
 from .session import Session
 
 _CODE: Final = (
@@ -20,6 +23,7 @@ _CODE: Final = (
     "main(sys.argv[2], sys.argv[3], sys.argv[4], sys.argv[5] == 'shared', int(sys.argv[6]))"
 )
 _PATIENCE: Final = 10.0
+_SOON: Final = 3.0
 _ENDED: Final = ("shut off", "crashed")
 
 
@@ -56,6 +60,21 @@ def _launch(env: Session, lock: int) -> None:
         spawn(argv, stdout=DEVNULL, stderr=log, pass_fds=[lock], cwd="/") as parent,
     ):
         parent.wait()
+
+
+def wait_for_last_words(paths: Paths, names: Iterable[str], patience: float = _SOON) -> None:
+    """Return when the journal has what machines have said by now, or after some seconds: some never stop talking.
+
+    Args:
+        paths: of the prefix.
+        names: of the machines.
+        patience: seconds.
+    """
+    with contextlib.suppress(OSError), contextlib.closing(Directory(paths.virt())) as directory:
+        for left in waiting.within(patience if Seen.there(paths) else 0):
+            if is_told(paths, names):
+                return
+            directory.wait(left)
 
 
 def end(env: Session) -> None:

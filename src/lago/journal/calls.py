@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec, Protocol, TypeVar
@@ -53,6 +52,8 @@ class CommandLine:
             began: when it began, seconds since 1970; without it now.
         """
         if journal.prefix_dir not in self._spans:
+            import shlex
+
             text = shlex.join(self._words)
             self._spans[journal.prefix_dir] = journal.span("verb", t=began, name=self._name, args=text, by="cli")
         return self._spans[journal.prefix_dir]
