@@ -1,6 +1,6 @@
 // Nets as lines, machines below them, at the chosen instant: states, and what is broken.
 
-const CELL = 118;
+const CELL = 121;
 const NET_STEP = 40;
 
 class TopologyView {
