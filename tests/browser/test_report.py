@@ -23,6 +23,21 @@ def test_it_begins_with_what_failed(shop: Watched) -> None:
     assert shop.page.title() == "shop \u00b7 web-and-db \u00b7 Lago report"
 
 
+def test_it_begins_with_the_last_test_that_failed_at_that_instant(show: Open, tmp_path: Path) -> None:
+    entries = journals.head("tests", ["vm"])
+    entries[0]["path"] = "/home/ann/shop/.lago-pytest/main-1/2-module/default"
+    entries[0]["name"] = "default"
+    for number, result in enumerate(["failed", "failed", "passed"]):
+        outcome = "ok" if result == "passed" else result
+        begin = journals.START + 10 * number
+        entries.append({"t": begin, "kind": "test", "id": f"{number}", "nodeid": f"test_{number}"})
+        entries.append({"t": begin + 5, "kind": "end", "id": f"{number}", "outcome": outcome, "result": result})
+    page = show(journals.write(tmp_path / "tests", entries))
+    assert page.text(".lv-details .lv-text") == "test_1"
+    assert page.text(".lv-topology .lv-sec-head .lv-dim") == "at 0:15.000"
+    assert page.text("h1") == "shop \u00b7 2-module"
+
+
 def test_a_failing_command_is_found_by_search_and_read(shop: Watched) -> None:
     shop.page.fill("input[type=search]", "Operation timed OUT")
     expect(shop.page.locator(".lv-found")).to_have_text("2 of 2")

@@ -1,4 +1,4 @@
-"""`python -m pages.report JOURNAL DIRECTORY`: what a browser shows of a report, as `report.png` and `report-narrow.png`."""
+"""`python -m pages.report JOURNAL DIRECTORY`: how a browser shows a report: `report.png`, and `report-narrow.png`."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Details {
     const end = ending(item);
     const text = visible(longText(item), true);
     const block = item.kind === "command" || item.kind === "console" ? "pre" : "p";
-    return element("div", { class: `lv-title lv-k-${groupOf(item.kind)}` },
+    return element("div", { class: `lv-title lv-k-${groupOf(item.kind)} ${item.outcome === "failed" ? "lv-bad" : ""}` },
       element("div", { class: "lv-badges" },
         element("span", { class: "lv-kind" }, KINDS[item.kind].one),
         item.vm ? element("b", {}, visible(item.vm)) : null,

@@ -38,9 +38,9 @@ class Head {
     const of = (kind) => items.filter((one) => one.kind === kind);
     const sums = [];
     const sum = (text, act = null, style = "") => sums.push(element("li", {}, act ? button(text, act, { class: `lv-sum ${style}` }) : element("span", { class: `lv-sum ${style}` }, text)));
-    for (const [kind, one] of [["test", "test"], ["command", "command"], ["verb", "verb"]]) {
+    for (const [kind, one] of [["test", (n) => several(n, "test")], ["command", (n) => several(n, "command")], ["verb", (n) => `${several(n, "call")} of Lago`]]) {
       const bad = failed(kind);
-      if (bad.length) sum(`${several(bad.length, one)} failed`, () => this.viewer.select(bad[0]), "lv-o-failed");
+      if (bad.length) sum(`${one(bad.length)} failed`, () => this.viewer.select(bad[0]), "lv-o-failed");
     }
     sum(several(journal.machines.size, "machine"));
     if (of("test").length) sum(several(of("test").length, "test"));
@@ -53,9 +53,11 @@ class Head {
 /** What people call an environment: the directory that its workdir is in, and its own name unless that is the usual one. */
 function calledBy(head) {
   const parts = plain(head.path).split("/").filter(Boolean);
-  const at = parts.lastIndexOf(".lago");
-  const own = plain(head.name) || (parts.at(-1) ?? "");
-  if (at < 1) return own;
+  const at = parts.findLastIndex((one) => one === ".lago" || one === ".lago-pytest");
+  const name = plain(head.name) || (parts.at(-1) ?? "");
+  if (at < 1) return name;
+  // Environments of tests are all called the same, and their workdirs after where they come from.
+  const own = parts[at] === ".lago-pytest" ? (parts.at(-2) ?? name) : name;
   return own === "default" || !own ? parts[at - 1] : `${parts[at - 1]} \u00b7 ${own}`;
 }
 

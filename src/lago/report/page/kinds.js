@@ -53,6 +53,12 @@ function headline(item) {
   return tell[item.kind]();
 }
 
+/** The same where there is little room: of a test without its file. */
+function caption(item) {
+  const text = headline(item);
+  return item.kind === "test" ? text.slice(text.indexOf("::") + 1).replace(/^:/, "") : text;
+}
+
 /** How an item ended, in a word or two. */
 function ending(item) {
   if (item.kind === "test" && item.ending) return visible(item.ending.result ?? item.ending.outcome);

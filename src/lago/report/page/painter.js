@@ -102,7 +102,7 @@ class Painter {
     context.fill();
     context.globalAlpha = 1;
     if (item.outcome === "open" || item.outcome === "interrupted") this.fade(x, size, row);
-    if (size > 26 && row.height >= 11) this.caption(headline(item), x, size, row);
+    if (size > 26 && row.height >= 11) this.caption(caption(item), x, size, row);
     if (item === this.viewer.selected) this.ring(x, size, row);
   }
 
@@ -159,7 +159,7 @@ class Painter {
       context.restore();
       if (size > 60) {
         const text = clipped(headline(item), Math.ceil(size / 6));
-        context.font = "600 10px system-ui, sans-serif";
+        context.font = SMALL;
         this.fill(this.colours.card, Math.max(x, this.left) + 4, row.y, Math.min(size - 8, context.measureText(text).width + 8), row.height);
         this.caption(text, Math.max(x, this.left) + 3, size - 8, row, this.colours.ink);
       }

@@ -1,6 +1,6 @@
 // Nets as lines, machines below them, at the chosen instant: states, and what is broken.
 
-const CELL = 132;
+const CELL = 121;
 const NET_STEP = 40;
 
 class TopologyView {
@@ -66,9 +66,9 @@ class TopologyView {
       picture.append(svg("g", { class: `lv-machine lv-s-${stateClass(state)} ${bad ? "lv-isbroken" : ""}` },
         svg("rect", { x: left, y: top + 14, width: CELL - 12, height: 74, rx: 8 }),
         svg("circle", { cx: left + 14, cy: top + 31, r: 4.5, class: "lv-lamp" }),
-        svg("text", { x: left + 25, y: top + 35, class: "lv-machine-name" }, clipped(visible(name), 13)),
+        svg("text", { x: left + 25, y: top + 35, class: "lv-machine-name" }, clipped(visible(name), 11)),
         svg("text", { x: left + 12, y: top + 51, class: "lv-machine-state" }, `${visible(state) || "not known"}${bad ? ", broken" : ""}`),
-        ...nics.slice(0, 2).map((nic, index) => svg("text", { x: left + 12, y: top + 66 + index * 13, class: "lv-address" }, clipped(visible(nic.ip ?? nic.mac ?? ""), 16)))));
+        ...nics.slice(0, 2).map((nic, index) => svg("text", { x: left + 12, y: top + 66 + index * 13, class: "lv-address" }, clipped(visible(nic.ip ?? nic.mac ?? ""), 15)))));
     });
     picture.append(...titles);
     return picture;

@@ -49,9 +49,9 @@ class LagoViewer {
     this.refresh();
   }
 
-  /** What is looked at first: what failed, else the end. */
+  /** What is looked at first: what failed last, else the end. */
   open() {
-    const failed = (kind) => this.journal.items.find((one) => one.kind === kind && one.outcome === "failed");
+    const failed = (kind) => this.journal.items.findLast((one) => one.kind === kind && one.outcome === "failed");
     const test = failed("test");
     const within = (one) => one.kind === "command" && one.outcome === "failed" && one.t >= test.t && one.t <= this.journal.endOf(test);
     const item = test ? (this.journal.items.findLast(within) ?? test) : (failed("command") ?? failed("verb"));
@@ -59,8 +59,8 @@ class LagoViewer {
     if (item) this.select(item);
   }
 
-  /** Choose an item, and the instant `t`, or its beginning. */
-  select(item, t = item.t, reveal = true) {
+  /** Choose an item, and the instant `t`, or that at which it began, a failed test failed. */
+  select(item, t = this.instantOf(item), reveal = true) {
     this.selected = item;
     this.lane = null;
     this.following = false;
@@ -70,6 +70,10 @@ class LagoViewer {
     this.events.selected();
     this.atInstant();
     this.root.dispatchEvent(new CustomEvent("lago-select", { detail: { entry: item.entry, end: item.ending } }));
+  }
+
+  instantOf(item) {
+    return item.kind === "test" && item.outcome === "failed" ? item.end : item.t;
   }
 
   /** Choose an instant. */
