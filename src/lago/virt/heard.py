@@ -68,7 +68,8 @@ class Seen:
     def save(self) -> None:
         """Write it; it need not survive a power failure."""
         temporary = beside(self._path)
-        with open(temporary, "w", encoding="utf-8") as file:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        with open(os.open(temporary, flags, 0o600), "w", encoding="utf-8") as file:
             file.write(json_text({"consoles": self.consoles, "states": self.states, "leases": self.leases}))
         os.rename(temporary, self._path)
 

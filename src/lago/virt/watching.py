@@ -7,6 +7,7 @@ it is told to, and under a libvirt of others when no machine of ours has run for
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import select
 import signal
@@ -110,14 +111,16 @@ class _Watching:
         leases = _directory(_LEASES) if not self._shared else None
         fds = [self._logs.fd, self._wake[0], *([leases.fd] if leases else [])]
         last_leases = used = time.monotonic()
+        asked = False
         while not self._logs_gone() and not stopped.is_set():
             self._look()
             now = time.monotonic()
-            due = leases is not None and bool(readable([leases.fd], 0))
-            if due and leases is not None:
+            if leases is not None and readable([leases.fd], 0):
                 leases.wait(0)
-            if due or (leases is None and now - last_leases >= _LEASES_PACE):
-                last_leases = now
+                asked = True
+            # Guests ask for addresses as often as they like.
+            if now - last_leases >= (_SOON if asked else _LEASES_PACE if leases is None else math.inf):
+                last_leases, asked = now, False
                 self._ask_for_leases()
             if self._connection is not None and not self._connection.isAlive():
                 break
@@ -129,7 +132,7 @@ class _Watching:
                     break
             time.sleep(_PACE)
             pace = _LEASES_PACE if leases is None else None
-            readable(fds, _SOON if self._consoles.unfinished else pace)
+            readable(fds, _SOON if self._consoles.unfinished or asked else pace)
         self._look(everything=True)
 
     def _awake(self) -> None:
@@ -211,7 +214,7 @@ class _Watching:
                 self._tell_lease(net, mac, ip, lease.get("hostname"))
 
     def _tell_lease(self, net: str, mac: str, ip: str, hostname: str | None) -> None:
-        vm, known = self._nics.get((net, mac)), f"{net} {mac} {ip} {hostname or ''}"
+        vm, known = self._nics.get((net, mac)), f"{net} {mac} {ip}"
         with self._lock:
             if vm is None or known in self._seen.leases:
                 return
