@@ -35,7 +35,7 @@ docs: setup ## Build the manual in build/docs; warnings are errors
 man: setup ## Build the man pages in build/man
 	@$(BIN)/python -m sphinx -W --keep-going -q -d build/doctrees-man -b man docs/man build/man
 
-pictures: setup ## Make the pictures of the README from a real run; takes a minute
+pictures: setup ## Make the pictures of the manual, most from a real run; takes a minute
 	@docs/pictures/make
 
 bench: setup ## Run the benchmarks, each prints one JSON object last

@@ -148,7 +148,8 @@ def report(bench: str, args: argparse.Namespace, results: Sequence[dict[str, Any
 
     for result in results:
         mark = "ok" if result["ok"] else "MISSED"
-        value = f"{result['ratio']} x the floor" if result.get("ratio") else f"{result['MiB']} MiB"
+        told = {"ratio": "x the floor", "MiB": "MiB", "seconds": "s"}
+        value = next(f"{result[key]} {unit}" for key, unit in told.items() if result.get(key))
         say(f"{result['name']}: {value}, budget {result['budget']}: {mark}")
     facts = {
         "bench": bench,

@@ -139,6 +139,22 @@ class Paths:
         """Lock file that the program holds which leaves the machine little processor time."""
         return self.virt(f".{vm}.pace.lock")
 
+    def journal(self) -> str:
+        """What happened in the environment, a JSON object a line; see the page on the journal."""
+        return self._prefixed("journal.jsonl")
+
+    def older_journal(self, number: int | str) -> str:
+        """What happened before that; 1 is the youngest."""
+        return self._prefixed(f"journal.{number}.jsonl")
+
+    def watched(self) -> str:
+        """JSON that says what the journal has already of machines' consoles, states and addresses."""
+        return self.virt("watched")
+
+    def watch_lock(self) -> str:
+        """Lock file that the program holds which listens to machines for the journal."""
+        return self.virt(".watch.lock")
+
     def faults(self) -> str:
         """JSON that says what is broken on purpose, and what was."""
         return self.virt("faults")

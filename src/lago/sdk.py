@@ -490,6 +490,18 @@ class Env(Breaking):
         """
         return self._prefix.fault_timeline()
 
+    def note(self, text: str, vm: str | None = None) -> None:
+        """Write a text into the journal of the environment, so that it stands there among what happens.
+
+        Args:
+            text: what.
+            vm: the machine that it is about; without it none.
+
+        Raises:
+            VMNotFound: there is no machine of that name.
+        """
+        self._prefix.note(text, vm)
+
     def ansible_inventory(self, keys: Iterable[str] | None = None) -> str:
         """Inventory for Ansible, as text in its INI format.
 

@@ -88,6 +88,7 @@ CALLS: Final[dict[str, set[str]]] = {
         "lago/hypervisor/firewall.py",
         "lago/hypervisor/supervisor.py",
         "lago/sdk.py",
+        "lago/virt/watching.py",
         "ovirtlago/packages/server.py",
     },
 }

@@ -21,8 +21,8 @@ LAYERS = {
         sysprep
         guestfs
         services templates
-        disks guest initfile plugins subnet_lease
-        brctl dirlock hypervisor topology utils
+        disks guest initfile plugins report subnet_lease
+        brctl dirlock hypervisor journal topology utils
         host
         config log paths
         constants ending errors version
@@ -36,7 +36,7 @@ LAYERS = {
     "lago.cli": """
         screen
         console copying forward
-        artifacts chaos cli faults graph machine reachability shell snapshots ssh_config up
+        artifacts chaos cli faults graph journal machine reachability report shell snapshots ssh_config up
         completion config_commands environment template
         doctor initfile main progress status store
         output plugin_commands settings template_repo
@@ -52,7 +52,7 @@ LAYERS = {
         prefix
         collect create export staging status
         claims deploy prerequisites snapshots
-        appliances environment facts faults peers report restrict
+        appliances environment facts faults peers report restrict told
     """,
     "lago.environment.export": """
         export
@@ -110,6 +110,11 @@ LAYERS = {
         nodes
         initfile placeholders stand_ins
     """,
+    "lago.journal": """
+        calls commands
+        reading writing
+        files journal kinds masks
+    """,
     "lago.plugins": """
         machines
         cli contracts output plugins
@@ -117,8 +122,17 @@ LAYERS = {
     "lago.pytest_plugin": """
         pytest_plugin
         environments
-        ahead
-        admission faults home options prepare
+        ahead reports
+        admission faults home journals options prepare
+    """,
+    "lago.report": """
+        report
+        write
+        html junit perfetto
+        page pictures timeline
+    """,
+    "lago.report.page": """
+        page
     """,
     "lago.services": """
         services
@@ -166,9 +180,10 @@ LAYERS = {
         console disk_fault inside memory power readiness screen starve
         disk_swap machine
         jobs network
-        migration network_xml preflight state_file
+        migration network_xml preflight state_file watch watching
         domain_xml session stream
-        breakable carrier connection cpu hardware keys lifecycle on_purpose pages passed picture reach stuck tester
+        breakable carrier connection cpu hardware heard keys lifecycle on_purpose pages passed picture reach stuck
+        tester
     """,
     "ovirtlago": """
         pytest_plugin

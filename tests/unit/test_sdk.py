@@ -39,6 +39,7 @@ PUBLIC = {
     "inflict",
     "metadata",
     "partition",
+    "note",
     "reachability",
     "revert_snapshots",
     "run_on_all",

@@ -23,6 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lago import config
+from lago.cli.journal import for_people
 from lago.disks import image_header, ova
 from lago.environment import facts
 from lago.environment.snapshots.index import Index
@@ -32,6 +33,7 @@ from lago.guest.ssh import Guest
 from lago.host import archive, shape
 from lago.initfile import document, parse
 from lago.initfile.keys import DISK, DOMAIN, ENVIRONMENT, NET, NIC
+from lago.journal import kinds, reading
 from lago.paths import Paths
 from lago.subnet_lease import SubnetStore
 from lago.templates import TemplateRepository, checksums
@@ -286,6 +288,35 @@ def test_words_on_consoles(said: bytes) -> None:
     stuck.stuck(text)
     stuck.lines(text)
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", printable(text))
+
+
+def journal_line(kind: str, raw: Any) -> bytes:
+    """A line whose keys have whatever values."""
+    return dumped({"t": 1, "kind": kind, "id": raw, "vm": raw, "vms": raw, "text": raw}).encode(errors="replace")
+
+
+JOURNAL_LINES = st.one_of(
+    st.binary(max_size=300),
+    st.builds(lambda raw: dumped(raw).encode(errors="replace"), like("t", "kind", "id", "vm", "text", "outcome")),
+    st.builds(journal_line, st.sampled_from([*kinds.KINDS, "x"]), PLAIN),
+    st.sampled_from([b'{"t":1,"kind":"note","text":"a"}', b"[" * 40_000, b"9" * 20_000, b"x" * 70_000]),
+)
+
+
+@given(st.lists(JOURNAL_LINES, max_size=8))
+def test_journals(lines: list[bytes]) -> None:
+    show = for_people()
+    with tempfile.TemporaryDirectory() as place:
+        Path(place, "journal.jsonl").write_bytes(b"\n".join(lines))
+        found = list(reading.entries(place))
+        spans = reading.spans(found)
+    assert len(spans) <= len(found)
+    for one in found:
+        assert isinstance(one["t"], float)
+        assert isinstance(one["kind"], str)
+        shown = show(one)
+        assert shown is None or "\n" not in shown
+    assert all(span.seconds is None or span.seconds >= 0 for span in spans)
 
 
 @given(TEXT, st.sampled_from(["http://x/{}", "{}", "file:///{}", "$A/{}"]))

@@ -9,9 +9,9 @@ import os
 import sys
 from pathlib import Path
 
-from lago.hypervisor import namespace, supervisor
+from lago.hypervisor import namespace, protocol, supervisor
 
-_SOCKETS = supervisor._SOCKETS
+_SOCKETS = protocol.SOCKETS_DIR
 
 
 def main(directory: str) -> None:

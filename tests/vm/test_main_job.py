@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from lago.journal.reading import entries, spans
+
 from .box import THREE, Box
 from .terminal import Terminal
 
@@ -167,6 +169,10 @@ def test_a_shell_for_people_has_a_terminal(three: Box) -> None:
         terminal.type("\3")
         terminal.type("exit 3\n")
         assert terminal.wait() == 3
+    [session] = [one for one in spans(entries(str(three.prefix))) if one.opening.get("tty")]
+    assert session.end is not None
+    assert (session.opening["text"], session.end["code"]) == ("bash", 3)
+    assert "resized" not in (three.prefix / "journal.jsonl").read_text()
 
 
 def test_start_of_what_runs_changes_nothing(three: Box) -> None:

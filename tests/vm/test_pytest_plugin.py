@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from lago.journal.reading import entries, spans
+
 from ..users import REPOSITORY
 from .box import ONE, TWO, kill, processes, wait_for
 
@@ -145,7 +147,7 @@ def test_what_failed_is_told_and_kept_and_the_next_run_removes_it(pytester: pyte
     more = "artifacts: [/etc/hostname], artifact-commands: {said: echo $(hostname) says so}"
     (place / "LagoInitFile").write_text(ONE.replace("vcpu: 1", f"vcpu: 1, {more}"))
     pytester.makepyfile(SHARED)
-    done = pytester.runpytest_subprocess(*PLUGIN, "--lago-keep=failed", "--lago-collect=failed")
+    done = pytester.runpytest_subprocess(*PLUGIN, "--lago-keep=failed", "--lago-collect=failed", "--junitxml=junit.xml")
     done.assert_outcomes(passed=3, failed=2)
     told, other = re.split(r"_{5,} test_without_machines _{5,}", done.stdout.str())
     assert "lago console of vm0" in told
@@ -158,11 +160,33 @@ def test_what_failed_is_told_and_kept_and_the_next_run_removes_it(pytester: pyte
     assert (saved / "1-session" / "vm0" / "said").read_text() == "vm0 says so\n"
     assert "Start Prefix: Success" in (saved / "1-session" / "lago.log").read_text()
 
+    [page] = (place / "lago-reports").glob("*test_that_fails/*.html")
+    assert "<html" in page.read_text()
+    assert "last words" in (page.parent / "1-session.vm0.console.log").read_text()
+    assert properties(place / "junit.xml")["test_that_fails"]["lago_report"] == str(page)
+    assert "lago_report" not in properties(place / "junit.xml")["test_it_runs"]
+    assert re.search(rf"^{re.escape(str(page))}$", done.stdout.str(), re.MULTILINE)
+
     [line] = re.findall(r"^lago --prefix-path .+ status$", done.stdout.str(), re.MULTILINE)
     kept = shlex.split(line)[2]
     status = subprocess.run(["lago", "-f", "json", "--prefix-path", kept, "status"], check=True, stdout=subprocess.PIPE)
     assert json.loads(status.stdout)["Prefix"]["VMs"]["vm0"]["status"] == "running"
     assert not list(Path(kept).parent.glob("fork-*"))
+    told_tests = [one for one in spans(entries(kept)) if one.kind == "test"]
+    ended = {one.opening["nodeid"].partition("::")[2]: one.end for one in told_tests}
+    assert {name: end and end["result"] for name, end in ended.items()} == {
+        "test_it_runs": "passed",
+        "test_a_fork_is_as_at_first_and_alone": "passed",
+        "test_that_is_pristine_is_as_at_first": "passed",
+        "test_that_fails": "failed",
+    }
+    assert all(one.opening.get("by", "pytest") == "pytest" for one in spans(entries(kept)))
+    failed = ended["test_that_fails"]
+    assert failed is not None
+    assert (failed["phase"], failed["message"]) == ("call", "assert False")
+    # The page is made of what was written by then.
+    [words] = [one["t"] for one in entries(kept) if one["kind"] == "console" and one["text"] == "last words"]
+    assert words < page.stat().st_mtime
 
     ends_early(pytester, place, signal.SIGKILL, gone=kept)
     killed = (place / "ready").read_text()

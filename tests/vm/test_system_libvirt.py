@@ -13,6 +13,8 @@ from urllib.parse import quote
 
 import pytest
 
+from lago.journal.reading import entries
+
 from .box import TWO, Box, processes, wait_for
 
 SCRIPT = Path(__file__).with_name("system_libvirtd.py")
@@ -129,6 +131,14 @@ def test_machines_start_find_each_other_and_answer(prepared: Box, system: System
     assert "PING vm1 (192.168.201.3)" in prepared.shell("vm0", "ping -4 -c 1 -W 5 vm1")
     done = prepared.lago("shell", "vm1", data="[[ 1 ]] && exit 7\n", code=7)
     assert done.err == ""
+
+
+def test_the_journal_has_consoles_states_and_addresses(prepared: Box) -> None:
+    def told() -> set[tuple[str, str]]:
+        return {(one["kind"], one.get("vm", "")) for one in entries(str(prepared.prefix))}
+
+    wanted = {(kind, vm) for kind in ("console", "state", "lease", "ssh") for vm in ("vm0", "vm1")}
+    assert wait_for(lambda: wanted <= told(), 60), told()
 
 
 def test_links_are_broken_as_far_as_libvirt_does_it_and_the_rest_is_refused(prepared: Box, system: System) -> None:

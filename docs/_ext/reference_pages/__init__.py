@@ -10,6 +10,7 @@ from .commands import Commands, Options
 from .docstrings import to_rst
 from .errors import Errors
 from .files import Files
+from .journal import Journal
 from .keys import Keys
 from .links import unlink_sources
 from .modules import write
@@ -18,6 +19,7 @@ from .settings import Sections, Settings
 DIRECTIVES = {
     "lago-errors": Errors,
     "lago-files": Files,
+    "lago-journal": Journal,
     "lago-keys": Keys,
     "lago-options": Options,
     "lago-sections": Sections,

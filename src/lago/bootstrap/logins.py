@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from .. import config
@@ -113,6 +114,14 @@ def root_password(domain: Domain) -> str | None:
         return domain.root_password
     own = domain.ssh_password if user(domain) == _ROOT else None
     return own or str(config.get("default_root_password"))
+
+
+def secrets(domains: Iterable[Domain]) -> list[str]:
+    """The passwords of machines, and of the configuration if they are not those that everybody has."""
+    found = [text for domain in domains for text in (domain.root_password, domain.ssh_password)]
+    names = ("ssh_password", "default_root_password", "libvirt_password")
+    found += [said for name in names if (said := config.get(name)) != config.OPTIONS[name].default]
+    return [str(text) for text in found if text]
 
 
 def _whose(domain: Domain) -> str:

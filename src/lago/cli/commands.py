@@ -39,6 +39,10 @@ COMMANDS: Final[Mapping[str, Mapping[str, str]]] = {
         "console": "a terminal on the serial console of a machine; Ctrl-] leaves it",
         "logs": "what machines said on their consoles since they were started",
     },
+    "journal": {
+        "journal": "tell what happened in the environment, and when",
+        "note": "write a text into the journal of the environment",
+    },
     "copying": {
         "copy-to-vm": "copy files and trees to a machine",
         "copy-from-vm": "copy a file or a tree from a machine",
@@ -78,6 +82,9 @@ COMMANDS: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "template_repo": {
         "template-repo": "add and update template repositories",
+    },
+    "report": {
+        "report": "write what happened, and when, to one page",
     },
     "graph": {
         "graph": "draw machines, networks and addresses",

@@ -32,21 +32,33 @@ def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def _to(args: argparse.Namespace) -> None:
     from ..guest import transfer
+    from ..journal.calls import doing
+    from ..journal.commands import copy
     from .progress import counted
     from .shell import connect, find
 
     prefix = the_prefix(args)
-    guest = connect(prefix, find(prefix, args.host))
-    with counted(f"Copy to {guest.name}:{args.remote_path}", sys.stderr) as on_bytes:
-        transfer.copy_to(guest, args.local_paths, args.remote_path, on_bytes)
+    with doing(prefix.journal, args.command):
+        guest = connect(prefix, find(prefix, args.host))
+        with (
+            copy(prefix.journal, guest.name, "to", ", ".join(args.local_paths), args.remote_path) as copying,
+            counted(f"Copy to {guest.name}:{args.remote_path}", sys.stderr) as on_bytes,
+        ):
+            transfer.copy_to(guest, args.local_paths, args.remote_path, copying.counting(on_bytes))
 
 
 def _from(args: argparse.Namespace) -> None:
     from ..guest import transfer
+    from ..journal.calls import doing
+    from ..journal.commands import copy
     from .progress import counted
     from .shell import connect, find
 
     prefix = the_prefix(args)
-    guest = connect(prefix, find(prefix, args.host))
-    with counted(f"Copy from {guest.name}:{args.remote_path}", sys.stderr) as on_bytes:
-        transfer.copy_from(guest, args.remote_path, args.local_path, on_bytes)
+    with doing(prefix.journal, args.command):
+        guest = connect(prefix, find(prefix, args.host))
+        with (
+            copy(prefix.journal, guest.name, "from", args.remote_path, args.local_path) as copying,
+            counted(f"Copy from {guest.name}:{args.remote_path}", sys.stderr) as on_bytes,
+        ):
+            transfer.copy_from(guest, args.remote_path, args.local_path, copying.counting(on_bytes))

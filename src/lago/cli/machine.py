@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from ..journal.calls import doing
 from .environment import the_prefix
 
 if TYPE_CHECKING:
@@ -21,8 +22,10 @@ def add_host(parser: argparse.ArgumentParser) -> None:
 @contextlib.contextmanager
 def the_machine(args: argparse.Namespace) -> Iterator[VM]:
     """Context manager: the machine that the command line names, with a libvirt to ask. Raises VMNotFound."""
-    env = the_prefix(args).virt_env
+    prefix = the_prefix(args)
+    env = prefix.virt_env
     try:
-        yield env.get_vm(args.host)
+        with doing(prefix.journal, args.command):
+            yield env.get_vm(args.host)
     finally:
         env.close()

@@ -13,6 +13,7 @@ from typing import Any, NoReturn, cast
 
 from .. import config, log
 from ..errors import LagoError
+from ..journal import calls
 from . import output, settings
 from .commands import COMMANDS, NAMES
 from .parser import Commands, Parser, PrintVersion
@@ -147,10 +148,23 @@ def _main(words: Sequence[str]) -> int:
     with warnings.catch_warnings():
         if args.ignore_warnings:
             warnings.simplefilter("ignore")
-        result = args.run(args)
-    outcome = result if isinstance(result, Outcome) else Outcome(result)
+        outcome = _told(args, words)
     output.show(outcome, args.out_format, sys.stdout)
     return outcome.exit_code
+
+
+def _told(args: argparse.Namespace, words: Sequence[str]) -> Outcome:
+    """Run the command, as the journals of the environments tell that it does something to."""
+    command = calls.run_command_line(args.command, words)
+    try:
+        result = args.run(args)
+    except BaseException as error:
+        code = error.code if isinstance(error, SystemExit) else getattr(error, "exit_code", 1)
+        command.end(code if isinstance(code, int) else 1, error)
+        raise
+    outcome = result if isinstance(result, Outcome) else Outcome(result)
+    command.end(outcome.exit_code)
+    return outcome
 
 
 def _settle(args: argparse.Namespace) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import shlex
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..errors import LagoError, VMNotFound
+from ..journal.calls import before_another_program, doing
 from .environment import the_prefix
 from .parser import Commands
 from .result import Outcome
@@ -15,6 +19,7 @@ from .result import Outcome
 if TYPE_CHECKING:
     from ..environment.prefix import Prefix
     from ..guest.ssh import Guest
+    from ..journal.commands import Command
 
 
 def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -63,14 +68,35 @@ def _shell(args: argparse.Namespace) -> Outcome:
     prefix = the_prefix(args)
     name = find(prefix, args.host)
     words = args.args[1:] if args.args[:1] == ["-c"] else args.args
-    guest = connect(prefix, name)
-    if len(words) == 1 and words == args.args and (words[0] == "-" or os.path.isfile(words[0])):
-        return Outcome(None, _script(prefix, name, words[0]))
+    script = words[0] if len(words) == 1 and words == args.args and _is_script(words[0]) else None
     # Words are joined into a line for the guest's shell, as ssh joins them.
     line = " ".join(words) or "bash"
-    if sys.stdin.isatty() and (not words or sys.stdout.isatty()):
-        return _become(guest.terminal_argv(line))
-    return Outcome(None, guest.feed(line, sys.stdin.fileno()))
+    tty = script is None and sys.stdin.isatty() and (not words or sys.stdout.isatty())
+    with doing(prefix.journal, "shell"), _told(prefix, name, line, script, tty=tty) as told:
+        guest = connect(prefix, name)
+        if script is not None:
+            code = _script(guest, script)
+        elif tty:
+            code = guest.interact(line)
+        else:
+            code = guest.feed(line, sys.stdin.fileno())
+        told.ended_with(code)
+    return Outcome(None, code)
+
+
+def _is_script(word: str) -> bool:
+    return word == "-" or os.path.isfile(word)
+
+
+@contextlib.contextmanager
+def _told(prefix: Prefix, name: str, line: str, script: str | None, *, tty: bool) -> Iterator[Command]:
+    """Context manager: something runs on a machine, as the journal tells."""
+    from ..bootstrap import logins
+    from ..journal import commands
+
+    text = line if script is None else f"bash -s < {shlex.quote(script)}"
+    with commands.command(prefix.journal, name, logins.user(prefix.domain(name)), text, tty=tty) as told:
+        yield told
 
 
 def connect(prefix: Prefix, name: str) -> Guest:
@@ -86,8 +112,7 @@ def connect(prefix: Prefix, name: str) -> Guest:
     return guest
 
 
-def _script(prefix: Prefix, name: str, path: str) -> int:
-    guest = prefix.guest(name)
+def _script(guest: Guest, path: str) -> int:
     if path == "-":
         return guest.feed("bash -s", sys.stdin.fileno())
     with open(path, "rb") as script:
@@ -111,5 +136,8 @@ def _nsexec(args: argparse.Namespace) -> NoReturn:
             "this environment has no network namespace of its own, its networks are the host's",
             hint="run the program as it is",
         )
-    prefix.resume()
-    _become(hypervisor.command(command))
+    with doing(prefix.journal, "nsexec"):
+        prefix.resume()
+        argv = hypervisor.command(command)
+    before_another_program()
+    _become(argv)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from ..constants import DEPLOY_SCRIPTS, OVIRT_SCRIPTS, PREFIX_PATH_VARIABLE
 from ..errors import LagoError, VMError
 from ..host.parallel import in_parallel
+from ..journal.commands import command
 from ..log import LOG, task
 from ..paths import Paths
 from ..topology.model import Domain, Topology
@@ -161,8 +163,15 @@ def _deploy(vm: VM, paths: Iterable[str], on_phase: Callable[[str, str], None]) 
 
 
 def _run(vm: VM, path: str) -> None:
-    with open(path, "rb") as file, task(f"Run {os.path.basename(path)} on {vm.name()}"):
-        status = vm.guest.run(telling(vm.name(), vm.env.domains, ["bash", "-s"]), data=file.read(), timeout=None)
+    with (
+        open(path, "rb") as file,
+        task(f"Run {os.path.basename(path)} on {vm.name()}"),
+        vm.journal.span("script", vm=vm.name(), path=os.path.relpath(path, vm.env.paths.prefix())) as span,
+    ):
+        with command(vm.journal, vm.name(), vm.guest.user, f"bash -s < {shlex.quote(os.path.basename(path))}") as told:
+            status = vm.guest.run(telling(vm.name(), vm.env.domains, ["bash", "-s"]), data=file.read(), timeout=None)
+            told.ended(status)
+        span.close("failed" if status else "ok", code=status.code)
     LOG.debug("%s: %s printed:\n%s", vm.name(), path, status.text)
     if not status:
         LOG.debug("%s: %s complained:\n%s", vm.name(), path, status.error_text)

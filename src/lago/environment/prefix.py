@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
@@ -21,6 +22,8 @@ from ..host.locks import lock_file
 from ..host.parallel import in_parallel, no_errand
 from ..host.suggest import near
 from ..hypervisor import Hypervisor, libvirt_url, open_hypervisor
+from ..journal.calls import doing, recorded
+from ..journal.writing import Journal
 from ..log import LOG, no_phase, task
 from ..paths import Paths, check_place
 from ..plugins import machines
@@ -102,6 +105,7 @@ class Prefix(Breaking):
         from ..templates.lockfile import LockFile
         from .create import read_spec
 
+        began = time.time()
         path = os.path.abspath(path)
         check_free(path)
         lock = LockFile(init_file, frozen=frozen) if isinstance(init_file, str) else None
@@ -116,6 +120,8 @@ class Prefix(Breaking):
             lock.save()
         made = cls(path)
         made._claims.hold_leases(made.topology)
+        with doing(made.journal, "create", lambda: repr(path), began=began):
+            made._tell_topology()
         return made
 
     def initialize(self) -> None:
@@ -252,6 +258,7 @@ class Prefix(Breaking):
         """Write the environment to disk, with what was changed in `virt_env`."""
         self._save_metadata(self.metadata)
         self.virt_env.save()
+        self._tell_topology()
 
     def remember(self, **more: Any) -> None:
         """Add to `metadata`, which lasts. Call it inside an `operation`.
@@ -269,6 +276,30 @@ class Prefix(Breaking):
     def hypervisor(self) -> Hypervisor:
         """Hypervisor of this prefix, whether it is up or not."""
         return open_hypervisor(libvirt_url(self.metadata, self.paths.metadata()), self.uuid, self.paths)
+
+    @cached_property
+    def journal(self) -> Journal:
+        """Journal of the environment, to be written."""
+        from ..bootstrap import logins
+
+        return Journal(self._prefix, lambda: logins.secrets(self.topology.domains.values()))
+
+    def note(self, text: str, vm: str | None = None) -> None:
+        """Write a text into the journal of the environment.
+
+        Args:
+            text: what.
+            vm: the machine that it is about, by its name in the init file; without it none.
+
+        Raises:
+            VMNotFound: there is no machine of that name.
+        """
+        self.journal.event("note", text=text, vm=None if vm is None else self.domain(vm).name)
+
+    def _tell_topology(self) -> None:
+        from .told import topology
+
+        self.journal.event("topology", **topology(self.topology))
 
     @cached_property
     def topology(self) -> Topology:
@@ -420,6 +451,7 @@ class Prefix(Breaking):
         """
         Index.load(self.paths).check_new(name, replace=replace)
 
+    @recorded
     def create_snapshots(
         self,
         name: str,
@@ -454,17 +486,20 @@ class Prefix(Breaking):
 
         self.check_new_snapshot(name, replace=replace)
         with self._changing("Create snapshot") as env:
-            return take(
-                env,
-                name,
-                env.select(vms),
-                disk_only=disk_only,
-                description=description,
-                replace=replace,
-                compress=compress,
-                faults=[one.plain() for one in self.faults()],
-            )
+            machines = env.select(vms)
+            with self.journal.span("snapshot", name=name, vms=[vm.name() for vm in machines]):
+                return take(
+                    env,
+                    name,
+                    machines,
+                    disk_only=disk_only,
+                    description=description,
+                    replace=replace,
+                    compress=compress,
+                    faults=[one.plain() for one in self.faults()],
+                )
 
+    @recorded
     def revert_snapshots(self, name: str, *, vms: Iterable[str] = (), on_phase: Phase = no_phase) -> None:
         """Go back to a snapshot, without a boot, and return when the machines answer ssh. What they did since is lost.
 
@@ -495,7 +530,8 @@ class Prefix(Breaking):
         with self._changing("Revert snapshot") as env:
             names = [vm.name() for vm in env.select(vms)]
             begun, back = self._faults_of_then(env, name, names)
-            revert(env, name, names, on_phase, beside, begun=begun, back=back, paused=paused)
+            with self.journal.span("revert", name=name, vms=names):
+                revert(env, name, names, on_phase, beside, begun=begun, back=back, paused=paused)
 
     def _faults_of_then(
         self, env: VirtEnv, snapshot: str, names: Sequence[str]
@@ -541,12 +577,16 @@ class Prefix(Breaking):
         return self.topology.faults
 
     def _break(self, wanted: Sequence[Fault]) -> list[Fault]:
-        from .faults import acts
+        from .faults import acts, words
 
-        with self._machines("Inflict faults") as env:
+        with (
+            doing(self.journal, "fault", lambda: "; ".join(map(words.spell, wanted))),
+            self._machines("Inflict faults") as env,
+        ):
             self._go_on(env)
             return acts.inflict(env, wanted)
 
+    @recorded
     def heal(self, *which: str) -> list[Fault]:
         """Heal what is broken on purpose.
 
@@ -582,7 +622,7 @@ class Prefix(Breaking):
             VMNotReady: a machine does not answer.
         """
         if self._paused():
-            with self._machines("Resume") as env:
+            with doing(self.journal, "resume"), self._machines("Resume") as env:
                 self._go_on(env, on_phase)
 
     def _paused(self) -> bool:
@@ -597,6 +637,7 @@ class Prefix(Breaking):
                 wake(env, on_phase)
             os.unlink(self.paths.paused())
 
+    @recorded
     def delete_snapshot(self, name: str) -> None:
         """Remove a snapshot with the files that nothing else needs; all others stay valid.
 
@@ -608,9 +649,10 @@ class Prefix(Breaking):
         """
         from .snapshots.remove import remove
 
-        with self._changing("Delete snapshot") as env:
+        with self._changing("Delete snapshot") as env, self.journal.span("delete-snapshot", name=name):
             remove(env, name)
 
+    @recorded
     def fork(
         self,
         path: str,
@@ -647,13 +689,20 @@ class Prefix(Breaking):
             )
         path = os.path.abspath(path)
         check_free(path)
-        with self._changing("Fork"), staged(path) as staging:
+        with (
+            self.journal.span("fork", name=snapshot, to=path) as span,
+            self._changing("Fork"),
+            staged(path) as staging,
+        ):
             prefix = type(self)(staging)
             name = self._fork(prefix, snapshot)
             if start and paused:
                 write_atomically(prefix.paths.paused(), "")
             prefix._claims.hold_images(prefix.topology, path)
+            span.fields(to_prefix=prefix.uuid)
         made = type(self)(path)
+        made.journal.event("forked", from_prefix=self.uuid, from_path=self._prefix, snapshot=snapshot)
+        made._tell_topology()
         # The disk writes while the machines of the copy wake up.
         settle = no_errand if snapshot else partial(made._settle, name)
         if start:
@@ -687,6 +736,7 @@ class Prefix(Breaking):
         write_atomically(made.paths.prefix_lagofile(), "")
         return name
 
+    @recorded
     def start(self, names: Iterable[str] = (), on_phase: Phase = no_phase) -> None:
         """Start machines with the nets that they need, and wait until they answer ssh.
 
@@ -703,6 +753,7 @@ class Prefix(Breaking):
         # It may have been moved.
         check_place(self._prefix)
         with self._machines("Start Prefix") as env:
+            self._tell_topology()
             self._claims.renew(self.topology)
             self._go_on(env, on_phase)
             names = list(names)
@@ -741,6 +792,7 @@ class Prefix(Breaking):
             if not self._up():
                 acts.forget(self.paths)
 
+    @recorded
     def deploy(self, on_phase: Phase = no_phase) -> None:
         """Run the deploy scripts of all machines, side by side; those of one machine in order.
 
@@ -757,6 +809,7 @@ class Prefix(Breaking):
             self._go_on(env)
             deploy.run(env, on_phase, self.SCRIPTS)
 
+    @recorded
     def stop(self, names: Iterable[str] = ()) -> None:
         """Stop machines as by pulling the plug, and the nets that nobody uses any more.
 
@@ -771,6 +824,7 @@ class Prefix(Breaking):
             env.stop(names)
             self._forget_faults(names or env.get_vms())
 
+    @recorded
     def collect_artifacts(self, output_dir: str, ignore_nopath: bool = True) -> dict[str, Any]:
         """Copy the artifacts and console logs of all machines, and the logs of QEMU and Lago, to a directory.
 
@@ -796,6 +850,7 @@ class Prefix(Breaking):
             self._go_on(env)
             return collect(env, output_dir, ignore_nopath=ignore_nopath)
 
+    @recorded
     def export_vms(
         self,
         vms_names: Iterable[str] | None = None,
@@ -861,6 +916,7 @@ class Prefix(Breaking):
         self.resume()
         return ansible.inventory(self.topology.domains, self.guest, self.paths, self.hypervisor, wanted)
 
+    @recorded
     def shutdown(
         self, vm_names: Iterable[str] | None = None, reboot: bool = False, on_phase: Phase = no_phase
     ) -> dict[str, str]:
@@ -889,6 +945,7 @@ class Prefix(Breaking):
                 self._forget_faults(hows)
             return hows
 
+    @recorded
     def reachability(
         self, names: Iterable[str] = (), *, port: int | None = None, net: str | None = None, timeout: float = 5.0
     ) -> Reachability:
@@ -916,6 +973,7 @@ class Prefix(Breaking):
         finally:
             env.close()
 
+    @recorded
     def cleanup(self) -> None:
         """Stop everything and remove the mark of a prefix; its files stay until it is destroyed."""
         with self.operation("Cleanup prefix"):
@@ -925,6 +983,7 @@ class Prefix(Breaking):
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(marker)
 
+    @recorded
     def destroy(self) -> None:
         """Stop everything and remove the prefix, however far it got."""
         with self.operation("Destroy prefix"):

@@ -42,6 +42,7 @@ _MOST_CONNECTIONS: Final = 10
 _IDLE = "600"
 """Seconds after which a connection that is not the environment's own ends, if nobody uses it."""
 
+_CHANGES: Final = os.WEXITED | os.WSTOPPED | os.WNOWAIT
 _PACE = 0.02
 _SHOWN = 2000
 """Characters of a command's last words in an error."""
@@ -309,7 +310,12 @@ class Guest(NamedTuple):
         line = command if isinstance(command, str) else shlex.join(command)
         if not sys.stdin.isatty():
             return self.feed(line, sys.stdin.fileno())
-        code = _code(self.terminal_argv(line), None)
+        with spawn(self.terminal_argv(line), stdin=None, ask=signal.SIGKILL) as client:
+            # `~^Z` stops the client, and we stand for it in the shell that we were started from.
+            while (now := os.waitid(os.P_PID, client.pid, _CHANGES)) is not None and now.si_code == os.CLD_STOPPED:
+                os.waitid(os.P_PID, client.pid, os.WSTOPPED)
+                os.kill(os.getpid(), signal.SIGSTOP)
+            code = client.wait()
         self.check(code)
         return code
 

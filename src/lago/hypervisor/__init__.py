@@ -36,6 +36,10 @@ class Hypervisor(Protocol):
         """The libvirt connection URI."""
 
     @property
+    def inner_uri(self) -> str:
+        """The same for programs that `command` runs."""
+
+    @property
     def memory_dir(self) -> str | None:
         """Directory in which libvirt keeps the memory of machines, as QEMU sees it; none where it is not ours."""
 

@@ -76,6 +76,10 @@ class Private:
 
         return f"qemu+unix:///system?socket={quote(os.path.join(self._run_dir, protocol.LIBVIRT_SOCKET_NAME))}"
 
+    @property
+    def inner_uri(self) -> str:
+        return f"qemu+unix:///system?socket={protocol.SOCKETS_DIR}/{protocol.LIBVIRT_SOCKET_NAME}"
+
     def socket_dir(self) -> str:
         return self._run_dir
 

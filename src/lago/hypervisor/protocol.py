@@ -25,6 +25,7 @@ OWN_DIR: Final = "/run/.lago"
 
 MEMORY_DIR: Final = f"{OWN_DIR}/memory"
 """Where the memory of machines is, in the private mount namespace."""
+
 CARRIERS_DIR: Final = f"{OWN_DIR}/carriers"
 """Where Lago puts states for machines that go back in place; nothing that is confined makes names there."""
 

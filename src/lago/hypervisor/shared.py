@@ -31,6 +31,10 @@ class Shared:
     def uri(self) -> str:
         return self._url
 
+    @property
+    def inner_uri(self) -> str:
+        return self._url
+
     def running(self) -> bool:
         return True
 

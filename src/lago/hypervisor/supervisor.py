@@ -260,7 +260,7 @@ def _start_libvirtd(closed: list[str], view: confine.View | None) -> int:
         file.write(_QEMU_CONF)
     with open("/etc/libvirt/libvirtd.conf", "w", encoding="utf-8") as file:
         file.write(
-            f'unix_sock_dir = "{_SOCKETS}"\nunix_sock_rw_perms = "0700"\nunix_sock_ro_perms = "0700"\n'
+            f'unix_sock_dir = "{protocol.SOCKETS_DIR}"\nunix_sock_rw_perms = "0700"\nunix_sock_ro_perms = "0700"\n'
             'auth_unix_rw = "none"\nauth_unix_ro = "none"\nlog_outputs = "3:stderr"\n'
         )
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
@@ -277,7 +277,7 @@ def _start_libvirtd(closed: list[str], view: confine.View | None) -> int:
         with pidfd(pid) as libvirtd:
             for left in within(_START_TIMEOUT):
                 # It was seen to be ready, on a busy host, when its socket was not there to be connected to.
-                if ready and os.path.exists(f"{_SOCKETS}/libvirt-sock"):
+                if ready and os.path.exists(f"{protocol.SOCKETS_DIR}/libvirt-sock"):
                     return pid
                 found = readable([notified.fileno(), libvirtd], _AGAIN if ready else left)
                 if libvirtd in found:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from . import options
+from . import journals, options
 
 if TYPE_CHECKING:
     from ..sdk import Env
@@ -165,14 +165,63 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Say in the report of a test in which environments it ran, and of a failed one what they have to tell."""
     environments = item.config.stash.get(_ENVIRONMENTS, None)
-    if environments is None or not any(name.startswith("lago_") for name in getattr(item, "fixturenames", ())):
+    if environments is None or not _uses(item):
         return (yield)
     if call.when == "call" or (call.when == "setup" and call.excinfo is not None):
         environments.describe(item)
     report = yield
+    test = item.config.stash.get(journals.TEST, None)
+    if test is not None:
+        test.reported(report, ends=environments.shows(report))
     if report.failed:
         environments.tell(report, call)
+    if pages := environments.show(report):
+        report.sections.append(("lago report", "\n".join(pages)))
+        item.user_properties += [one for one in report.user_properties if one not in item.user_properties]
     return report
+
+
+def _uses(item: pytest.Item) -> bool:
+    """Whether a test has an environment."""
+    return any(name.startswith("lago_") for name in getattr(item, "fixturenames", ()))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Tell the journals of environments which test has them, and how it ends."""
+    if not _uses(item):
+        return (yield)
+    test = item.config.stash[journals.TEST] = journals.Test(item.nodeid)
+    if (environments := item.config.stash.get(_ENVIRONMENTS, None)) is not None:
+        environments.join(test)
+    try:
+        return (yield)
+    finally:
+        del item.config.stash[journals.TEST]
+        test.close()
+
+
+def _begin(item: pytest.Item, phase: str) -> None:
+    if (test := item.config.stash.get(journals.TEST, None)) is not None:
+        test.begin(phase)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tell that the test is set up."""
+    _begin(item, "setup")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> None:
+    """Tell that the test itself begins."""
+    _begin(item, "call")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """Tell that what the test had ends."""
+    _begin(item, "teardown")
 
 
 @pytest.hookimpl(trylast=True)
@@ -193,7 +242,11 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say which environments were kept."""
+    """Say where pages of what happened are, and which environments were kept."""
+    if pages := journals.pages(one for some in terminalreporter.stats.values() for one in some):
+        terminalreporter.section("what happened in environments")
+        for path in pages:
+            terminalreporter.line(path)
     if kept := config.stash.get(_KEPT, []):
         terminalreporter.section("environments that were kept")
         for path in kept:

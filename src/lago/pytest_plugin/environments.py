@@ -15,8 +15,9 @@ import pytest
 from .. import sdk
 from ..environment import report
 from ..errors import LagoError
+from ..journal import calls
 from ..log import LOG
-from . import admission, home, options, prepare
+from . import admission, home, journals, options, prepare, reports
 from .ahead import Ahead
 
 PRISTINE: Final = "pytest-pristine"
@@ -56,6 +57,8 @@ class Environments:
         self._config = config
         self._collect = options.collect(config)
         self._keep = options.keep(config)
+        self._report = options.report(config)
+        self._report_dir = options.report_dir(config)
         self._memory = options.memory(config)
         self._resources = contextlib.ExitStack()
         self._home: Path | None = None
@@ -64,6 +67,7 @@ class Environments:
         self._ahead: Ahead | None = None
         self._live: list[Used] = []
         self.kept: list[str] = []
+        calls.is_done_by("pytest")
 
     def prepared(self, request: pytest.FixtureRequest, init_file: str | Path) -> sdk.Env:
         """As `up`, for tests that share what they find, which is prepared as they want it."""
@@ -145,8 +149,16 @@ class Environments:
 
     def _follow(self, request: pytest.FixtureRequest, used: Used) -> None:
         self._live.append(used)
+        if (test := self._config.stash.get(journals.TEST, None)) is not None:
+            self.join(test, used)
         # What comes up badly ends no earlier, so that it can be told about.
         request.addfinalizer(lambda: self._end(used))
+
+    def join(self, test: journals.Test, *some: Used) -> None:
+        """Tell the journals of environments, of all without any, that a test has them."""
+        for used in some or self._live:
+            for vm in list(used.env.get_vms().values())[:1]:
+                test.join(vm.journal)
 
     def _name(self, request: pytest.FixtureRequest) -> str:
         self._made += 1
@@ -169,6 +181,16 @@ class Environments:
         for used in self._live:
             item.user_properties.append(("lago_environment", used.env.get_paths().prefix()))
             item.user_properties.append(("lago_vms", report.states(used.env.get_vms())))
+
+    def shows(self, report: pytest.TestReport) -> bool:
+        """Whether there is to be a page of what a test has done by now."""
+        return reports.wanted(report, self._report)
+
+    def show(self, report: pytest.TestReport) -> list[str]:
+        """Write a page of each environment that a test has, if that is wanted, and return what to say of it."""
+        if not self.shows(report):
+            return []
+        return [reports.write(used.env, used.name, report, self._report_dir) for used in self._live]
 
     def tell(self, failed: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
         """Attach to the report of a failed test what the error and its environments have to tell."""

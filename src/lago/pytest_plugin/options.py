@@ -8,6 +8,7 @@ from typing import Any, Final
 import pytest
 
 KEEP: Final = ("never", "failed", "always")
+REPORT: Final = ("failed", "always", "never")
 SCOPES: Final = ("session", "package", "module", "class", "function")
 
 _OPTIONS: Final = {
@@ -15,6 +16,12 @@ _OPTIONS: Final = {
     "workdir": ("DIR", ".lago-pytest", "directory to make environments in; what killed runs left there is removed"),
     "keep": ("|".join(KEEP), "never", "which environments outlive their fixture: those of failed tests, or all"),
     "collect": ("DIR", "", "directory for logs and artifacts of all machines of failed tests, by test"),
+    "report": (
+        "|".join(REPORT),
+        "failed",
+        "of which tests a page is written that shows what happened in their environments",
+    ),
+    "report-dir": ("DIR", "lago-reports", "directory of these pages, by test; console logs are beside them"),
     "scope": ("SCOPE", "session", f"which tests share lago_env: {', '.join(SCOPES)}"),
     "memory": ("MIB", "", "MiB of memory for environments of all workers together, which wait for each other"),
 }
@@ -72,6 +79,16 @@ def workdir(config: pytest.Config) -> Path:
 def keep(config: pytest.Config) -> str:
     """Word for which environments stay, one of KEEP: the option `--lago-keep`."""
     return _choice(config, "keep", KEEP)
+
+
+def report(config: pytest.Config) -> str:
+    """Word for which tests have a page, one of REPORT: the option `--lago-report`."""
+    return _choice(config, "report", REPORT)
+
+
+def report_dir(config: pytest.Config) -> Path:
+    """Path of the directory of pages: the option `--lago-report-dir`."""
+    return _path(config, "report_dir")
 
 
 def collect(config: pytest.Config) -> Path | None:

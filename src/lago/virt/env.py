@@ -23,7 +23,7 @@ from ..paths import Paths
 from ..topology import state
 from ..topology.model import Domain, Net, Topology
 from ..topology.names import libvirt_domain_name
-from . import factory, network, passed
+from . import factory, network, passed, watch
 from .breakable import Faults
 from .network import Network
 from .readiness import Phase
@@ -286,6 +286,7 @@ class VirtEnv(Environment):
         """Start the hypervisor, unless there is a libvirt to ask. Raises HostError or HypervisorError."""
         nameservers = [gw for net in self._nets.values() if net.is_management() and (gw := net.gw())]
         self.hypervisor.ensure(nameservers, partial(passed.files, self.domains.values(), self.paths))
+        watch.begin(self)
 
     def _undo(self, vms: list[VM], nets: list[Network]) -> None:
         with task("Undo start"):
@@ -343,12 +344,15 @@ class VirtEnv(Environment):
     def _stop_ours(self, vms: list[VM], *, everything: bool) -> None:
         if (everything and self.hypervisor.lost() is not None) or not self.live:
             self.hypervisor.end(0)
+            watch.end(self)
             return
         if everything and not self.hypervisor.shared:
             self._end()
             return
         in_parallel(lambda vm: vm.stop(), vms, what="stop VMs")
         self._stop_unused()
+        if self.hypervisor.shared and not self._running_here():
+            watch.end(self)
 
     def shutdown(
         self, names: Iterable[str] = (), *, reboot: bool = False, on_phase: Phase = no_phase
@@ -411,6 +415,7 @@ class VirtEnv(Environment):
     def _end(self) -> None:
         self.close()
         self.hypervisor.end(_GRACE)
+        watch.end(self)
 
 
 def _start(vm: VM, on_phase: Phase) -> None:

@@ -11,9 +11,11 @@ from typing import Final
 import libvirt
 
 from .. import config
+from ..bootstrap import logins
 from ..errors import HypervisorError
 from ..guest import console_log
 from ..hypervisor import Hypervisor, accel, egress
+from ..journal.writing import Journal
 from ..paths import Paths
 from ..topology.model import Domain, Net
 from .connection import connect, refusals
@@ -60,6 +62,11 @@ class Session:
         self.on_purpose: Callable[[str], OnPurpose] = lambda _name: NOTHING
         self._connection: tuple[libvirt.virConnect, Lifecycle] | None = None
         self._lock = threading.Lock()
+
+    @cached_property
+    def journal(self) -> Journal:
+        """Journal of the environment, to be written."""
+        return Journal(self.paths.prefix(), lambda: logins.secrets(self.domains.values()))
 
     @property
     def libvirt_con(self) -> libvirt.virConnect:

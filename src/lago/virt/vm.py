@@ -7,6 +7,7 @@ import contextlib
 import os
 import re
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -21,6 +22,9 @@ from ..guest import ssh, transfer
 from ..guest.forward import Forward, Local
 from ..host.locks import held_here
 from ..host.programs import CommandStatus
+from ..journal import commands
+from ..journal.calls import recorded
+from ..journal.writing import Journal
 from ..log import LOG, no_phase, task
 from ..plugins import machines
 from ..plugins.contracts import Service
@@ -125,6 +129,11 @@ class VM(Machine, Tester, Breakable):
         self.driver: Driver = Libvirt(self)
         self._console_cursor = console.ConsoleCursor()
         self._agent: Service | None = None
+
+    @property
+    def journal(self) -> Journal:
+        """Journal of its environment, to be written."""
+        return self.env.journal
 
     @property
     def provider(self) -> Provided | None:
@@ -262,6 +271,7 @@ class VM(Machine, Tester, Breakable):
         self.env.resume()
         super().must_run()
 
+    @recorded
     def start(self) -> None:
         """Start it, unless it runs. Its nets must be up.
 
@@ -272,10 +282,12 @@ class VM(Machine, Tester, Breakable):
         """
         self.driver.start()
 
+    @recorded
     def stop(self) -> None:
         """Stop it as by pulling the plug, and have libvirt forget it."""
         self.driver.stop()
 
+    @recorded
     def shutdown(self) -> str:
         """Power it off by ACPI, its guest agent or force, the first that works.
 
@@ -288,6 +300,7 @@ class VM(Machine, Tester, Breakable):
         self.must_run()
         return self.driver.shutdown()
 
+    @recorded
     def reboot(self) -> str:
         """Boot it again by ACPI, its guest agent or force, the first that works, and wait until it answers ssh.
 
@@ -327,6 +340,7 @@ class VM(Machine, Tester, Breakable):
         """
         self.env.snapshots.revert_snapshots(name, vms=[self.name()])
 
+    @recorded
     def kill(self) -> None:
         """End it at once, as `kill -9` of its QEMU does. Unlike `power_cut` that is no fault to heal: it is down.
 
@@ -380,6 +394,7 @@ class VM(Machine, Tester, Breakable):
             words, data = rest
             if status := self.guest.run(words, data=data, timeout=seconds * self.time_factor):
                 raise VMError(f"{self.name()}: {words[0]} failed", details=status.error_text)
+        self.journal.event("ssh", vm=self.name(), up=True)
 
     def _runs(self, command: str, seconds: float) -> bool:
         """Run a command on it, and return whether that succeeded within some seconds."""
@@ -420,12 +435,21 @@ class VM(Machine, Tester, Breakable):
             VMError: the command did not end in time. Whether it goes on there is up to the guest.
         """
         try:
-            self.connect(tries)
-            return self.guest.run(command, data=data, show=show_output, timeout=timeout)
+            with self._commanded(command) as told:
+                self.connect(tries)
+                status = self.guest.run(command, data=data, show=show_output, timeout=timeout)
+                told.ended(status)
+                return status
         except (VMNotRunning, VMNotReady, SSHError) as error:
             if propagate_fail:
                 raise
             return CommandStatus(255, b"", error.render().encode())
+
+    def _commanded(
+        self, command: str | Sequence[str], *, tty: bool = False
+    ) -> contextlib.AbstractContextManager[commands.Command]:
+        """Context manager: it runs a command, as the journal tells."""
+        return commands.command(self.journal, self.name(), self.guest.user, command, tty=tty)
 
     def ssh_script(self, path: str, show_output: bool = True) -> CommandStatus:
         """Run a bash script of this host on it and return how that ended, as `ssh` does.
@@ -455,8 +479,11 @@ class VM(Machine, Tester, Breakable):
             VMNotRunning, VMNotReady: it does not run or answer.
             SSHError: the connection was lost.
         """
-        self.connect()
-        return CommandStatus(self.guest.interact(command), b"", b"")
+        with self._commanded(command, tty=sys.stdin.isatty()) as told:
+            self.connect()
+            code = self.guest.interact(command)
+            told.ended_with(code)
+        return CommandStatus(code, b"", b"")
 
     def ssh_reachable(self, tries: int | None = None) -> bool:
         """Try to run a command over ssh, and return whether that works.
@@ -510,8 +537,12 @@ class VM(Machine, Tester, Breakable):
             SSHError: the connection was lost.
         """
         self.connect()
-        with task(f"Copy to {self.name()}:{remote_path}"):
-            transfer.copy_to(self.guest, local_path, remote_path)
+        source = local_path if isinstance(local_path, str) else ", ".join(local_path)
+        with (
+            task(f"Copy to {self.name()}:{remote_path}"),
+            commands.copy(self.journal, self.name(), "to", source, remote_path) as copying,
+        ):
+            transfer.copy_to(self.guest, local_path, remote_path, copying.count)
 
     def copy_from(self, remote_path: str, local_path: str) -> None:
         """Copy a file or a tree from it, as `scp -r` does. A tree is merged with one that is there.
@@ -530,8 +561,11 @@ class VM(Machine, Tester, Breakable):
             SSHError: the connection was lost.
         """
         self.connect()
-        with task(f"Copy from {self.name()}:{remote_path}"):
-            transfer.copy_from(self.guest, remote_path, local_path)
+        with (
+            task(f"Copy from {self.name()}:{remote_path}"),
+            commands.copy(self.journal, self.name(), "from", remote_path, local_path) as copying,
+        ):
+            transfer.copy_from(self.guest, remote_path, local_path, copying.count)
 
     def extract_paths(self, paths: Iterable[tuple[str, str]], ignore_nopath: bool = False) -> None:
         """Copy files and trees of it to this host, over ssh or, if it is down or does not answer, out of its disks.
@@ -651,7 +685,14 @@ class VM(Machine, Tester, Breakable):
             OSError: the file can't be written.
         """
         screen.screenshot(self, path)
+        self.journal.event("screen", vm=self.name(), file=self._in_prefix(path), form="png")
 
+    def _in_prefix(self, path: str) -> str:
+        """A path, relative to the prefix if it is below that."""
+        whole, prefix = os.path.realpath(path), os.path.realpath(self.env.paths.prefix())
+        return os.path.relpath(whole, prefix) if whole.startswith(f"{prefix}{os.sep}") else whole
+
+    @recorded
     def send_keys(self, keys: str) -> None:
         """Press keys on its keyboard, or type a text.
 

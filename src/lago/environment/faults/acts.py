@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import Errors, LagoError
 from ...host.suggest import near
+from ...journal.writing import Journal
 from ...log import LOG
 from . import places, words
 from .model import Fault, Kind, Means
@@ -23,6 +24,22 @@ from .registry import KINDS
 if TYPE_CHECKING:
     from ...paths import Paths
     from ...virt import VirtEnv
+
+
+def _save(record: Record, paths: Paths) -> None:
+    """Write the record, and to the journal what holds since it was written last, and what does not any more."""
+    holding = {one.id: one for one in (*record.faults, *record.undoing) if one.id not in record.unsure}
+    journal = Journal(paths.prefix())
+    for name, one in holding.items():
+        if name not in record.told:
+            record.told[name] = journal.span("fault", **_told(one)).id
+    for name in [name for name in record.told if name not in holding and name not in record.unsure]:
+        journal.event("end", id=record.told.pop(name), outcome="ok")
+    record.save(paths)
+
+
+def _told(one: Fault) -> dict[str, Any]:
+    return {"name": one.id, "what": one.kind, "words": words.spell(one), "targets": list(one.targets)}
 
 
 def current(paths: Paths) -> list[Fault]:
@@ -55,20 +72,23 @@ def inflict(env: VirtEnv, wanted: Sequence[Fault]) -> list[Fault]:
     lasting = [one for one in new if KINDS[one.kind].lasting]
     record.faults += lasting
     record.unsure = [one.id for one in lasting]
-    record.save(env.paths)
+    _save(record, env.paths)
     try:
         _change(env, [], new, record.faults)
     except BaseException:
         record.faults = [one for one in record.faults if one.id not in record.unsure]
         record.unsure, record.undoing = [], lasting
-        record.save(env.paths)
+        _save(record, env.paths)
         # What went wrong first is what the user must hear of.
         _change_if_possible(env, lasting, [], record.faults)
         record.undoing = []
-        record.save(env.paths)
+        _save(record, env.paths)
         raise
     record.unsure = []
-    record.save(env.paths)
+    _save(record, env.paths)
+    for one in new:
+        if one not in lasting:
+            Journal(env.paths.prefix()).span("fault", **_told(one)).close()
     return new
 
 
@@ -105,7 +125,7 @@ def heal(env: VirtEnv, which: Iterable[str] = ()) -> list[Fault]:
     ids = {one.id for one in gone}
     record.faults = [one for one in record.faults if one.id not in ids]
     record.undoing += gone
-    record.save(env.paths)
+    _save(record, env.paths)
     _undo(env, record)
     return gone
 
@@ -135,11 +155,11 @@ def _undo(env: VirtEnv, record: Record) -> None:
     except BaseException:
         # It holds still, and whoever works with the environment need not try again.
         record.faults, record.undoing = [*record.faults, *record.undoing], []
-        record.save(env.paths)
+        _save(record, env.paths)
         raise
     record.end(record.undoing, time.time())
     record.undoing = []
-    record.save(env.paths)
+    _save(record, env.paths)
 
 
 def recover(env: VirtEnv) -> None:
@@ -155,7 +175,7 @@ def recover(env: VirtEnv) -> None:
         # Whoever works with the environment must not try again and again.
         record.faults += record.undoing
     record.unsure, record.undoing = [], []
-    record.save(env.paths)
+    _save(record, env.paths)
 
 
 def reapply(env: VirtEnv, *, inside: bool = False) -> None:
@@ -189,7 +209,7 @@ def _without(paths: Paths, names: Set[str], meant: Callable[[Kind], bool]) -> No
     left = {one.id: tuple(word for word in one.targets if word.partition(":")[0] not in names) for one in about}
     record.end([one for one in about if not left[one.id]], time.time())
     record.faults = [dataclasses.replace(one, targets=left.get(one.id, one.targets)) for one in record.faults]
-    record.save(paths)
+    _save(record, paths)
 
 
 def become(env: VirtEnv, faults: Sequence[Fault]) -> None:
@@ -202,7 +222,7 @@ def become(env: VirtEnv, faults: Sequence[Fault]) -> None:
     record.faults = list(faults)
     record.number = max([record.number, *(int(one.id[1:]) for one in faults)])
     record.unsure, record.undoing = [one.id for one in faults], [*record.undoing, *gone]
-    record.save(env.paths)
+    _save(record, env.paths)
 
 
 def settle(env: VirtEnv) -> None:
@@ -213,7 +233,7 @@ def settle(env: VirtEnv) -> None:
         _change(env, gone, again, record.faults)
         record.end(record.undoing, time.time())
         record.unsure, record.undoing = [], []
-        record.save(env.paths)
+        _save(record, env.paths)
 
 
 def forget(paths: Paths) -> None:
@@ -222,7 +242,7 @@ def forget(paths: Paths) -> None:
     if record.faults or record.busy:
         record.end([*record.faults, *record.undoing], time.time())
         record.unsure, record.undoing = [], []
-        record.save(paths)
+        _save(record, paths)
 
 
 def busy(paths: Paths) -> bool:

@@ -24,7 +24,8 @@ _READ: Final = shape.record(
         "undoing": _FAULTS,
         "history": shape.listing(shape.record({**MEMBERS, "until": shape.number})),
         "number": shape.whole,
-    }
+    },
+    {"told": shape.mapping(shape.text(), shape.text())},
 )
 
 
@@ -37,6 +38,7 @@ class Record:
         unsure: what Lago was just doing: those of `faults` that may not be true yet.
         undoing: those that may still be true, and are no longer meant to be.
         history: what was healed, oldest first; each as JSON has it, with `until`.
+        told: what the journal calls those that it has, by their ids.
     """
 
     faults: list[Fault] = field(default_factory=list)
@@ -44,6 +46,7 @@ class Record:
     undoing: list[Fault] = field(default_factory=list)
     history: list[Mapping[str, Any]] = field(default_factory=list)
     number: int = 0
+    told: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def load(cls, paths: Paths) -> Record:
@@ -65,6 +68,7 @@ class Record:
             "undoing": [one.plain() for one in self.undoing],
             "history": self.history[-_KEPT:],
             "number": self.number,
+            "told": self.told,
         }
         # What is broken ends with the host, so it need not outlast a power failure, and nobody waits for the disk.
         with replacing(paths.faults()) as temporary, open(temporary, "w", encoding="utf-8") as file:
