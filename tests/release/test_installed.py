@@ -10,11 +10,12 @@ import sys
 import tarfile
 import venv
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
+from ..users import REPOSITORY
 from ..vm.box import ONE, Box
 from .conftest import History
 
@@ -81,10 +82,18 @@ def test_the_wheel_installs(packages: Path, tmp_path: Path) -> None:
     [modules] = tmp_path.glob("venv/lib/python3.*/site-packages")
     with zipfile.ZipFile(_one(packages, "python/*.whl")) as wheel:
         mode = wheel.getinfo("lago/guest/askpass").external_attr >> 16
+        _has_the_viewer(wheel.namelist())
         wheel.extractall(modules)
     assert mode & 0o111 == 0o111, "ssh runs it as a program"
     argv = [str(tmp_path / "venv/bin/python"), "-I", "-m", "lago", "--version"]
     assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout == "lago 2.0.1\n"
+
+
+def _has_the_viewer(names: Iterable[str]) -> None:
+    """Among names of files are those that pages of reports are made of."""
+    ours = {path.name for path in REPOSITORY.joinpath("src", "lago", "report", "page").iterdir() if path.is_file()}
+    assert len(ours) > 20
+    assert {name.rpartition("/")[2] for name in names if "/lago/report/page/" in f"/{name}"} >= ours
 
 
 def test_a_wheel_from_the_sdist_alone_has_the_version(packages: Path, tmp_path: Path) -> None:
@@ -142,6 +151,12 @@ def test_packages_have_man_pages_of_their_version(packages: Path, tmp_path: Path
         content = gzip.decompress((tmp_path / "deb/usr/share/man" / f"{page}.gz").read_bytes()).decode()
         assert re.search(r'^\.TH "LAGO.*" "[15]" "Nov 14, 2023" "2\.0\.1" "Lago"$', content, re.MULTILINE)
         assert f"/usr/share/man/{page}" in listed
+
+
+def test_packages_have_what_pages_of_reports_are_made_of(packages: Path) -> None:
+    for *argv, pattern in (["dpkg-deb", "--contents", "deb/*/*.deb"], ["rpm", "-q", "-p", "--list", "rpm/*/*.rpm"]):
+        listed = subprocess.run([*argv, _one(packages, pattern)], capture_output=True, text=True, check=True).stdout
+        _has_the_viewer(line.split()[-1] for line in listed.splitlines())
 
 
 def test_the_rpm_has_its_changelog(packages: Path) -> None:

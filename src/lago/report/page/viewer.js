@@ -26,8 +26,10 @@ class LagoViewer {
     this.build();
     this.refresh = eachFrame(() => this.update());
     document.addEventListener("keydown", (event) => this.key(event));
-    globalThis.addEventListener("beforeprint", () => this.repaint());
-    globalThis.addEventListener("afterprint", () => this.repaint());
+    // Paper is light. Which of these comes first, or at all, is up to the browser, and none waits for a frame.
+    globalThis.addEventListener("beforeprint", () => this.onPaper(true));
+    globalThis.addEventListener("afterprint", () => this.onPaper(false));
+    matchMedia("print").addEventListener("change", (event) => this.onPaper(event.matches));
   }
 
   build() {
@@ -164,6 +166,13 @@ class LagoViewer {
   repaint() {
     this.timeline.colours = null;
     this.timeline.draw();
+  }
+
+  onPaper(printed) {
+    if (printed) document.documentElement.dataset.theme = "light";
+    else this.head.paint(this.head.theme.value);
+    this.timeline.colours = null;
+    this.timeline.drawNow();
   }
 
   key(event) {
