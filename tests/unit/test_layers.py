@@ -48,11 +48,12 @@ LAYERS = {
         disks image_header
     """,
     "lago.environment": """
+        everywhere
         chaos fingerprint template_update warm workdir
         prefix
         collect create export staging status
         claims deploy prerequisites snapshots
-        appliances environment facts faults peers report restrict told
+        appliances environment facts faults peers registry report restrict told
     """,
     "lago.environment.export": """
         export
