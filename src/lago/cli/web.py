@@ -44,7 +44,7 @@ def _web(args: argparse.Namespace) -> None:
     if lacking := [name for name in _NEEDED if find_spec(name) is None]:
         raise HostError(
             f"lago web needs Python packages that are not installed: {', '.join(lacking)}",
-            hint="pip install 'lago[web]'",
+            hint="pip install '.[web]' in the directory of Lago's sources, or starlette, uvicorn and websockets",
         )
     if args.all:
         places = _everywhere

@@ -106,21 +106,21 @@ _ACTS: Final[dict[str, tuple[Act, Any]]] = {
 }
 
 
-def act(prefix: Prefix, verb: str, body: str) -> str:
+def act(prefix: Prefix, word: str, body: str) -> str:
     """Do something, and return in words what came of it.
 
     Args:
-        verb: one of those that the page has buttons for.
+        word: one of those that the page has buttons for.
         body: what it is told, as JSON.
 
     Raises:
-        LagoError: there is no such verb, or it failed.
+        LagoError: there is no such word, or it failed.
     """
-    if verb not in _ACTS:
-        raise LagoError(f"there is nothing to do called {verb[:40]!r}", hint="reload the page")
-    do, read = _ACTS[verb]
+    if word not in _ACTS:
+        raise LagoError(f"there is nothing to do called {word[:40]!r}", hint="reload the page")
+    do, read = _ACTS[word]
     try:
         given = read(shape.parse(body))
     except ValueError as error:
-        raise LagoError(f"{verb}: {error}", hint="reload the page") from None
+        raise LagoError(f"{word}: {error}", hint="reload the page") from None
     return do(prefix, given)

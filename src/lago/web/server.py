@@ -15,7 +15,7 @@ from typing import Final
 import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -86,7 +86,7 @@ class Page:
                 Route("/api/{uuid}/facts", self._facts),
                 Route("/api/{uuid}/events", self._events),
                 Route("/api/{uuid}/logs/{vm}", self._logs),
-                Route("/api/{uuid}/{verb}", self._act, methods=["POST"]),
+                Route("/api/{uuid}/{word}", self._act, methods=["POST"]),
                 WebSocketRoute("/ws/{uuid}/{how}/{vm}", self._socket),
             ],
             exception_handlers={LagoError: _told, OSError: _told},
@@ -149,10 +149,13 @@ class Page:
             raise _Refused("this page is for looking only", hint="start lago web without --read-only")
         if uuid in self._busy:
             raise _Refused("something else is being done with this environment", hint="wait until it is done")
-        body = (await request.body()).decode(errors="replace")
+        try:
+            body = (await request.body()).decode(errors="replace")
+        except ClientDisconnect:
+            return JSONResponse({"what": "this is too long", "details": "", "hint": ""}, 413)
         self._busy.add(uuid)
         try:
-            said = await run_in_threadpool(lambda: acts.act(self._prefix(uuid), request.path_params["verb"], body))
+            said = await run_in_threadpool(lambda: acts.act(self._prefix(uuid), request.path_params["word"], body))
         finally:
             self._busy.discard(uuid)
         return JSONResponse({"said": said})
@@ -177,7 +180,7 @@ class Page:
         how, vm, uuid = (websocket.path_params[name] for name in ("how", "vm", "uuid"))
         if self._read_only:
             raise _Refused("this page is for looking only, and something can be typed here")
-        if how not in ("ssh", "console", "screen"):
+        if how not in ("shell", "console", "screen"):
             raise _Refused("there is no such way to a machine")
         if self._terminals >= _MOST_TERMINALS:
             raise _Refused(f"{_MOST_TERMINALS} terminals and screens are open: close one")

@@ -33,9 +33,9 @@ class Socket(Protocol):
 
 
 def command(prefix: str, vm: str, how: str) -> list[str]:
-    """The program of a terminal, in `ssh` or on the serial `console` of a machine."""
-    verb = ["console", "--", vm] if how == "console" else ["shell", vm]
-    return [sys.executable, "-m", "lago", "-p", prefix, *verb]
+    """The program of a terminal, a `shell` or on the serial `console` of a machine."""
+    word = ["console", "--", vm] if how == "console" else ["shell", vm]
+    return [sys.executable, "-m", "lago", "-p", prefix, *word]
 
 
 async def serve(socket: Socket, argv: Sequence[str]) -> None:

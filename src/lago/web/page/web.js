@@ -175,7 +175,7 @@ class Environment {
         el(
           "div",
           { class: "wp-row" },
-          open("ssh", "Shell"),
+          open("shell", "Shell"),
           open("console", "Console"),
           open("screen", "Screen"),
           running
