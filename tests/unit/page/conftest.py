@@ -66,7 +66,12 @@ def served(prefix: Path, monkeypatch: pytest.MonkeyPatch, *, read_only: bool = F
     """Context manager: a page for a prefix is served."""
     made: list[uvicorn.Server] = []
     plain = uvicorn.Server.__init__
-    monkeypatch.setattr(uvicorn.Server, "__init__", lambda self, config: (made.append(self), plain(self, config))[1])
+
+    def remembered(self: uvicorn.Server, config: uvicorn.Config) -> None:
+        made.append(self)
+        plain(self, config)
+
+    monkeypatch.setattr(uvicorn.Server, "__init__", remembered)
     page = server.Page(lambda: {UUID: str(prefix)}, read_only=read_only)
     token: list[str] = []
     told = threading.Event()

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from websockets.exceptions import InvalidStatus
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin
 
 from lago.web.guard import is_of_ours
 
@@ -73,6 +74,10 @@ def test_another_page_reads_nothing(page: Served) -> None:
     assert page.ask(f"/api/{UUID}/facts", {"Sec-Fetch-Site": "same-origin"}).status == 200
 
 
+def _connected(at: str, origin: str | None, headers: dict[str, str]) -> ClientConnection:
+    return connect(at, origin=None if origin is None else Origin(origin), additional_headers=headers)
+
+
 @pytest.mark.parametrize("how", ["shell", "console", "screen"])
 def test_a_websocket_wants_our_origin_our_name_and_the_cookie(page: Served, how: str) -> None:
     at = f"ws://127.0.0.1:{page.port}/ws/{UUID}/{how}/vm0"
@@ -84,12 +89,12 @@ def test_a_websocket_wants_our_origin_our_name_and_the_cookie(page: Served, how:
         (page.origin, {}),
         (page.origin, {"Cookie": "lago=x"}),
     ):
-        with pytest.raises(InvalidStatus), connect(at, origin=origin, additional_headers=headers):  # type: ignore[arg-type]
+        with pytest.raises(InvalidStatus), _connected(at, origin, headers):
             pass
     # As a name of somebody else's leads here.
     with socket.create_connection(("127.0.0.1", page.port)) as there, pytest.raises(InvalidStatus):
         connect(at.replace("127.0.0.1", "evil.example"), sock=there, additional_headers=cookie, proxy=None)
-    with connect(at, origin=page.origin, additional_headers=cookie) as socket_:  # type: ignore[arg-type]
+    with _connected(at, page.origin, cookie) as socket_:
         for _ in socket_:
             pass
         assert socket_.protocol.close_reason == "there is no machine vm0"
@@ -102,7 +107,7 @@ def test_whoever_looks_only_changes_nothing_and_types_nowhere(looking: Served) -
         assert answer.data["what"] == "this page is for looking only"
     for how in ("shell", "console", "screen"):
         at = f"ws://127.0.0.1:{looking.port}/ws/{UUID}/{how}/vm0"
-        with connect(at, origin=looking.origin, additional_headers={"Cookie": looking.cookie}) as socket_:  # type: ignore[arg-type]
+        with _connected(at, looking.origin, {"Cookie": looking.cookie}) as socket_:
             assert list(socket_) == []
             assert "looking only" in (socket_.protocol.close_reason or "")
     assert looking.ask("/api/environments").data["read_only"] is True
