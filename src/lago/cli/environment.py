@@ -228,7 +228,10 @@ def _table(found: Sequence[Environment], stream: TextIO) -> None:
         number = "" if one.machines is None else str(one.machines)
         since = next((output.when(t, " ") for t in (one.since, one.made) if t is not None), "")
         rows.append((one.name, state, number, since, one.path, one.why))
-    output.print_table(stream, ("environment", "state", "machines", "since", "path", ""), rows)
+    from rich.table import Column
+
+    headers = ("environment", "state", "machines", "since", Column("path", overflow="fold"), "")
+    output.print_table(stream, headers, rows)
 
 
 def _set_current(args: argparse.Namespace) -> None:

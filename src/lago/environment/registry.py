@@ -8,6 +8,7 @@ that was moved is told apart from that, and it is written anew when a command to
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from typing import TYPE_CHECKING
 
@@ -34,16 +35,30 @@ def record(paths: Paths) -> None:
 
 
 def _record(paths: Paths) -> None:
+    uuid = trust.read_uuid(paths.uuid())
+    if _is_known(paths, uuid):
+        return
     from ..templates.references import Users
 
     users = Users(register())
-    if users.place(uuid := trust.read_uuid(paths.uuid())) == paths.prefix() and users.linked(paths.uuid(), uuid):
+    if users.place(uuid) == paths.prefix() and users.linked(paths.uuid(), uuid):
         return
     if os.stat(paths.uuid()).st_uid != os.geteuid() or not _is_ours(register()):
         return
     # Made first, since who uses no image of a store without users is not recorded there.
     os.makedirs(os.path.join(register(), ".users"), 0o700, exist_ok=True)
     users.register(paths.uuid(), (), paths.prefix())
+
+
+def _is_known(paths: Paths, uuid: str) -> bool:
+    """Whether the note and the link are there, seen without the import of all that knows templates."""
+    link = os.path.join(register(), ".users", uuid)
+    try:
+        with open(f"{link}.json", encoding="utf-8") as note:
+            said = json.load(note)
+        return bool(said["path"] == paths.prefix()) and os.path.samefile(link, paths.uuid())
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return False
 
 
 def forget(uuid: str) -> None:
