@@ -8,17 +8,19 @@ that was moved is told apart from that, and it is written anew when a command to
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from .. import config
-from ..host import trust
+from ..host import shape, trust
 from ..log import LOG
 
 if TYPE_CHECKING:
     from ..paths import Paths
     from ..templates.references import User
+
+
+_NOTE: Final = shape.record({"path": shape.text()})
 
 
 def register() -> str:
@@ -55,9 +57,9 @@ def _is_known(paths: Paths, uuid: str) -> bool:
     link = os.path.join(register(), ".users", uuid)
     try:
         with open(f"{link}.json", encoding="utf-8") as note:
-            said = json.load(note)
+            said = _NOTE(shape.parse(note.read(shape.MOST)))
         return bool(said["path"] == paths.prefix()) and os.path.samefile(link, paths.uuid())
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+    except (OSError, ValueError):
         return False
 
 
