@@ -92,6 +92,11 @@ def cache_home() -> str:
     return os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "lago")
 
 
+def state_home() -> str:
+    """Where what this user did on this host is remembered, the XDG state directory."""
+    return os.path.join(os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state"), "lago")
+
+
 def template_store() -> str:
     """The directory of template images."""
     return os.path.abspath(os.path.expanduser(get("template_store") or os.path.join(data_home(), "store")))

@@ -96,6 +96,17 @@ def _has_the_viewer(names: Iterable[str]) -> None:
     assert {name.rpartition("/")[2] for name in names if "/lago/report/page/" in f"/{name}"} >= ours
 
 
+def test_the_wheel_has_what_the_page_shows_terminals_and_screens_with_and_its_licences(packages: Path) -> None:
+    with zipfile.ZipFile(_one(packages, "python/*.whl")) as wheel:
+        names = {name.removeprefix("lago/web/") for name in wheel.namelist()}
+    assert {"page/web.js", "page/web.css"} <= names
+    parts = {name.removeprefix("parts/") for name in names if name.startswith("parts/")}
+    assert {"xterm/xterm.js", "xterm/xterm.css", "xterm/LICENSE"} <= parts
+    assert {"xterm-fit/addon-fit.js", "xterm-fit/LICENSE", "versions"} <= parts
+    assert {"novnc/core/rfb.js", "novnc/LICENSE.txt", "novnc/LICENSE.MPL-2.0"} <= parts
+    assert any(name.startswith("novnc/vendor/pako/") for name in parts)
+
+
 def test_a_wheel_from_the_sdist_alone_has_the_version(packages: Path, tmp_path: Path) -> None:
     with tarfile.open(_one(packages, "sources/*.tar.gz")) as archive:
         archive.extractall(tmp_path)

@@ -56,7 +56,14 @@ def test_lago_imports_what_it_asks_for_and_nothing_else() -> None:
     theirs = modules - sys.stdlib_module_names - ELSEWHERE - {"lago"}
     packages = metadata.packages_distributions()
     found = {package for module in theirs for package in packages.get(module, [f"nobody's {module}"])}
-    assert found == names(PROJECT["dependencies"])
+    assert found == names(PROJECT["dependencies"]) | (names(PROJECT["optional-dependencies"]["web"]) - {"websockets"})
+
+
+def test_what_serves_the_page_comes_by_an_extra_and_is_there_for_tests() -> None:
+    """`websockets` is what uvicorn speaks them with."""
+    web = set(PROJECT["optional-dependencies"]["web"])
+    assert names([*web]) == {"starlette", "uvicorn", "websockets"}
+    assert web <= set(PROJECT["optional-dependencies"]["dev"])
 
 
 def test_packages_of_distributions_ask_for_the_same() -> None:

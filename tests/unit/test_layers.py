@@ -13,8 +13,9 @@ SRC = Path(__file__).parents[2] / "src"
 # From the top down. What stands on one line doesn't import each other. A package's name is its `__init__`.
 LAYERS = {
     "lago": """
-        __main__ pytest_plugin
-        cli lago sdk
+        __main__
+        cli pytest_plugin
+        lago sdk web
         environment
         virt
         bootstrap
@@ -36,7 +37,7 @@ LAYERS = {
     "lago.cli": """
         screen
         console copying forward
-        artifacts chaos cli faults graph journal machine reachability report shell snapshots ssh_config up
+        artifacts chaos cli faults graph journal machine reachability report shell snapshots ssh_config up web
         completion config_commands environment template
         doctor initfile main progress status store
         output plugin_commands settings template_repo
@@ -48,11 +49,12 @@ LAYERS = {
         disks image_header
     """,
     "lago.environment": """
+        everywhere
         chaos fingerprint template_update warm workdir
         prefix
         collect create export staging status
         claims deploy prerequisites snapshots
-        appliances environment facts faults peers report restrict told
+        appliances environment facts faults peers registry report restrict told
     """,
     "lago.environment.export": """
         export
@@ -182,8 +184,12 @@ LAYERS = {
         jobs network
         migration network_xml preflight state_file watch watching
         domain_xml session stream
-        breakable carrier connection cpu hardware heard keys lifecycle on_purpose pages passed picture reach stuck
-        tester
+        breakable carrier connection cpu hardware heard keys lifecycle on_purpose pages passed picture reach stuck tester
+    """,
+    "lago.web": """
+        server
+        screen
+        acts guard parts terminal web
     """,
     "ovirtlago": """
         pytest_plugin

@@ -65,6 +65,9 @@ COMMANDS: Final[Mapping[str, Mapping[str, str]]] = {
         "vnc": "tell where a VNC client finds the screen of a machine",
         "screenshot": "write what the screen of a machine shows to a PNG file",
     },
+    "web": {
+        "web": "a page for the browser: what happens, terminals, screens, snapshots, faults",
+    },
     "snapshots": {
         "snapshot": "hold the state of all machines at one instant",
         "revert": "go back to a snapshot, with machines running if they did",

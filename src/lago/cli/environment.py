@@ -7,7 +7,8 @@ import contextlib
 import os
 import shlex
 import sys
-from typing import TYPE_CHECKING, NamedTuple, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO, cast
 
 from .. import log
 from ..constants import DEFAULT_INIT_FILE, DEFAULT_PREFIX, DEFAULT_WORKDIR
@@ -19,6 +20,7 @@ from .parser import Commands, Parser
 from .result import Outcome
 
 if TYPE_CHECKING:
+    from ..environment.everywhere import Environment
     from ..environment.prefix import Prefix
     from ..environment.workdir import Workdir
 
@@ -53,8 +55,11 @@ def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
     shutdown.add_argument("-r", "--reboot", action="store_true", help="boot them again, and wait until they answer")
     shutdown.set_defaults(run=_shutdown)
     commands.add_parser("status").set_defaults(run=_status)
-    list_ = commands.add_parser("list", usage="lago list [envs | prefixes] [WORKDIR_PATH]")
+    list_ = commands.add_parser("list", usage="lago list [envs | prefixes] [WORKDIR_PATH]\n       lago list --all")
     list_.add_argument("list_path", nargs="*", metavar="WORKDIR_PATH", help="the workdir; the word before is left out")
+    list_.add_argument(
+        "-a", "--all", action="store_true", help="all environments of yours on this host, whatever their workdir"
+    )
     list_.set_defaults(run=_list)
     current = commands.add_parser("set-current")
     current.add_argument("current_name", metavar="PREFIX_NAME", help="the prefix, by its name in the workdir")
@@ -181,7 +186,9 @@ def _status(args: argparse.Namespace) -> Outcome:
     return Outcome(data, show=lambda stream: status.show(found, stream))
 
 
-def _list(args: argparse.Namespace) -> list[str]:
+def _list(args: argparse.Namespace) -> Any:
+    if args.all:
+        return _list_all(args)
     from ..environment.workdir import find_workdir
 
     paths = args.list_path
@@ -190,6 +197,41 @@ def _list(args: argparse.Namespace) -> list[str]:
     if len(paths) > 1:
         raise PrefixError(f"list takes one workdir, not {len(paths)}", hint="lago list --help")
     return find_workdir(*paths or (args.workdir_path or os.getcwd(),)).prefixes()
+
+
+def _list_all(args: argparse.Namespace) -> Outcome:
+    if args.list_path:
+        raise PrefixError(
+            "list --all takes no workdir", hint=f"lago list {shlex.join(args.list_path)}; or leave it out"
+        )
+    from ..environment.everywhere import environments
+
+    found = environments()
+    if args.out_format.for_people:
+        return Outcome([one.path for one in found], show=lambda stream: _table(found, stream))
+    return Outcome(
+        [
+            {
+                **one._asdict(),
+                "made": None if one.made is None else output.when(one.made),
+                "since": None if one.since is None else output.when(one.since),
+            }
+            for one in found
+        ]
+    )
+
+
+def _table(found: Sequence[Environment], stream: TextIO) -> None:
+    rows = []
+    for one in found:
+        state = output.cell(one.state, {"up": "green", "down": "yellow"}.get(one.state, "red"))
+        number = "" if one.machines is None else str(one.machines)
+        since = next((output.when(t, " ") for t in (one.since, one.made) if t is not None), "")
+        rows.append((one.name, state, number, since, one.path, one.why))
+    from rich.table import Column
+
+    headers = ("environment", "state", "machines", "since", Column("path", overflow="fold"), "")
+    output.print_table(stream, headers, rows)
 
 
 def _set_current(args: argparse.Namespace) -> None:

@@ -30,7 +30,7 @@ from ..plugins import machines
 from ..topology import state
 from ..topology.model import Domain, Topology
 from ..topology.names import libvirt_domain_name
-from . import facts
+from . import facts, registry
 from .claims import Claims
 from .faults.breaking import Breaking
 from .snapshots.index import Index, Snapshot, with_tops
@@ -119,6 +119,7 @@ class Prefix(Breaking):
         if lock is not None:
             lock.save()
         made = cls(path)
+        registry.record(made.paths)
         made._claims.hold_leases(made.topology)
         with doing(made.journal, "create", lambda: repr(path), began=began):
             made._tell_topology()
@@ -383,6 +384,7 @@ class Prefix(Breaking):
         with lock_file(self.paths.lock(), what=f"the environment {self._prefix}", timeout=config.get("lock_timeout")):
             if not os.path.exists(self.paths.prefix_lagofile()):
                 raise PrefixError(f"{self._prefix} is gone", hint="somebody else destroyed it meanwhile")
+            registry.record(self.paths)
             with log.to_file(self.paths.logs("lago.log")), task(name):
                 self._recover()
                 yield
@@ -400,13 +402,13 @@ class Prefix(Breaking):
     def _recover_faults(self) -> None:
         from .faults import acts
 
-        if not self._up():
+        if not self.runs():
             acts.forget(self.paths)
         elif acts.busy(self.paths):
             acts.recover(self.virt_env)
             self.virt_env.close()
 
-    def _up(self) -> bool:
+    def runs(self) -> bool:
         """Whether anything may run of it."""
         return self.hypervisor.running() and (
             not self.hypervisor.shared or any(state != "down" for state in self.virt_env.states().values())
@@ -789,7 +791,7 @@ class Prefix(Breaking):
             from .faults import acts
 
             acts.stopped(self.paths, names)
-            if not self._up():
+            if not self.runs():
                 acts.forget(self.paths)
 
     @recorded
@@ -990,6 +992,7 @@ class Prefix(Breaking):
             with task("Stop prefix"):
                 self._stop_whatever_runs()
             self.release()
+            registry.forget(self.uuid)
             doomed = make_unfinished(self._prefix)
             os.rename(self._prefix, doomed)
             remove_tree(doomed)

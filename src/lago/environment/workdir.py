@@ -16,6 +16,7 @@ from ..host.files import remove_tree
 from ..host.locks import lock_file
 from ..host.suggest import near
 from ..paths import Paths
+from . import registry
 from .prefix import Prefix
 from .staging import UNFINISHED
 
@@ -234,6 +235,7 @@ def _ours(path: str) -> Prefix:
     """The prefix at `path`. Raises PrefixError if it is not ours."""
     prefix = Prefix(path)
     prefix.check_trusted()
+    registry.record(prefix.paths)
     return prefix
 
 

@@ -79,6 +79,13 @@ class Users:
             # A store that is read-only: whoever may prune it knows who uses it.
             LOG.debug("%s does not say what it uses: %s", path, error)
 
+    def linked(self, uuid_path: str, uuid: str) -> bool:
+        """Whether there is a link to its file `uuid`, or can't be one as that is on another file system."""
+        try:
+            return os.path.samefile(uuid_path, os.path.join(self._root, uuid))
+        except FileNotFoundError:
+            return os.stat(uuid_path).st_dev != os.stat(self._root).st_dev
+
     def _link(self, uuid_path: str, uuid: str) -> None:
         link = os.path.join(self._root, uuid)
         with contextlib.suppress(FileNotFoundError):

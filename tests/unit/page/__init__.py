@@ -1,0 +1,1 @@
+"""The page of running environments, over real connections, without machines."""
