@@ -37,7 +37,7 @@ LAYERS = {
         screen
         console copying forward
         artifacts chaos cli faults graph machine reachability shell snapshots ssh_config up
-        completion config_commands environment template
+        capsule completion config_commands environment template
         doctor initfile main progress status store
         output plugin_commands settings template_repo
         commands external parser pictures refused result
@@ -48,11 +48,18 @@ LAYERS = {
         disks image_header
     """,
     "lago.environment": """
+        capsule
         chaos fingerprint template_update warm workdir
         prefix
         collect create export staging status
         claims deploy prerequisites snapshots
         appliances environment facts faults peers report restrict
+    """,
+    "lago.environment.capsule": """
+        unpacking
+        making opening packing
+        shelf
+        about archive capsule description hosts
     """,
     "lago.environment.export": """
         export
@@ -116,7 +123,7 @@ LAYERS = {
         pytest_plugin
         environments
         ahead
-        admission faults home options prepare
+        admission capsules faults home options prepare
     """,
     "lago.services": """
         services
