@@ -48,7 +48,7 @@ def test_it(lago_faults, tidy, word):
 def test_that_passes(lago_vms):
     assert not lago_vms["vm1"].env is None
 """
-NAME = "test_it-test_it-a-b"
+NAME = "test_it-test_it-a-b-xfc"
 
 
 def pytest_in(box: Box, *words: str) -> subprocess.CompletedProcess[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -39,7 +40,10 @@ def lines(kept: Iterable[Kept]) -> Iterator[str]:
     """What the summary says of them: the command that opens each, or why there is none."""
     from ..environment.capsule import shelf
 
-    there = set(shelf.names())
+    there: set[str] = set()
+    # Whatever is wrong with the place, the run ends as it would.
+    with contextlib.suppress(OSError):
+        there |= set(shelf.names())
     for one in kept:
         yield printable(one.test)
         if one.name in there:

@@ -112,8 +112,9 @@ def save(path: str, about: About) -> None:
 
 def name_of(test: str) -> str:
     """Return a name for the capsule of a test: the end of what pytest calls it, in letters that any file may have."""
-    module, _, rest = test.rpartition("/")[2].partition("::") if "::" in test else ("", "", test)
-    text = "-".join(one for one in (module.removesuffix(".py"), rest) if one)
+    module, _, rest = test.partition("::")
+    module = module.rpartition("/")[2].removesuffix(".py")
+    text = "-".join(one for one in (module, rest) if one)
     plain = re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-._")[: LONGEST - 20].strip("-._")
     return plain or "test"
 

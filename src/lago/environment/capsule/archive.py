@@ -60,7 +60,12 @@ def appearing(path: str) -> Iterator[IO[bytes]]:
         yield file
         file.flush()
         os.fsync(file.fileno())
-        os.link(f"/proc/self/fd/{file.fileno()}", path, follow_symlinks=True)
+        ours = os.open("/proc/self/fd", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            # Python follows the link there only if it is told of a directory.
+            os.link(str(file.fileno()), path, src_dir_fd=ours, follow_symlinks=True)
+        finally:
+            os.close(ours)
 
 
 def write(file: IO[bytes], head: Mapping[str, Any], files: Mapping[str, str], moved: Moved) -> None:

@@ -86,7 +86,7 @@ def limit() -> int:
 
 def names() -> list[str]:
     """Names of the capsules that there are, sorted."""
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         return sorted(
             name
             for name in os.listdir(home())
