@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -229,7 +230,8 @@ def test_killed_in_the_middle_there_is_nothing_or_a_whole(box: Box, what: str) -
     place = box if what == "export" else there
     for number in range(12):
         with place.popen("capsule", *words) as process:
-            wait_for(lambda: process.poll() is not None, 0.3 + 0.25 * number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.3 + 0.25 * number)
             process.send_signal(signal.SIGKILL)
         if what == "export":
             assert not [one for one in os.listdir(there.place) if "it.capsule" in one and one != "it.capsule"]
@@ -253,10 +255,10 @@ def test_killed_while_one_is_made_nothing_is_left_and_the_environment_goes_on(bo
         "making.make('test_it.py::test', {'default': Prefix(sys.argv[1])})"
     )
     for number in range(8):
-        process = subprocess.Popen(
-            [sys.executable, "-c", make, str(killed.prefix)], cwd=killed.place, env=killed.environment()
-        )
-        wait_for(lambda process=process: process.poll() is not None, 0.4 + 0.2 * number)
+        argv = [sys.executable, "-c", make, str(killed.prefix)]
+        process = subprocess.Popen(argv, cwd=killed.place, env=killed.environment())
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.4 + 0.2 * number)
         if process.poll() is None:
             kill(process.pid)
         process.wait()
@@ -295,6 +297,21 @@ def test_when_there_is_no_room_the_longest_unused_goes(box: Box) -> None:
     box.lago("capsule", "delete", NAME)
     assert listed(box) == {}
     assert not left_in(capsules(box))
+
+
+@pytest.mark.slow
+def test_workers_of_xdist_make_them_and_the_summary_has_all(box: Box) -> None:
+    place = Box(box.place.parent / "workers", env={"LAGO_CAPSULE_DIR": str(box.place.parent / "workers" / "kept")})
+    place.place.mkdir()
+    place.write(TWO)
+    text = "def test_it(lago_env): assert False\n"
+    for name in ("test_a.py", "test_b.py"):
+        place.write(text, name)
+    said = pytest_in(place, "-n", "2", "--dist", "loadfile").stdout
+    assert "2 failed" in said
+    for name in ("test_a-test_it", "test_b-test_it"):
+        assert f"lago capsule open {name}\n" in said.split("capsules of failed tests")[1]
+    assert sorted(listed(place)) == ["test_a-test_it", "test_b-test_it"]
 
 
 UNABLE = """

@@ -229,6 +229,13 @@ def _file(name: str, data: bytes = b"x") -> Callable[[dict[str, bytes]], None]:
     return lambda content: content.update({name: data})
 
 
+def _without(name: str) -> Callable[[dict[str, bytes]], None]:
+    def changed(content: dict[str, bytes]) -> None:
+        del content[name]
+
+    return changed
+
+
 def _in_json(name: str, change: Callable[[Any], None]) -> Callable[[dict[str, bytes]], None]:
     def changed(content: dict[str, bytes]) -> None:
         found = json.loads(content[name])
@@ -273,7 +280,7 @@ HOSTILE: dict[str, tuple[Callable[[dict[str, Any]], None], Callable[[dict[str, b
     "hypervisor": (_same, _file("default/virt/hypervisor"), "can't be a file of a capsule"),
     "other environment": (_same, _file("other/images/x"), "can't be a file of a capsule"),
     "template": (_same, _file("templates/0"), "is a file of no template"),
-    "key missing": (_same, lambda content: content.pop("default/id_rsa") and None, "default/id_rsa is missing"),
+    "key missing": (_same, _without("default/id_rsa"), "default/id_rsa is missing"),
     "version": (lambda head: head.update(version=2), _same, "of version 2"),
     "name": (lambda head: head.update(name="../x"), _same, "expected the name of a capsule"),
     "environment name": (
