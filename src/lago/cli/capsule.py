@@ -48,7 +48,7 @@ def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
     export.set_defaults(run=_export)
     import_ = do.add_parser("import", help="make one of such a file")
     import_.add_argument("file", metavar="FILE", help="what export has written")
-    import_.add_argument("--name", metavar="NAME", dest="capsule_name", help="of the capsule (that which it had)")
+    import_.add_argument("--name", metavar="NAME", dest="new_capsule", help="of the capsule (that which it had)")
     import_.add_argument("--without-memory", action="store_true", help="leave out memory")
     import_.add_argument(
         "--restrict",
@@ -183,7 +183,7 @@ def _import(args: argparse.Namespace) -> Outcome:
         name = unpacking.import_(
             args.file,
             begun,
-            name=args.capsule_name,
+            name=args.new_capsule,
             memory=not args.without_memory,
             restrict=config.get("restrict") if args.restrict is None else args.restrict,
         )

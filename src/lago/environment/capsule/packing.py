@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
@@ -16,7 +15,6 @@ from ...templates.providers import EXTRAS
 from ...templates.store import TemplateStore
 from ...topology import state
 from ...topology.model import Topology
-from ..facts import load as load_facts
 from ..snapshots.index import Index, format_of, with_tops
 from . import about, archive, shelf
 from .about import SNAPSHOT
@@ -59,17 +57,13 @@ def export(name: str, path: str, begun: Begun, *, standalone: bool = False, memo
         for environment in capsule.about.environments:
             plan.add(environment)
         if standalone:
-            plan.bundle(stack.enter_context(tempfile.TemporaryDirectory(prefix="lago-capsule-", dir=_beside(path))))
+            plan.bundle(stack.enter_context(shelf.scratch()))
         try:
             with archive.appearing(path) as file:
                 archive.write(file, plan.head(), plan.files, begun(plan.bytes()))
                 return os.fstat(file.fileno()).st_size
         except FileExistsError:
             raise LagoError(f"{path} exists already", hint="choose another name") from None
-
-
-def _beside(path: str) -> str:
-    return os.path.dirname(os.path.abspath(path))
 
 
 class _Plan:
@@ -133,7 +127,6 @@ class _Plan:
             if os.path.exists(log):
                 self.files[f"{environment}/{os.path.relpath(log, paths.prefix())}"] = log
         self.files[f"{environment}/metadata"] = paths.metadata()
-        load_facts(paths)
 
     def _image(self, paths: Paths, vm: str, path: str, format: str) -> dict[str, Any]:
         """What an image is, and what it lies over: another by its path, or a template by its number."""

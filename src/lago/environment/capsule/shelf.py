@@ -151,17 +151,9 @@ def new(wanted: str) -> Iterator[tuple[str, list[str]]]:
     Args:
         wanted: its name, which gets a number if it is taken.
     """
-    os.makedirs(home(), exist_ok=True)
-    keep_private(home())
-    place = os.path.join(home(), UNFINISHED + os.urandom(8).hex())
     called: list[str] = []
     with contextlib.ExitStack() as stack:
-        with alone():
-            _sweep()
-            os.mkdir(place, 0o700)
-            # Before anybody sweeps: it is ours as long as we live.
-            stack.enter_context(lock_file(os.path.join(place, _LOCK), what=place, timeout=0))
-        keep_private(place)
+        place = _begin(stack)
         try:
             yield place, called
             with alone():
@@ -178,10 +170,36 @@ def new(wanted: str) -> Iterator[tuple[str, list[str]]]:
             Claims(prefix.paths).renew(prefix.topology)
 
 
+def _begin(stack: contextlib.ExitStack) -> str:
+    """Make a directory that is swept when we end, however that is."""
+    with alone():
+        _sweep()
+        place = os.path.join(home(), UNFINISHED + os.urandom(8).hex())
+        os.mkdir(place, 0o700)
+        # Before anybody sweeps: it is ours as long as we live.
+        stack.enter_context(lock_file(os.path.join(place, _LOCK), what=place, timeout=0))
+    keep_private(place)
+    return place
+
+
+@contextlib.contextmanager
+def scratch() -> Iterator[str]:
+    """Context manager: a directory for what is needed for a while only."""
+    with contextlib.ExitStack() as stack:
+        place = _begin(stack)
+        try:
+            yield place
+        finally:
+            _discard(place)
+
+
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
     """Context manager: nobody else adds or removes a capsule."""
-    os.makedirs(home(), exist_ok=True)
+    if not os.path.isdir(home()):
+        os.makedirs(home(), exist_ok=True)
+        # Only we may read what is in memory; who has made it himself has decided on that.
+        keep_private(home())
     with lock_file(os.path.join(home(), _LOCK), what=f"the capsules in {home()}"):
         yield
 

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 from ... import templates
 from ...constants import DEPLOY_SCRIPTS, OVIRT_SCRIPTS, PRIVATE
 from ...disks import qemu_img
-from ...errors import LagoError
+from ...errors import LagoError, PrefixError
 from ...host import shape
 from ...host.files import json_text, sha256, synced_together, write_atomically
 from ...hypervisor import accel
@@ -125,7 +125,7 @@ def import_(path: str, begun: Begun, *, name: str | None = None, memory: bool = 
         if any(not one["bundled"] for one in head["templates"]):
             _missing(store, head["templates"], path)
         with shelf.new(name or head["name"]) as (place, called), synced_together(place):
-            return_to = called
+            names = called
             _unpack(reader, place, begun)
             found = [_template(store, one, place, number) for number, one in enumerate(head["templates"])]
             for environment in head["about"].environments:
@@ -134,7 +134,7 @@ def import_(path: str, begun: Begun, *, name: str | None = None, memory: bool = 
             _remove_templates(place)
             about.save(place, head["about"]._replace(imported=True))
     shelf.prune()
-    return return_to[0]
+    return names[0]
 
 
 def _check_files(reader: Reader, head: Mapping[str, Any]) -> None:
@@ -275,14 +275,16 @@ class _Environment:
         paths = self._paths
         for directory in (paths.images(), paths.logs(), paths.snapshots(), paths.saved_consoles(), paths.virt()):
             os.makedirs(directory, 0o755, exist_ok=True)
-        then = facts.load(paths)
+        try:
+            then, index, described = facts.load(paths), Index.load(paths), state.load(paths)
+        except PrefixError as error:
+            raise self._wrong(f"{error.what}: {error.details}") from None
         uuid = str(then.get("libvirt_uuid", ""))
         if not re.fullmatch("[0-9a-f]{32}", uuid):
             raise self._wrong("it has no libvirt_uuid")
-        index = Index.load(paths)
         if list(index.snapshots) != [SNAPSHOT]:
             raise self._wrong(f"it has other snapshots than {SNAPSHOT}")
-        topology = self._topology(state.load(paths))
+        topology = self._topology(described)
         snapshot = self._snapshot(index.get(SNAPSHOT), topology, memory=memory)
         settled = self._index(snapshot, topology, index._serial)
         self._lay_images()
