@@ -20,7 +20,6 @@ from ...errors import LagoError, PrefixError
 from ...host import shape
 from ...host.files import json_text, sha256, synced_together, write_atomically
 from ...hypervisor import accel
-from ...log import task
 from ...paths import Paths
 from ...plugins import machines
 from ...templates.metadata import check_metadata
@@ -104,7 +103,7 @@ def import_(path: str, begun: Begun, *, name: str | None = None, memory: bool = 
     """
     if name is not None and not re.fullmatch(about.NAME, name):
         raise LagoError(f"{name!r} can't be the name of a capsule", hint="use letters, digits, and . _ + - inside")
-    with open(path, "rb") as file, task(f"Import {os.path.basename(path)}"):
+    with open(path, "rb") as file:
         reader = Reader(file, path)
         try:
             head = _HEAD(reader.head)
