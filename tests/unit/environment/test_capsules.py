@@ -92,6 +92,12 @@ def test_any_test_has_a_name_that_can_be_given_back(test: str) -> None:
     assert re.fullmatch(about.NAME, about.unique(found, {found, f"{found}-2"}))
 
 
+@given(st.text(st.characters(codec=None), max_size=300))
+def test_what_is_kept_of_any_test_can_be_read_again(test: str) -> None:
+    kept = About(about.line(test + "\n\x1b\ud800"), 1.0, {}, {"default": Inside({"vm0": "down"})})
+    assert about.read(json.loads(json.dumps(kept.plain()))) == kept
+
+
 def test_two_of_one_test_have_two_names_and_what_is_damaged_can_be_deleted(home: Path) -> None:
     assert [make(), make()] == ["test_x-test_y", "test_x-test_y-2"]
     (home / "test_x-test_y" / about.FILE).write_text("{")

@@ -119,6 +119,11 @@ def name_of(test: str) -> str:
     return plain or "test"
 
 
+def line(test: str) -> str:
+    """Return what pytest calls a test as a text that can be kept and shown: parameters may have any characters."""
+    return re.sub(f"[{shape.CONTROL}]", "?", test)[:4000]
+
+
 def unique(name: str, taken: Iterable[str]) -> str:
     """Return a name, with a number behind it if it is taken."""
     others = set(taken)

@@ -40,7 +40,7 @@ def make(test: str, environments: Mapping[str, Prefix]) -> str:
             for name, prefix in environments.items()
         }
         found = dict(zip(save, in_parallel(lambda one: one(), save.values(), what="save environments"), strict=True))
-        about.save(place, About(test[:4000], began, hosts.here(first.virt_env.accel.kind), found))
+        about.save(place, About(about.line(test), began, hosts.here(first.virt_env.accel.kind), found))
     shelf.prune()
     return called[0]
 
