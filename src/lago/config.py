@@ -181,6 +181,8 @@ OPTIONS: Final[dict[str, Option]] = {
         "and regular expressions, with blanks between",
     ),
     "warm_limit": Option(_positive, 10240, "MiB on disk for environments that lago up --warm keeps"),
+    "capsule_limit": Option(_positive, 10240, "MiB on disk for capsules, of which the longest unused go first"),
+    "capsule_dir": Option(str, "", "directory of capsules (default: in the XDG data directory)"),
     "subnet_range": Option(str, "200-209", "third octets of the first and last 192.168.N.0/24 to lease"),
     "trusted_users": Option(
         str,

@@ -38,7 +38,7 @@ LAYERS = {
         screen
         console copying forward
         artifacts chaos cli faults graph journal machine reachability report shell snapshots ssh_config up web
-        completion config_commands environment template
+        capsule completion config_commands environment template
         doctor initfile main progress status store
         output plugin_commands settings template_repo
         commands external parser pictures refused result
@@ -49,12 +49,18 @@ LAYERS = {
         disks image_header
     """,
     "lago.environment": """
-        everywhere
+        capsule everywhere
         chaos fingerprint template_update warm workdir
         prefix
         collect create export staging status
         claims deploy prerequisites snapshots
         appliances environment facts faults peers registry report restrict told
+    """,
+    "lago.environment.capsule": """
+        unpacking
+        making opening packing
+        shelf
+        about archive capsule description hosts
     """,
     "lago.environment.export": """
         export
@@ -125,7 +131,7 @@ LAYERS = {
         pytest_plugin
         environments
         ahead reports
-        admission faults home journals options prepare
+        admission capsules faults home journals options prepare
     """,
     "lago.report": """
         report
@@ -184,7 +190,8 @@ LAYERS = {
         jobs network
         migration network_xml preflight state_file watch watching
         domain_xml session stream
-        breakable carrier connection cpu hardware heard keys lifecycle on_purpose pages passed picture reach stuck tester
+        breakable carrier connection cpu hardware heard keys lifecycle on_purpose pages passed picture reach stuck
+        tester
     """,
     "lago.web": """
         server

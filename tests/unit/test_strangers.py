@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import pytest
 import yaml
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,6 +27,8 @@ from lago import config
 from lago.cli.journal import for_people
 from lago.disks import image_header, ova
 from lago.environment import facts
+from lago.environment.capsule import about, description
+from lago.environment.capsule import archive as capsules
 from lago.environment.snapshots.index import Index
 from lago.errors import LagoError, TemplateError, printable
 from lago.guest import console_log, transfer
@@ -40,6 +43,7 @@ from lago.templates import TemplateRepository, checksums
 from lago.templates.lockfile import LockFile
 from lago.templates.metadata import check_metadata
 from lago.topology import state
+from lago.topology.model import Domain
 from lago.topology.variables import fill_in_address
 from lago.virt import clock, stuck
 
@@ -432,3 +436,63 @@ def test_files_of_settings(text: str) -> None:
 def test_what_is_refused_of_metadata_says_why() -> None:
     with pytest.raises(TemplateError, match="its 'ssh-user' is"):
         check_metadata({"ssh-user": "x\nProxyCommand y"}, "x", "y")
+
+
+CAPSULE = {
+    "version": 1,
+    "test": "test_x.py::test_y",
+    "created": 1.0,
+    "host": {"QEMU": "7.2"},
+    "environments": {"default": {"machines": {"vm0": "down"}, "faults": ["cut vm0"]}},
+}
+
+
+@given(st.data())
+def test_what_capsules_say_of_themselves(data: st.DataObject) -> None:
+    raw = data.draw(st.one_of(like(*CAPSULE), st.just(deep(CAPSULE, data.draw))))
+    with contextlib.suppress(ValueError):
+        found = about.read(raw)
+        assert all(re.fullmatch(about.NAME, name) for name in found.environments)
+        assert "\n" not in found.test
+
+
+@given(st.binary(max_size=600), st.integers(0, 4000), st.booleans())
+def test_archives_of_capsules(odd: bytes, at: int, packed: bool) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        place = Path(directory)
+        (place / "file").write_bytes(b"content" * 100)
+        with capsules.appearing(str(place / "sound")) as file:
+            capsules.write(file, {"version": 1}, {"default/file": str(place / "file")}, lambda _: None)
+        data = (place / "sound").read_bytes()
+        if packed:
+            data = zstandard.ZstdDecompressor().stream_reader(io.BytesIO(data)).read()
+        broken_ = data[:at] + odd + data[at + len(odd) :]
+        broken_ = zstandard.compress(broken_) if packed else broken_
+        (place / "new").mkdir()
+
+        def unpack() -> None:
+            reader = capsules.Reader(io.BytesIO(broken_), "x")
+            reader.unpack(lambda name: str(place / "new" / name.replace("/", "-")), 1 << 20, lambda _: None)
+
+        taken(unpack)
+        assert sorted(os.listdir(place)) == ["file", "new", "sound"]
+
+
+XML = (
+    "<domain type='qemu'><name>00000000-vm0</name><memory>1</memory><os><type>hvm</type></os><devices>"
+    "<disk type='file'><source file='/x/images/y'/><target dev='vda'/></disk></devices></domain>"
+)
+
+
+@given(st.data())
+def test_descriptions_of_machines_in_capsules(data: st.DataObject) -> None:
+    text = broken(XML, data.draw).encode(errors="surrogatepass")
+    length = data.draw(st.one_of(st.just(len(text)), st.integers(-9, 1 << 40)))
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "state")
+        path.write_bytes(b"%d\n" % length + text)
+        machine = Domain(name="vm0", nics=(), disks=(), mgmt_net=None)
+        with contextlib.suppress(ValueError):
+            description.rewrite(str(path), "0" * 32, machine, Paths(directory), {}, "true")
+            assert b"/x/images" not in path.read_bytes()
+        assert os.listdir(directory) == ["state"]

@@ -73,6 +73,9 @@ COMMANDS: Final[Mapping[str, Mapping[str, str]]] = {
         "revert": "go back to a snapshot, with machines running if they did",
         "fork": "a copy of the environment that runs beside it",
     },
+    "capsule": {
+        "capsule": "list and open what failed tests left, at the instant of the failure",
+    },
     "faults": {
         "fault": "break something on purpose: links, names, machines, disks, clocks",
         "heal": "undo what lago fault has done",

@@ -103,6 +103,15 @@ def templates(**_: Any) -> list[str]:
     return []
 
 
+def capsules(**_: Any) -> list[str]:
+    """Names of the capsules that there are."""
+    from ..environment.capsule import shelf
+
+    with _quietly():
+        return shelf.names()
+    return []
+
+
 _COMPLETERS: Final[dict[str, Callable[..., list[str]]]] = {
     "vm_names": machines,
     "host": machines,
@@ -113,6 +122,8 @@ _COMPLETERS: Final[dict[str, Callable[..., list[str]]]] = {
     "old_snapshot": doomed_snapshots,
     "snapshot_name": snapshots,
     "delete": snapshots,
+    "capsule_name": capsules,
+    "capsule_names": capsules,
     "from_snapshot": snapshots,
 }
 """What completes an argument, by the name it has in the parsed command line."""

@@ -194,6 +194,15 @@ def rebase(path: str, backing: str, backing_format: str) -> None:
     _work("rebase", "qcow2", words, f"cannot rebase {path}", reads=[*chain(path, "qcow2"), *below], target=path)
 
 
+def lay_over(path: str, backing: str, backing_format: str) -> None:
+    """Let a qcow2 image lie over `backing`, and keep what it holds itself; what it lay over before is not opened.
+
+    A relative path of `backing` begins where the image is.
+    """
+    words = ["-q", "-u", "-b", backing, "-F", backing_format, path]
+    _qemu_img("rebase", "qcow2", words, f"cannot rebase {path}")
+
+
 def create_empty(path: str, size: int, format: str = "qcow2") -> None:
     """Make an empty image of `size` bytes; it occupies next to nothing."""
     _create(path, format, [], size)

@@ -70,7 +70,7 @@ def _parts(init_file: str, prefix: Prefix, known: _Known) -> Iterator[str]:
     yield version.installed()
     yield from (run([program, "--version"], check=False).text for program in _PROGRAMS)
     yield prefix.virt_env.accel.kind
-    yield _processor()
+    yield processor()
 
 
 def _decided(domain: Domain, places: Iterable[str]) -> str:
@@ -134,7 +134,7 @@ def _contents(path: str, known: _Known) -> Iterator[str]:
                 yield from _contents(file, known)
 
 
-def _processor() -> str:
+def processor() -> str:
     """Model and features of the processor of this host."""
     with open(_CPUINFO, encoding="utf-8", errors="replace") as file:
         first = file.read().partition("\n\n")[0]

@@ -24,6 +24,7 @@ Factory = Callable[[str | Path | Mapping[str, Any]], "Env"]
 
 _ENVIRONMENTS = pytest.StashKey["Environments"]()
 _KEPT = pytest.StashKey[list[str]]()
+_CAPSULES = pytest.StashKey[list[tuple[str, ...]]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -174,6 +175,9 @@ def pytest_runtest_makereport(
     if test is not None:
         test.reported(report, ends=environments.shows(report))
     if report.failed:
+        # First, as nothing has been asked of the machines yet, and their fixtures have not ended.
+        if call.when != "teardown":
+            environments.keep_instant(item, report)
         environments.tell(report, call)
     if pages := environments.show(report):
         report.sections.append(("lago report", "\n".join(pages)))
@@ -231,22 +235,32 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if (environments := config.stash.get(_ENVIRONMENTS, None)) is not None:
         environments.close()
         config.stash.setdefault(_KEPT, []).extend(environments.kept)
+        config.stash.setdefault(_CAPSULES, []).extend(environments.capsules)
         if hasattr(config, "workeroutput"):
             config.workeroutput["lago_kept"] = environments.kept
+            config.workeroutput["lago_capsules"] = [list(one) for one in environments.capsules]
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """Hear from a worker of pytest-xdist what it kept."""
-    node.config.stash.setdefault(_KEPT, []).extend(getattr(node, "workeroutput", {}).get("lago_kept", []))
+    said = getattr(node, "workeroutput", {})
+    node.config.stash.setdefault(_KEPT, []).extend(said.get("lago_kept", []))
+    node.config.stash.setdefault(_CAPSULES, []).extend(tuple(one) for one in said.get("lago_capsules", []))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say where pages of what happened are, and which environments were kept."""
+    """Say where pages of what happened are, how environments are opened as they were, and which were kept."""
     if pages := journals.pages(one for some in terminalreporter.stats.values() for one in some):
         terminalreporter.section("what happened in environments")
         for path in pages:
             terminalreporter.line(path)
+    if capsules := config.stash.get(_CAPSULES, []):
+        from .capsules import Kept, lines
+
+        terminalreporter.section("capsules of failed tests")
+        for line in lines(Kept(*one) for one in capsules):
+            terminalreporter.line(line)
     if kept := config.stash.get(_KEPT, []):
         terminalreporter.section("environments that were kept")
         for path in kept:

@@ -14,11 +14,13 @@ import pytest
 
 from .. import sdk
 from ..environment import report
+from ..environment.prefix import Prefix
 from ..errors import LagoError
 from ..journal import calls
 from ..log import LOG
-from . import admission, home, journals, options, prepare, reports
+from . import admission, capsules, home, journals, options, prepare, reports
 from .ahead import Ahead
+from .capsules import Kept
 
 PRISTINE: Final = "pytest-pristine"
 """The snapshot that forks come from, taken when an environment has just come up."""
@@ -51,7 +53,7 @@ class Used:
 
 
 class Environments:
-    """All that are there now; `kept` are the prefixes of those that stay."""
+    """All that are there now; `kept` are the prefixes of those that stay, `capsules` what came of failed tests'."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
@@ -66,8 +68,10 @@ class Environments:
         self._scope = options.scope("lago_env", config)
         self._ahead: Ahead | None = None
         self._live: list[Used] = []
+        self._capsule = options.capsule(config)
         self.kept: list[str] = []
         calls.is_done_by("pytest")
+        self.capsules: list[Kept] = []
 
     def prepared(self, request: pytest.FixtureRequest, init_file: str | Path) -> sdk.Env:
         """As `up`, for tests that share what they find, which is prepared as they want it."""
@@ -191,6 +195,18 @@ class Environments:
         if not self.shows(report):
             return []
         return [reports.write(used.env, used.name, report, self._report_dir) for used in self._live]
+
+    def keep_instant(self, item: pytest.Item, failed: pytest.TestReport) -> None:
+        """Make a capsule of a failed test, if capsules are wanted; what comes of it is a property of the test."""
+        if not self._capsule or not self._live:
+            return
+        prefixes = {used.name: Prefix(used.env.get_paths().prefix()) for used in self._live}
+        kept = capsules.make(failed.nodeid, prefixes)
+        self.capsules.append(kept)
+        if kept.name:
+            for properties in (item.user_properties, failed.user_properties):
+                properties.append(("lago_capsule", kept.name))
+            failed.sections.append(("lago capsule", f"lago capsule open {kept.name}"))
 
     def tell(self, failed: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
         """Attach to the report of a failed test what the error and its environments have to tell."""

@@ -28,6 +28,8 @@ _OPTIONS: Final = {
 _OTHERWISE: Final = {"collect": "nothing is collected", "memory": "90 % of what is available"}
 """What holds without an option that has no default."""
 
+_CAPSULE: Final = "keep the environments of each failed test at the instant of its failure; lago capsule opens them"
+
 
 def add(parser: pytest.Parser) -> None:
     """Add the options, each with a setting of the same name for ini files."""
@@ -39,6 +41,10 @@ def add(parser: pytest.Parser) -> None:
         text = f"{said} (default: the setting {setting}, or else {otherwise})".replace("%", "%%")
         group.addoption(f"--lago-{name}", metavar=metavar, help=text)
         parser.addini(setting, f"{said} (default: {otherwise})", default=default)
+    group.addoption(
+        "--lago-capsule", action="store_true", help=f"{_CAPSULE} (default: the setting lago_capsule, or not)"
+    )
+    parser.addini("lago_capsule", f"{_CAPSULE} (default: false)", type="bool", default=False)
 
 
 def _get(config: pytest.Config, name: str) -> tuple[str, Path]:
@@ -102,3 +108,8 @@ def memory(config: pytest.Config) -> int | None:
     if value and not (value.isascii() and value.isdigit()):
         raise pytest.UsageError(f"lago_memory is {value!r}, not a number of MiB")
     return int(value) if value else None
+
+
+def capsule(config: pytest.Config) -> bool:
+    """Whether the environments of failed tests are kept at that instant: the option `--lago-capsule`."""
+    return bool(config.getoption("lago_capsule") or config.getini("lago_capsule"))
