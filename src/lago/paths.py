@@ -59,6 +59,10 @@ class Paths:
         """File with the 32 hex digits that identify this prefix."""
         return self._prefixed("uuid")
 
+    def listed(self) -> str:
+        """The same digits, in a file to which the list of this user's environments has a hard link."""
+        return self._prefixed("listed")
+
     def prefix_lagofile(self) -> str:
         """This file marks a prefix that is initialised."""
         return self._prefixed("initialized")

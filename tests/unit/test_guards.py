@@ -24,6 +24,8 @@ CALLS: Final[dict[str, set[str]]] = {
         "lago/hypervisor/private.py",
         "lago/hypervisor/protocol.py",
         "lago/initfile/nodes.py",
+        "lago/journal/reading.py",
+        "lago/journal/writing.py",
         "lago/plugins/__init__.py",
         "lago/topology/state.py",
         "lago/virt/jobs.py",
@@ -34,13 +36,18 @@ CALLS: Final[dict[str, set[str]]] = {
         "ovirtlago/utils.py",
     },
     # It reads what an archive says of itself into memory: lago.host.archive. These read Debian's packages, and write.
-    "tarfile.open": {"lago/templates/build/hooks.py", "lago/templates/build/tree.py"},
+    "tarfile.open": {
+        "lago/environment/capsule/archive.py",
+        "lago/templates/build/hooks.py",
+        "lago/templates/build/tree.py",
+    },
     "zipfile.ZipFile": set(),
     # All threads have one: the modes of files are given to those who make them.
-    "os.umask": {"lago/hypervisor/supervisor.py"},
+    "os.umask": {"lago/cli/web.py", "lago/hypervisor/supervisor.py"},
     # It follows links, and is late: what is made with its mode needs none.
     "os.chmod": {
         "lago/disks/qemu_img.py",
+        "lago/environment/capsule/unpacking.py",
         "lago/environment/deploy.py",
         "lago/environment/staging.py",
         "lago/guestfs/inside.py",
@@ -97,7 +104,7 @@ CALLS: Final[dict[str, set[str]]] = {
 IMPORTS: Final = {
     "subprocess": {"lago/host/programs.py", "lago/guestfs/inside.py"},
     # A server of our own is one of them.
-    "http": {"lago/host/fetch.py", "ovirtlago/packages/server.py"},
+    "http": {"lago/host/fetch.py", "lago/web/guard.py", "ovirtlago/packages/server.py"},
     "urllib.request": {"lago/host/fetch.py"},
     "ftplib": set(),
     "requests": set(),

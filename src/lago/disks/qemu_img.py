@@ -200,7 +200,7 @@ def lay_over(path: str, backing: str, backing_format: str) -> None:
     A relative path of `backing` begins where the image is.
     """
     words = ["-q", "-u", "-b", backing, "-F", backing_format, path]
-    _qemu_img("rebase", "qcow2", words, f"cannot rebase {path}")
+    _work("rebase", "qcow2", words, f"cannot rebase {path}", reads=(), target=path)
 
 
 def create_empty(path: str, size: int, format: str = "qcow2") -> None:

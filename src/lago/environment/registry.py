@@ -1,8 +1,9 @@
 """Which environments this user has on this host, wherever they are.
 
-The register is of the same kind as that of a template store: of each prefix a note of its place, and a hard link to its
-file `uuid` where file systems allow it. So a prefix that was removed by hand is noticed without having been told, one
-that was moved is told apart from that, and it is written anew when a command touches the prefix the next time.
+The register is of the same kind as that of a template store: of each prefix a note of its place, and a hard link to a
+file in it where file systems allow it. That file is another one than the store's, as each counts its links. So a prefix
+that was removed by hand is noticed without having been told, one that was moved is told apart from that, and it is
+written anew when a command touches the prefix the next time.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from .. import config
+from ..errors import LagoError
 from ..host import shape, trust
+from ..host.files import write_atomically
 from ..log import LOG
 
 if TYPE_CHECKING:
@@ -43,13 +46,21 @@ def _record(paths: Paths) -> None:
     from ..templates.references import Users
 
     users = Users(register())
-    if users.place(uuid) == paths.prefix() and users.linked(paths.uuid(), uuid):
-        return
     if os.stat(paths.uuid()).st_uid != os.geteuid() or not _is_ours(register()):
+        return
+    if _content(paths.listed()) != uuid:
+        write_atomically(paths.listed(), uuid)
+    elif users.place(uuid) == paths.prefix() and users.linked(paths.listed(), uuid):
         return
     # Made first, since who uses no image of a store without users is not recorded there.
     os.makedirs(os.path.join(register(), ".users"), 0o700, exist_ok=True)
-    users.register(paths.uuid(), (), paths.prefix())
+    users.register(paths.listed(), (), paths.prefix())
+
+
+def _content(path: str) -> str:
+    with contextlib.suppress(OSError, LagoError):
+        return trust.read(path)
+    return ""
 
 
 def _is_known(paths: Paths, uuid: str) -> bool:
@@ -58,7 +69,7 @@ def _is_known(paths: Paths, uuid: str) -> bool:
     try:
         with open(f"{link}.json", encoding="utf-8") as note:
             said = _NOTE(shape.parse(note.read(shape.MOST)))
-        return bool(said["path"] == paths.prefix()) and os.path.samefile(link, paths.uuid())
+        return bool(said["path"] == paths.prefix()) and os.path.samefile(link, paths.listed())
     except (OSError, ValueError):
         return False
 
