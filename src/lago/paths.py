@@ -139,6 +139,18 @@ class Paths:
         """Lock file that the program holds which leaves the machine little processor time."""
         return self.virt(f".{vm}.pace.lock")
 
+    def captures(self, *path: str) -> str:
+        """Packets of nets: `NET-TIME.pcapng`, those before it in `NET-TIME.1.pcapng`, what is known in `.json`."""
+        return self._prefixed("captures", *path)
+
+    def capture_lock(self, net: str) -> str:
+        """Lock file that the program holds which records the packets of a net."""
+        return self.virt(f".{net}.capture.lock")
+
+    def screens(self, *path: str) -> str:
+        """What screens and consoles of machines showed when tests failed: `VM-TIME.png` or `VM-TIME.txt`."""
+        return self._prefixed("screens", *path)
+
     def faults(self) -> str:
         """JSON that says what is broken on purpose, and what was."""
         return self.virt("faults")

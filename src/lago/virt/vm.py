@@ -20,6 +20,7 @@ from ..errors import ExtractPathNoPathError, SSHError, VMError, VMNotReady, VMNo
 from ..guest import ssh, transfer
 from ..guest.forward import Forward, Local
 from ..host.locks import held_here
+from ..host.parallel import no_errand
 from ..host.programs import CommandStatus
 from ..log import LOG, no_phase, task
 from ..plugins import machines
@@ -651,6 +652,32 @@ class VM(Machine, Tester, Breakable):
             OSError: the file can't be written.
         """
         screen.screenshot(self, path)
+
+    def film(
+        self,
+        path: str,
+        duration: float | None = None,
+        rate: float = 5.0,
+        begun: Callable[[], None] = no_errand,
+    ) -> None:
+        """Record its screen or its console until `duration` is over, it ends, or Ctrl-C. There is a file only then.
+
+        Args:
+            path: the file; one that is there is replaced. Its ending says what it becomes: `.webm` or `.gif` of the
+                screen, for which ffmpeg must be installed, or `.cast` of the serial console, for asciinema.
+            duration: seconds; without it there is no such end.
+            rate: frames of the screen a second, from 0.1 to 30.
+            begun: is called when the first of it is recorded.
+
+        Raises:
+            VMNotRunning: it does not run.
+            LagoError: the ending is none of these, a value is out of its bounds, or ffmpeg fails or is not installed.
+            HypervisorError: libvirt refuses; without a screen it does.
+            OSError: the file can't be written.
+        """
+        from .film import film
+
+        film(self, path, duration=duration, rate=rate, begun=begun)
 
     def send_keys(self, keys: str) -> None:
         """Press keys on its keyboard, or type a text.
