@@ -65,6 +65,23 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _not_negative(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise ValueError("expected a whole number, or 0")
+    return int(text)
+
+
+def _expressions(text: str) -> str:
+    import re
+
+    for one in text.split():
+        try:
+            re.compile(one)
+        except (re.error, OverflowError, RecursionError) as error:
+            raise ValueError(f"{one} is no regular expression: {error}") from None
+    return text
+
+
 def data_home() -> str:
     """Where this user's images live, the XDG data directory."""
     return os.path.join(os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share"), "lago")
@@ -147,6 +164,15 @@ OPTIONS: Final[dict[str, Option]] = {
     ),
     "capture_size": Option(_positive, 64, "MiB that a file of captured packets may have"),
     "capture_files": Option(_positive, 4, "files of captured packets that are kept of a capture, the last ones"),
+    "journal_limit": Option(
+        _not_negative, 64, "MiB that the journal of an environment may take, of which the oldest goes; 0: none is kept"
+    ),
+    "journal_mask": Option(
+        _expressions,
+        "",
+        "what the journal is not to have besides passwords: names, of variables and options whose values are left out, "
+        "and regular expressions, with blanks between",
+    ),
     "warm_limit": Option(_positive, 10240, "MiB on disk for environments that lago up --warm keeps"),
     "subnet_range": Option(str, "200-209", "third octets of the first and last 192.168.N.0/24 to lease"),
     "trusted_users": Option(

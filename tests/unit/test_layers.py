@@ -23,6 +23,7 @@ LAYERS = {
         services templates
         disks guest initfile plugins subnet_lease
         brctl dirlock hypervisor topology utils
+        journal
         host
         config log paths
         constants ending errors version
@@ -107,6 +108,10 @@ LAYERS = {
         document edits
         nodes
         initfile placeholders stand_ins
+    """,
+    "lago.journal": """
+        reading writing
+        files journal kinds masks
     """,
     "lago.plugins": """
         machines
