@@ -585,6 +585,10 @@ class Prefix(Breaking):
             LagoError: there is no such net, it is captured already, or not up; the filter is none; libvirt is shared.
             HostError: no program that captures is installed.
         """
+        return self._start_captures(nets, filter, snaplen, "")
+
+    def _start_captures(self, nets: Iterable[str], filter_: str, snaplen: int, owner: str) -> list[Capture]:
+        """As `start_captures`, for an owner as `Capture` has it, who has captures of his own."""
         from .captures import acts
 
         self.check_trusted()
@@ -595,7 +599,7 @@ class Prefix(Breaking):
             raise LagoError("the environment is not running, so there are no packets", hint="lago start")
         env = self.virt_env
         try:
-            return acts.start(env, self.topology, names, filter, snaplen)
+            return acts.start(env, self.topology, names, acts.Wanted(filter_, snaplen, owner))
         finally:
             env.close()
 
@@ -616,7 +620,7 @@ class Prefix(Breaking):
         self.check_trusted()
         names = list(nets)
         acts.check_names(self.topology, names)
-        return acts.stop(self.paths, names)
+        return acts.stop(self.paths, names, "")
 
     def captures(self) -> list[Capture]:
         """Captures that run, and those whose files are there still, oldest first."""

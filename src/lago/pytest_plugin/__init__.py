@@ -172,7 +172,18 @@ def pytest_runtest_makereport(
     report = yield
     if report.failed:
         environments.tell(report, call)
+    if call.when == "call" and (found := environments.end_test(report)):
+        item.user_properties += found
+        report.user_properties += found
     return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """Capture the packets of a test, if that is wanted."""
+    if (environments := item.config.stash.get(_ENVIRONMENTS, None)) is not None:
+        environments.begin_test()
+    yield
 
 
 @pytest.hookimpl(trylast=True)
@@ -193,7 +204,11 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say which environments were kept."""
+    """Say which environments were kept, and where packets of failed tests are."""
+    if options.capture(config):
+        from .evidence import summarise
+
+        summarise(terminalreporter, terminalreporter.stats.get("failed", ()))
     if kept := config.stash.get(_KEPT, []):
         terminalreporter.section("environments that were kept")
         for path in kept:

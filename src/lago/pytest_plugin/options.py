@@ -32,6 +32,10 @@ def add(parser: pytest.Parser) -> None:
         text = f"{said} (default: the setting {setting}, or else {otherwise})".replace("%", "%%")
         group.addoption(f"--lago-{name}", metavar=metavar, help=text)
         parser.addini(setting, f"{said} (default: {otherwise})", default=default)
+    said = "capture the packets of all nets during each test, and keep those of failed ones"
+    text = f"{said} (default: the setting lago_capture)"
+    group.addoption("--lago-capture", action="store_const", const=True, help=text)
+    parser.addini("lago_capture", f"{said} (default: false)", type="bool", default=False)
 
 
 def _get(config: pytest.Config, name: str) -> tuple[str, Path]:
@@ -77,6 +81,17 @@ def keep(config: pytest.Config) -> str:
 def collect(config: pytest.Config) -> Path | None:
     """Directory for what failed tests leave, if there is to be one: the option `--lago-collect`."""
     return _path(config, "collect") if _get(config, "collect")[0] else None
+
+
+def capture(config: pytest.Config) -> bool:
+    """Whether packets are captured: the option `--lago-capture`."""
+    given = config.getoption("lago_capture")
+    return bool(config.getini("lago_capture") if given is None else given)
+
+
+def kept(config: pytest.Config) -> Path:
+    """Directory for what is kept of failed tests even if nothing is collected: that of `collect`, or one beside."""
+    return collect(config) or workdir(config) / "failed"
 
 
 def memory(config: pytest.Config) -> int | None:

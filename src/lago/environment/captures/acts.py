@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ... import config
 from ...errors import CommandError, LagoError, LockTimeout
@@ -16,6 +16,7 @@ from ...host.locks import end_holders, lock_file
 from ...host.parallel import in_parallel
 from ...host.programs import DEVNULL, run, spawn
 from ...host.suggest import near
+from ...journal.writing import Journal, outcome_of, said_by
 from ...log import LOG
 from ...version import installed
 from . import MOST, recorder, ring
@@ -44,13 +45,25 @@ def check_names(topology: Topology, nets: Iterable[str]) -> list[str]:
     return wanted or list(topology.nets)
 
 
-def start(env: VirtEnv, topology: Topology, nets: Sequence[str], filter_: str, snaplen: int) -> list[Capture]:
+class Wanted(NamedTuple):
+    """What is to be captured of a net.
+
+    Attributes:
+        filter: expression of libpcap that packets must meet, or nothing.
+        snaplen: bytes of a packet that are kept.
+        owner: who begins it, as `Capture` has it.
+    """
+
+    filter: str
+    snaplen: int
+    owner: str
+
+
+def start(env: VirtEnv, topology: Topology, nets: Sequence[str], wanted: Wanted) -> list[Capture]:
     """Begin to capture nets, all or none, and return when packets are recorded.
 
     Args:
         nets: their names; none are all that are up.
-        filter_: expression of libpcap that packets must meet, or nothing.
-        snaplen: bytes of a packet that are kept.
 
     Raises:
         LagoError: a net is captured already, or not up; the filter is none; a value is out of its bounds.
@@ -62,10 +75,10 @@ def start(env: VirtEnv, topology: Topology, nets: Sequence[str], filter_: str, s
             "packets can't be captured on a libvirt that is shared with others: the nets there are not ours alone",
             hint="make the environment with libvirt_url = private, the default; or capture the bridge there yourself",
         )
-    if not LEAST <= snaplen <= MOST:
-        raise LagoError(f"of a packet {LEAST} to {MOST} bytes can be kept, not {snaplen}")
-    if not filter_.isprintable():
-        raise LagoError(f"{filter_!r} is no filter: it has control characters")
+    if not LEAST <= wanted.snaplen <= MOST:
+        raise LagoError(f"of a packet {LEAST} to {MOST} bytes can be kept, not {wanted.snaplen}")
+    if not wanted.filter.isprintable():
+        raise LagoError(f"{wanted.filter!r} is no filter: it has control characters")
     program = choose()
     up = set(env.nets_up())
     if down := [name for name in names if name not in up]:
@@ -73,26 +86,22 @@ def start(env: VirtEnv, topology: Topology, nets: Sequence[str], filter_: str, s
             raise LagoError(f"not up: {', '.join(down)}", hint="lago start")
         names = [name for name in names if name in up]
     for name in names:
-        _refuse_running(env.paths, name)
-    if filter_:
-        _check_filter(env, program, names[0], filter_)
+        if runs(env.paths, name, wanted.owner):
+            raise _already(name)
+    if wanted.filter:
+        _check_filter(env, program, names[0], wanted.filter)
     begun: list[Capture] = []
     try:
         in_parallel(
-            lambda name: begun.append(_start(env, topology, name, program, filter_, snaplen)),
+            lambda name: begun.append(_start(env, topology, name, program, wanted)),
             names,
             what="capture nets",
         )
     except BaseException:
         for one in begun:
-            remove(stop(env.paths, [one.net]))
+            remove(stop(env.paths, [one.net], wanted.owner))
         raise
     return sorted(begun, key=lambda one: names.index(one.net))
-
-
-def _refuse_running(paths: Paths, net: str) -> None:
-    if runs(paths, net):
-        raise _already(net)
 
 
 def _already(net: str) -> LagoError:
@@ -111,30 +120,37 @@ def _check_filter(env: VirtEnv, program: Program, net: str, filter_: str) -> Non
         )
 
 
-def _start(env: VirtEnv, topology: Topology, net: str, program: Program, filter_: str, snaplen: int) -> Capture:
+def _start(env: VirtEnv, topology: Topology, net: str, program: Program, wanted: Wanted) -> Capture:
     os.makedirs(env.paths.captures(), mode=0o700, exist_ok=True)
     try:
-        with lock_file(env.paths.capture_lock(net), what=f"net {net}", timeout=_BRIEF) as lock:
+        with lock_file(env.paths.capture_lock(net, wanted.owner), what=f"net {net}", timeout=_BRIEF) as lock:
             path = _new_path(env.paths, net)
             device = env.get_net(net).bridge_name()
             since = time.time()
             settings = {
                 **description(topology, topology.nets[net], device),
-                "argv": env.hypervisor.command(program.capture(device, filter_, snaplen)),
+                "argv": env.hypervisor.command(program.capture(device, wanted.filter, wanted.snaplen)),
                 "file": path,
                 "state": state_of(path),
                 "size": config.get("capture_size") << 20,
                 "files": config.get("capture_files"),
-                "snaplen": snaplen,
-                "filter": filter_,
+                "snaplen": wanted.snaplen,
+                "filter": wanted.filter,
                 "version": installed(),
-                "facts": {"net": net, "since": since, "filter": filter_, "program": program.name},
+                "facts": {
+                    "net": net,
+                    "since": since,
+                    "filter": wanted.filter,
+                    "program": program.name,
+                    "owner": wanted.owner,
+                },
+                "prefix": env.paths.prefix(),
             }
-            _launch(settings, lock, net)
+            _begin(settings, lock, net)
     except LockTimeout:
         raise _already(net) from None
     LOG.info("net %s is captured: %s", net, path)
-    return Capture(net, [path], since, True, filter=filter_, program=program.name)
+    return Capture(net, [path], since, True, filter=wanted.filter, program=program.name, owner=wanted.owner)
 
 
 def _new_path(paths: Paths, net: str) -> str:
@@ -144,6 +160,17 @@ def _new_path(paths: Paths, net: str) -> str:
         number += 1
         found = paths.captures(f"{name}-{number}{ring.SUFFIX}")
     return found
+
+
+def _begin(settings: dict[str, Any], lock: int, net: str) -> None:
+    """Have packets recorded. The end of that is written to the journal by the program that does."""
+    prefix = settings["prefix"]
+    span = Journal(prefix).span("capture", net=net, file=os.path.relpath(settings["file"], prefix))
+    try:
+        _launch({**settings, "span": span.id}, lock, net)
+    except BaseException as error:
+        span.close(outcome_of(error), error=said_by(error))
+        raise
 
 
 def _launch(settings: dict[str, Any], lock: int, net: str) -> None:
@@ -199,17 +226,18 @@ def description(topology: Topology, net: Net, device: str) -> dict[str, Any]:
     return {"comment": comment, "interfaces": [own, *others], "names": names}
 
 
-def stop(paths: Paths, nets: Iterable[str] = ()) -> list[Capture]:
+def stop(paths: Paths, nets: Iterable[str] = (), owner: str | None = None) -> list[Capture]:
     """End captures, and return them when their files are complete.
 
     Args:
         nets: names of nets; without them all that are captured. Of one whose capture has ended by itself it is the last
             one.
+        owner: whose captures these are; None for those of all.
 
     Raises:
         LagoError: a net that is named was never captured.
     """
-    captures = load(paths)
+    captures = [one for one in load(paths) if owner is None or one.owner == owner]
     running = [one for one in captures if one.running]
     wanted = list(nets)
     newest = {one.net: one for one in captures}
@@ -217,7 +245,7 @@ def stop(paths: Paths, nets: Iterable[str] = ()) -> list[Capture]:
         raise LagoError(f"not captured: {', '.join(missing)}", hint="lago capture list")
     doomed = [newest[name] for name in wanted] if wanted else running
     in_parallel(
-        lambda one: end_holders(paths.capture_lock(one.net)),
+        lambda one: end_holders(paths.capture_lock(one.net, one.owner)),
         [one for one in doomed if one.running],
         what="end captures",
     )

@@ -18,6 +18,7 @@ _READ: Final = {
     "filter": shape.text(),
     "program": shape.text(),
     "since": shape.number,
+    "owner": shape.text(r"[a-z]*", "a word"),
 }
 _MAYBE: Final = {
     "until": shape.optional(shape.number),
@@ -41,6 +42,7 @@ class Capture(NamedTuple):
         packets: how many there were, of which the oldest may be gone; None as long as it goes on.
         dropped: how many packets the kernel dropped, as the program could not follow; None if that is not known.
         error: why it ended by itself, if something failed.
+        owner: who began it, if that was no person: `pytest`. Captures of several owners don't mind each other.
     """
 
     net: str
@@ -53,6 +55,7 @@ class Capture(NamedTuple):
     packets: int | None = None
     dropped: int | None = None
     error: str | None = None
+    owner: str = ""
 
     @property
     def size(self) -> int:
@@ -69,9 +72,9 @@ def state_of(path: str) -> str:
     return path.removesuffix(ring.SUFFIX) + _SUFFIX
 
 
-def runs(paths: Paths, net: str) -> bool:
-    """Whether a net is captured now; it is asked of its lock."""
-    return locked_text(paths.capture_lock(net)) is not None
+def runs(paths: Paths, net: str, owner: str) -> bool:
+    """Whether a net is captured now, for somebody; it is asked of its lock."""
+    return locked_text(paths.capture_lock(net, owner)) is not None
 
 
 def load(paths: Paths) -> list[Capture]:
@@ -82,8 +85,11 @@ def load(paths: Paths) -> list[Capture]:
         return []
     found = [_load(paths, name) for name in names if name.endswith(_SUFFIX)]
     captures = sorted((one for one in found if one is not None), key=lambda one: one.since)
-    last = {one.net: one for one in captures if one.until is None}
-    return [one._replace(running=last.get(one.net) is one and runs(paths, one.net)) for one in captures]
+    last = {(one.net, one.owner): one for one in captures if one.until is None}
+    return [
+        one._replace(running=last.get((one.net, one.owner)) is one and runs(paths, one.net, one.owner))
+        for one in captures
+    ]
 
 
 def _load(paths: Paths, name: str) -> Capture | None:

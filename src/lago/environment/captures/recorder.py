@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ...host.files import json_text, write_atomically
 from ...host.programs import PIPE, Process, spawn
 from ...host.waiting import readable
+from ...journal.writing import Journal
 from . import pcapng
 from .ring import Ring
 
@@ -69,9 +70,6 @@ class Recording:
         self._said = b""
         self._begun = False
         self._packets = 0
-        self._bytes = 0
-        self._told = False
-        self._span: Any = None
         nics = settings["interfaces"]
         self._numbers = {bytes.fromhex(nic["mac"].replace(":", "")): at for at, nic in enumerate(nics) if nic["mac"]}
 
@@ -123,7 +121,6 @@ class Recording:
         blocks = []
         for one in packets:
             self._packets += 1
-            self._bytes += one.length
             # Who claims to have sent it.
             blocks.append(pcapng.packet(one, self._numbers.get(one.data[6:12], 0)))
         self._ring.write(blocks)
@@ -162,7 +159,12 @@ class Recording:
         with contextlib.suppress(OSError):
             self._ring.write([pcapng.statistics(0, time.time_ns(), self._packets, dropped)])
         self._ring.close()
-        self._save({"until": time.time(), "packets": self._packets, "bytes": self._bytes, "dropped": dropped, **told})
+        more = {"packets": self._packets, "dropped": dropped, **told}
+        self._save({"until": time.time(), **more})
+        outcome = "failed" if "error" in told else "ok"
+        # It needs packages of the site if it begins a new file, which are not seen here.
+        with contextlib.suppress(ImportError):
+            Journal(self._settings["prefix"]).event("end", id=self._settings["span"], outcome=outcome, **more)
 
     def _save(self, more: Mapping[str, Any]) -> None:
         """Write down what is known of the capture; a prefix that is gone needs that no more."""
