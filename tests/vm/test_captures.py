@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,10 @@ def pings(path: str | Path) -> list[tuple[int, int]]:
         for frame in frames(path)
         if isinstance(frame.data, dpkt.ip.IP) and isinstance(frame.data.data, dpkt.icmp.ICMP)
     ]
+
+
+def _has_three(path: str) -> bool:
+    return pings(path) == THREE
 
 
 THREE = [(8, 0), (0, 0), (8, 1), (0, 1), (8, 2), (0, 2)]
@@ -244,7 +249,7 @@ def test_an_ordinary_user_captures(mini: Path, throwaway_user: User) -> None:
             settings = {"LAGO_CAPTURE_PROGRAM": program}
             path = box.lago("capture", "start", "lan", "--filter", "icmp", env=settings).out.strip()
             box.shell("web", PING)
-            assert wait_for(lambda path=path: pings(path) == THREE)
+            assert wait_for(partial(_has_three, path))
             assert Path(path).stat().st_uid == throwaway_user.uid
             box.lago("capture", "stop")
     finally:

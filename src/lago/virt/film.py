@@ -14,20 +14,25 @@ import time
 from collections.abc import Callable, Iterator
 from typing import IO, Any, Final
 
+import libvirt
+
 from .. import config
 from ..errors import HypervisorError, LagoError, VMNotRunning
 from ..host import long_logs
 from ..host.files import replacing
 from ..host.inotify import Directory
 from ..host.programs import PIPE, package_hint, spawn, tail, which
+from ..host.waiting import within
 from ..log import LOG
 from . import picture, screen
+from .console import is_alive
 from .machine import Machine
 
 _RATES: Final = (0.1, 30.0)
 _LINES: Final = 24
 _COLUMNS: Final = 80
 _LOOK: Final = 5.0
+_AGAIN: Final = 0.1
 _CHUNK: Final = 1 << 16
 
 _FORMS: Final[dict[str, list[str]]] = {
@@ -88,6 +93,8 @@ def film(machine: Machine, path: str, *, duration: float | None, rate: float, be
                 hint=f"{package_hint('ffmpeg')}; or record the console, as in boot.cast",
             )
         with replacing(path) as temporary:
+            # Whoever may not write there is told by us.
+            open(temporary, "xb").close()
             _record_screen(machine, temporary, form, duration, rate, begun)
 
 
@@ -168,8 +175,8 @@ def _frames(machine: Machine, first: bytes, duration: float | None, rate: float)
         if sent:
             try:
                 _, frame = screen.take(machine)
-            except (VMNotRunning, HypervisorError):
-                if machine.alive():
+            except (VMNotRunning, HypervisorError, libvirt.libvirtError):
+                if not _ends(machine):
                     raise
                 LOG.info("%s ended, and the film with it", machine.name())
                 return
@@ -182,6 +189,15 @@ def _frames(machine: Machine, first: bytes, duration: float | None, rate: float)
         time.sleep(max(0.0, began + sent / rate - time.monotonic()))
 
 
+def _ends(machine: Machine) -> bool:
+    """Whether a machine of which there was no picture ends just now, which libvirt may see a little later."""
+    for left in within(_LOOK):
+        if not is_alive(machine):
+            return True
+        machine.env.cancelled.wait(min(left, _AGAIN))
+    return False
+
+
 def _record_console(machine: Machine, file: IO[str], duration: float | None, begun: Callable[[], None]) -> None:
     cast = Cast(file, machine.name(), time.time())
     log = _Growing(machine.console_log())
@@ -191,12 +207,16 @@ def _record_console(machine: Machine, file: IO[str], duration: float | None, beg
         begun()
         end = math.inf if duration is None else began + duration
         while (now := time.monotonic()) < end:
-            data = log.more()
+            ended = False
+            if not (data := log.more()):
+                # Asked first: what it said until it ended is in the log then.
+                ended = not is_alive(machine)
+                data = log.more()
             if data:
                 if not cast.write(now - began, data):
                     return
                 continue
-            if not machine.alive():
+            if ended:
                 LOG.info("%s ended, and the film with it", machine.name())
                 return
             log.wait(min(_LOOK, end - now))
