@@ -37,7 +37,7 @@ LAYERS = {
     "lago.cli": """
         screen
         console copying forward
-        artifacts chaos cli faults graph machine reachability shell snapshots ssh_config up
+        artifacts capture chaos cli faults graph machine reachability shell snapshots ssh_config up
         completion config_commands environment template
         doctor initfile main progress status store
         output plugin_commands settings template_repo
@@ -53,7 +53,13 @@ LAYERS = {
         prefix
         collect create export staging status
         claims deploy prerequisites snapshots
-        appliances environment facts faults peers report restrict
+        appliances captures environment facts faults peers report restrict screens
+    """,
+    "lago.environment.captures": """
+        acts
+        capturing recorder
+        model pcapng
+        captures programs ring
     """,
     "lago.environment.export": """
         export
@@ -88,8 +94,8 @@ LAYERS = {
     """,
     "lago.host": """
         channels
-        files inotify locks streams tree until
-        fetch full host long_logs pace parallel programs pump shape ssh_option suggest trust waiting
+        files inotify locks pace streams tree until
+        beside fetch full host long_logs parallel programs pump shape ssh_option suggest trust waiting
     """,
     "lago.hypervisor": """
         hypervisor proxy supervisor
@@ -121,7 +127,7 @@ LAYERS = {
         pytest_plugin
         environments
         ahead
-        admission faults home options prepare
+        admission evidence faults home options prepare
     """,
     "lago.services": """
         services
@@ -165,7 +171,7 @@ LAYERS = {
         extraction
         checkpoint
         delta in_place
-        alike clock driver journal mapped panic squeeze
+        alike clock driver film journal mapped panic squeeze
         console disk_fault inside memory power readiness screen starve
         disk_swap machine
         jobs network
