@@ -171,6 +171,11 @@ OPTIONS: Final[dict[str, Option]] = {
     "template_repo_name": Option(str, "", "template repository by its name, below template_repos"),
     "template_repos": Option(str, "", "directory of template repositories (default: in the XDG data directory)"),
     "log_limit": Option(_positive, 64, "MiB that are kept, the last ones, of each console log and each log of QEMU"),
+    "capture_program": _one_of(
+        ("auto", "dumpcap", "tcpdump"), "auto", "what captures packets; auto takes the first that is installed"
+    ),
+    "capture_size": Option(_positive, 64, "MiB that a file of captured packets may have"),
+    "capture_files": Option(_positive, 4, "files of captured packets that are kept of a capture, the last ones"),
     "journal_limit": Option(
         _not_negative, 64, "MiB that the journal of an environment may take, of which the oldest goes; 0: none is kept"
     ),

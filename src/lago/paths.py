@@ -159,6 +159,18 @@ class Paths:
         """Lock file that the program holds which listens to machines for the journal."""
         return self.virt(".watch.lock")
 
+    def captures(self, *path: str) -> str:
+        """Packets of nets: `NET-TIME.pcapng`, those before it in `NET-TIME.1.pcapng`, what is known in `.json`."""
+        return self._prefixed("captures", *path)
+
+    def capture_lock(self, net: str, owner: str = "") -> str:
+        """Lock file that the program holds which records the packets of a net for somebody."""
+        return self.virt(f".{net}+{owner}.capture.lock" if owner else f".{net}.capture.lock")
+
+    def screens(self, *path: str) -> str:
+        """What screens and consoles of machines showed when tests failed: `VM-TIME.png` or `VM-TIME.txt`."""
+        return self._prefixed("screens", *path)
+
     def faults(self) -> str:
         """JSON that says what is broken on purpose, and what was."""
         return self.virt("faults")

@@ -22,12 +22,15 @@ from typing import IO, TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 from . import config as settings
 from . import log
 from .constants import DEFAULT_INIT_FILE, DEFAULT_PREFIX, DEFAULT_WORKDIR
+from .environment.captures import MOST
 from .environment.faults.breaking import Breaking
 from .environment.prefix import Prefix
 from .environment.workdir import Workdir, is_prefix
 from .errors import printable
 
 if TYPE_CHECKING:
+    from .environment.captures.capturing import Capturing
+    from .environment.captures.model import Capture
     from .environment.faults.model import Fault
     from .environment.snapshots.index import Snapshot
     from .paths import Paths
@@ -501,6 +504,38 @@ class Env(Breaking):
             VMNotFound: there is no machine of that name.
         """
         self._prefix.note(text, vm)
+
+    def capture(self, nets: Iterable[str] | str = (), *, filter: str = "", snaplen: int = MOST) -> Capturing:
+        """Begin to record the packets of nets, all or none; it ends with a `with` block, or with `stop`.
+
+            with env.capture(["lan"], filter="tcp port 80") as captured:
+                ...
+            print(captured.paths)
+
+        Args:
+            nets: names of nets; without them all that are up.
+            filter: expression of libpcap that packets must meet; without it all do.
+            snaplen: bytes of a packet that are kept, from its begin.
+
+        Raises:
+            LagoError: there is no such net, it is captured already, or not up; the filter is none; libvirt is shared.
+            HostError: no program that captures is installed.
+        """
+        from .environment.captures.capturing import Capturing
+
+        names = [nets] if isinstance(nets, str) else list(nets)
+        with self._logged():
+            begun = self._prefix.start_captures(names, filter=filter, snaplen=snaplen)
+        return Capturing(begun, self._prefix.stop_captures)
+
+    def captures(self) -> list[Capture]:
+        """Captures that run, and those whose files are there still, oldest first.
+
+        Returns:
+            A `Capture` each: its `net`, its `files`, oldest first, `since` when (seconds since 1970), whether it is
+            `running`, and when it has ended `until` when, how many `packets` there were, and how many were `dropped`.
+        """
+        return self._prefix.captures()
 
     def ansible_inventory(self, keys: Iterable[str] | None = None) -> str:
         """Inventory for Ansible, as text in its INI format.

@@ -37,7 +37,7 @@ LAYERS = {
     "lago.cli": """
         screen
         console copying forward
-        artifacts chaos cli faults graph journal machine reachability report shell snapshots ssh_config up web
+        artifacts capture chaos cli faults graph journal machine reachability report shell snapshots ssh_config up web
         capsule completion config_commands environment template
         doctor initfile main progress status store
         output plugin_commands settings template_repo
@@ -54,13 +54,19 @@ LAYERS = {
         prefix
         collect create export staging status
         claims deploy prerequisites snapshots
-        appliances environment facts faults peers registry report restrict told
+        appliances captures environment facts faults peers registry report restrict screens told
     """,
     "lago.environment.capsule": """
         unpacking
         making opening packing
         shelf
         about archive capsule description hosts
+    """,
+    "lago.environment.captures": """
+        acts
+        capturing recorder
+        model pcapng
+        captures programs ring
     """,
     "lago.environment.export": """
         export
@@ -95,8 +101,8 @@ LAYERS = {
     """,
     "lago.host": """
         channels
-        confined files inotify locks long_logs streams tree until
-        archive beneath confining fetch full host pace parallel programs pump shape ssh_option suggest trust waiting
+        confined files inotify locks long_logs pace streams tree until
+        archive beneath beside confining fetch full host parallel programs pump shape ssh_option suggest trust waiting
     """,
     "lago.hypervisor": """
         hypervisor proxy
@@ -131,7 +137,7 @@ LAYERS = {
         pytest_plugin
         environments
         ahead reports
-        admission capsules faults home journals options prepare
+        admission capsules evidence faults home journals options prepare
     """,
     "lago.report": """
         report
@@ -184,14 +190,13 @@ LAYERS = {
         extraction
         checkpoint
         delta in_place
-        alike clock driver journal mapped panic squeeze
+        alike clock driver film journal mapped panic squeeze
         console disk_fault inside memory power readiness screen starve
         disk_swap machine
         jobs network
         migration network_xml preflight state_file watch watching
         domain_xml session stream
         breakable carrier connection cpu hardware heard keys lifecycle on_purpose pages passed picture reach stuck
-        tester
     """,
     "lago.web": """
         server

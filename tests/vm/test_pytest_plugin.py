@@ -11,6 +11,8 @@ import subprocess
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import dpkt
+import png
 import pytest
 
 from lago.journal.reading import entries, spans
@@ -251,6 +253,8 @@ def test_nothing_is_left_of_a_fork_made_ahead_when_a_run_is_ended(pytester: pyte
 
 
 TEN = """
+import dpkt
+import png
 import pytest
 from pathlib import Path
 
@@ -295,6 +299,8 @@ def test_workers_have_an_environment_each_as_memory_allows(pytester: pytest.Pyte
 
 BROKEN = """
 import time
+import dpkt
+import png
 import pytest
 
 def reached(env):
@@ -338,3 +344,48 @@ def test_what_a_test_breaks_is_healed_at_its_end_and_told_if_it_fails(pytester: 
     done.assert_outcomes(passed=3, failed=1, errors=1)
     done.stdout.fnmatch_lines(["*lago faults*", "*to *: partition vm0 / vm1", "*drop vm0/vm1 --protocol icmp"])
     done.stdout.fnmatch_lines(["*there is no machine nobody*"])
+
+
+CAPTURED = """
+def ping(env):
+    env.get_vms()["vm0"].succeed("ping -4 -c 1 -W 5 vm1")
+
+def test_that_passes(lago_env):
+    ping(lago_env)
+
+def test_that_fails(lago_env):
+    with lago_env.capture("lan") as own:
+        ping(lago_env)
+    assert not own.paths, "of its own"
+
+def test_that_makes_one_and_fails(lago_env_factory):
+    env = lago_env_factory("LagoInitFile")
+    ping(env)
+    raise AssertionError
+"""
+
+
+def test_packets_and_screens_of_failed_tests_are_kept(pytester: pytest.Pytester, place: Path) -> None:
+    pytester.path.joinpath("LagoInitFile").write_text(TWO)
+    pytester.makepyfile(CAPTURED)
+    words = ("--lago-capture", "--lago-collect=kept", "--junitxml=junit.xml")
+    done = pytester.runpytest_subprocess(*PLUGIN, *words)
+    done.assert_outcomes(passed=1, failed=2)
+    found = properties(place / "junit.xml")
+    assert "lago_capture" not in found["test_that_passes"]
+    for name in ("test_that_fails", "test_that_makes_one_and_fails"):
+        path = Path(found[name]["lago_capture"])
+        assert path.is_relative_to(place / "kept")
+        assert path.parent.name == "captures"
+        # The last environment of a test is that of its factory, which came up while it ran.
+        with path.open("rb") as file:
+            packets = [dpkt.ethernet.Ethernet(data) for _, data in dpkt.pcapng.Reader(file)]
+        assert any(isinstance(one.data, dpkt.ip.IP) and one.data.p == dpkt.ip.IP_PROTO_ICMP for one in packets)
+        done.stdout.fnmatch_lines([f"*::{name}: {path}"])
+    pictures = list((place / "kept").glob("*/*/screens/*"))
+    assert {path.name.split("-")[0] for path in pictures} == {"vm0", "vm1"}
+    for path in pictures:
+        assert path.suffix == ".png"
+        png.Reader(bytes=path.read_bytes()).read_flat()
+    assert not list((place / "kept").glob("*passes*"))
+    assert not mentioned(place)

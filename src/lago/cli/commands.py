@@ -64,6 +64,10 @@ COMMANDS: Final[Mapping[str, Mapping[str, str]]] = {
     "screen": {
         "vnc": "tell where a VNC client finds the screen of a machine",
         "screenshot": "write what the screen of a machine shows to a PNG file",
+        "film": "record the screen or the console of a machine, until Ctrl-C",
+    },
+    "capture": {
+        "capture": "record the packets of networks, for Wireshark and its like",
     },
     "web": {
         "web": "a page for the browser: what happens, terminals, screens, snapshots, faults",

@@ -1,11 +1,13 @@
-"""The commands for screens of machines: vnc, screenshot."""
+"""The commands for screens of machines: vnc, screenshot, film."""
 
 from __future__ import annotations
 
 import argparse
 import functools
+import sys
 
 from ..errors import LagoError
+from . import output
 from .forward import serve
 from .machine import add_host, the_machine
 from .parser import Commands
@@ -25,6 +27,16 @@ def add_parsers(commands: Commands[argparse.ArgumentParser]) -> None:
     add_host(screenshot)
     screenshot.add_argument("file", metavar="FILE", help="the PNG file")
     screenshot.set_defaults(run=_screenshot)
+    film = commands.add_parser(
+        "film",
+        description="The ending of FILE says what is recorded: .webm and .gif the screen, by ffmpeg, .cast the serial "
+        "console, for asciinema. The film ends with --duration, with the machine, or by Ctrl-C; there is a file then.",
+    )
+    add_host(film)
+    film.add_argument("file", metavar="FILE", help="the film: NAME.webm, NAME.gif or NAME.cast")
+    film.add_argument("--duration", type=float, metavar="SECONDS", help="how long it lasts (until Ctrl-C)")
+    film.add_argument("--rate", type=float, default=5.0, metavar="N", help="frames of the screen a second (5)")
+    film.set_defaults(run=_film)
 
 
 def _vnc(args: argparse.Namespace) -> object:
@@ -51,3 +63,10 @@ def _vnc(args: argparse.Namespace) -> object:
 def _screenshot(args: argparse.Namespace) -> None:
     with the_machine(args) as vm:
         vm.screenshot(args.file)
+
+
+def _film(args: argparse.Namespace) -> None:
+    with the_machine(args) as vm:
+        end = "Ctrl-C ends it" if args.duration is None else f"for {args.duration:g} s"
+        begun = functools.partial(output.write, f"recording {args.host}, {end}", sys.stderr)
+        vm.film(args.file, args.duration, args.rate, begun)

@@ -31,6 +31,7 @@ from ..topology import state
 from ..topology.model import Domain, Topology
 from ..topology.names import libvirt_domain_name
 from . import facts, registry
+from .captures import MOST
 from .claims import Claims
 from .faults.breaking import Breaking
 from .snapshots.index import Index, Snapshot, with_tops
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from ..virt import VirtEnv
     from ..virt.reach import Reachability
     from ..virt.readiness import Phase
+    from .captures.model import Capture
     from .create import Wanted
     from .faults.model import Fault
     from .status import Status
@@ -611,6 +613,68 @@ class Prefix(Breaking):
             self._go_on(env)
             return acts.heal(env, which)
 
+    def start_captures(self, nets: Iterable[str] = (), *, filter: str = "", snaplen: int = MOST) -> list[Capture]:
+        """Begin to capture the packets of nets, all or none, and return when they are recorded.
+
+        It goes on until `stop_captures`, or until the net is down, whatever becomes of this process; also when machines
+        go back to a snapshot. Forks are not captured. The lock of the prefix is not needed, so that machines can be
+        watched while they start.
+
+        Args:
+            nets: names of nets; without them all that are up.
+            filter: expression of libpcap that packets must meet, such as `tcp port 80`; without it all do.
+            snaplen: bytes of a packet that are kept, from its begin.
+
+        Returns:
+            A `Capture` each: its `net`, its `files` and `since` when (seconds since 1970).
+
+        Raises:
+            LagoError: there is no such net, it is captured already, or not up; the filter is none; libvirt is shared.
+            HostError: no program that captures is installed.
+        """
+        return self._start_captures(nets, filter, snaplen, "")
+
+    def _start_captures(self, nets: Iterable[str], filter_: str, snaplen: int, owner: str) -> list[Capture]:
+        """As `start_captures`, for an owner as `Capture` has it, who has captures of his own."""
+        from .captures import acts
+
+        self.check_trusted()
+        names = list(nets)
+        acts.check_names(self.topology, names)
+        if not self.hypervisor.running():
+            self.hypervisor.refuse_lost()
+            raise LagoError("the environment is not running, so there are no packets", hint="lago start")
+        env = self.virt_env
+        try:
+            return acts.start(env, self.topology, names, acts.Wanted(filter_, snaplen, owner))
+        finally:
+            env.close()
+
+    def stop_captures(self, nets: Iterable[str] = ()) -> list[Capture]:
+        """End captures, and return when their files are complete.
+
+        Args:
+            nets: names of nets; without them all that are captured.
+
+        Returns:
+            A `Capture` each, with its `files`; of a net that is named and whose capture ended by itself its last one.
+
+        Raises:
+            LagoError: there is no such net, or it was never captured.
+        """
+        from .captures import acts
+
+        self.check_trusted()
+        names = list(nets)
+        acts.check_names(self.topology, names)
+        return acts.stop(self.paths, names, "")
+
+    def captures(self) -> list[Capture]:
+        """Captures that run, and those whose files are there still, oldest first."""
+        from .captures import model
+
+        return model.load(self.paths)
+
     def resume(self, on_phase: Phase = no_phase) -> None:
         """Let machines go on that stand paused since they were forked, and return when they answer ssh.
 
@@ -823,6 +887,8 @@ class Prefix(Breaking):
         """
         with self._machines("Stop prefix") as env:
             names = list(names)
+            if not names:
+                self._end_captures()
             env.stop(names)
             self._forget_faults(names or env.get_vms())
 
@@ -997,7 +1063,18 @@ class Prefix(Breaking):
             os.rename(self._prefix, doomed)
             remove_tree(doomed)
 
+    def _end_captures(self) -> None:
+        """End what records packets, so that nothing is written any more; whatever fails, the rest is to go."""
+        if os.path.isdir(self.paths.captures()):
+            from .captures import acts
+
+            try:
+                acts.stop(self.paths)
+            except (LagoError, OSError) as error:
+                LOG.warning("captures are left to end by themselves: %s", error)
+
     def _stop_whatever_runs(self) -> None:
+        self._end_captures()
         self._stop_provided()
         if not self.hypervisor.shared:
             self.hypervisor.end(0)

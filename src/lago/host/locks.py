@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import signal
 import time
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -16,7 +17,7 @@ from typing import Final
 
 from ..errors import LockTimeout, PrefixError
 from ..log import LOG
-from .waiting import within
+from .waiting import pidfd, wait_for_end, within
 
 _PACE: Final = 0.05
 _QUIET: Final = 1.0
@@ -86,6 +87,20 @@ def holders(path: str) -> list[int]:
     """
     with contextlib.closing(_Lock(path, os.O_RDONLY)) as lock:
         return [int(name) for name in os.listdir("/proc") if name.isdigit() and lock.held_by(int(name))]
+
+
+def end_holders(path: str, patience: float = 10.0) -> None:
+    """Ask the processes that hold the lock file at `path` to end, and return when they have.
+
+    Args:
+        patience: seconds after which they are killed.
+    """
+    for pid in holders(path):
+        with contextlib.suppress(ProcessLookupError), pidfd(pid) as process:
+            signal.pidfd_send_signal(process, signal.SIGTERM)
+            if not wait_for_end(process, patience):
+                signal.pidfd_send_signal(process, signal.SIGKILL)
+                wait_for_end(process, patience)
 
 
 class _Lock:

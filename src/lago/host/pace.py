@@ -6,12 +6,13 @@ with the process. A program of its own runs this, so it imports next to nothing.
 
 from __future__ import annotations
 
-import os
 import select
 import signal
 import sys
 import time
 from typing import TYPE_CHECKING, Final
+
+from . import beside
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -22,11 +23,6 @@ _PERIOD: Final = 0.05
 _LEAST: Final = 0.002
 """Seconds of a run at least, as stopping and waking take time as well."""
 
-_CODE: Final = (
-    "import sys; sys.path.insert(0, sys.argv[1]); "
-    "from lago.host.pace import main; main(int(sys.argv[2]), float(sys.argv[3]))"
-)
-
 
 def argv(process: int, share: float) -> list[str]:
     """Command line of the program; it is on its own, as `setsid --fork` starts it.
@@ -35,17 +31,16 @@ def argv(process: int, share: float) -> list[str]:
         process: pidfd of the process, which the program inherits.
         share: the part of the time, more than 0 and less than 1.
     """
-    source = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    return ["setsid", "--fork", sys.executable, "-I", "-S", "-c", _CODE, source, str(process), repr(share)]
+    return beside.argv(__name__, str(process), repr(share))
 
 
-def main(process: int, share: float) -> None:
+def main(*words: str) -> None:
     """Stop and continue a process until it ends, or we are told to end; then it goes on.
 
     Args:
-        process: its pidfd.
-        share: the part of the time in which it runs.
+        words: its pidfd, and the part of the time in which it runs.
     """
+    process, share = int(words[0]), float(words[1])
     signal.signal(signal.SIGTERM, _end)
     ended = select.poll()
     ended.register(process, select.POLLIN)

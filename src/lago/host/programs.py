@@ -296,6 +296,7 @@ _PACKAGES: Final = {
     "pasta": "passt",
     "dot": "graphviz",
     "systemctl": "systemd",
+    "dumpcap": "wireshark-common",
     "createrepo_c": "createrepo-c",
     "dnf": "dnf dnf-plugins-core",
 }

@@ -85,6 +85,19 @@ def egress() -> Check:
     return Check("egress", "ok", ", ".join(found))
 
 
+def recorders() -> list[Check]:
+    """Check what records packets and films of screens; neither is needed for anything else."""
+    packets = [program for program in ("tcpdump", "dumpcap") if host.which(program)]
+    found = [
+        Check("packets", "ok", ", ".join(packets))
+        if packets
+        else Check("packets", "warn", "packets can't be captured", package_hint("tcpdump"))
+    ]
+    if host.which("ffmpeg"):
+        return [*found, Check("films", "ok", "ffmpeg")]
+    return [*found, Check("films", "warn", "screens can't be filmed; consoles can", package_hint("ffmpeg"))]
+
+
 def acceleration() -> Check:
     """Check whether guests are virtualised or emulated."""
     found = accel.probe()
@@ -127,6 +140,7 @@ _CHECKS: Final[tuple[Callable[[], Check | list[Check]], ...]] = (
     host.confinement,
     host.tun,
     egress,
+    recorders,
     acceleration,
     reading_of_images,
     disk_space,

@@ -179,6 +179,9 @@ def pytest_runtest_makereport(
         if call.when != "teardown":
             environments.keep_instant(item, report)
         environments.tell(report, call)
+    if call.when == "call" and (found := environments.end_test(report)):
+        item.user_properties += found
+        report.user_properties += found
     if pages := environments.show(report):
         report.sections.append(("lago report", "\n".join(pages)))
         item.user_properties += [one for one in report.user_properties if one not in item.user_properties]
@@ -216,10 +219,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     _begin(item, "setup")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_call(item: pytest.Item) -> None:
-    """Tell that the test itself begins."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Tell that the test itself begins, and capture its packets, if that is wanted."""
     _begin(item, "call")
+    if (environments := item.config.stash.get(_ENVIRONMENTS, None)) is not None:
+        environments.begin_test()
+    return (yield)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -250,7 +256,7 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say where pages of what happened are, how environments are opened as they were, and which were kept."""
+    """Say where pages and packets are, how environments are opened as they were, and which were kept."""
     if pages := journals.pages(one for some in terminalreporter.stats.values() for one in some):
         terminalreporter.section("what happened in environments")
         for path in pages:
@@ -261,6 +267,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.section("capsules of failed tests")
         for line in lines(Kept(*one) for one in capsules):
             terminalreporter.line(line)
+    if options.capture(config):
+        from .evidence import summarise
+
+        summarise(terminalreporter, terminalreporter.stats.get("failed", ()))
     if kept := config.stash.get(_KEPT, []):
         terminalreporter.section("environments that were kept")
         for path in kept:

@@ -14,11 +14,12 @@ import pytest
 
 from .. import sdk
 from ..environment import report
+from ..environment.captures.capturing import Capturing
 from ..environment.prefix import Prefix
 from ..errors import LagoError
 from ..journal import calls
 from ..log import LOG
-from . import admission, capsules, home, journals, options, prepare, reports
+from . import admission, capsules, evidence, home, journals, options, prepare, reports
 from .ahead import Ahead
 from .capsules import Kept
 
@@ -49,6 +50,7 @@ class Used:
     env: sdk.Env
     name: str
     failed: bool = False
+    captured: Capturing | None = None
     resources: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
 
@@ -62,6 +64,9 @@ class Environments:
         self._report = options.report(config)
         self._report_dir = options.report_dir(config)
         self._memory = options.memory(config)
+        self._kept = options.kept(config)
+        self._captures = options.capture(config)
+        self._in_test = False
         self._resources = contextlib.ExitStack()
         self._home: Path | None = None
         self._made = 0
@@ -94,6 +99,8 @@ class Environments:
         prepare.run(steps, env)
         if any(_FROM_PRISTINE & set(getattr(item, "fixturenames", ())) for item in request.session.items):
             env.create_snapshots(PRISTINE)
+        if self._in_test:
+            self._capture()
         return env
 
     def _sharing(self, request: pytest.FixtureRequest) -> list[Path]:
@@ -208,15 +215,48 @@ class Environments:
                 properties.append(("lago_capsule", kept.name))
             failed.sections.append(("lago capsule", f"lago capsule open {kept.name}"))
 
+    def begin_test(self) -> None:
+        """Begin to capture, if that is wanted: what the fixtures of a test made is ready, and it is about to be called.
+
+        Raises:
+            LagoError: it can't be done here.
+        """
+        self._in_test = self._captures
+        self._capture()
+
+    def _capture(self) -> None:
+        for used in self._live if self._captures else ():
+            if used.captured is None:
+                used.captured = evidence.begin(used.env)
+
+    def end_test(self, called: pytest.TestReport) -> list[tuple[str, str]]:
+        """End captures, and keep their files if the test failed; the properties that say where they are."""
+        self._in_test = False
+        found = []
+        for used in self._live:
+            captured, used.captured = used.captured, None
+            if captured is not None:
+                dest = self._dest(self._kept, called, used) / "captures" if called.failed else None
+                found += [(evidence.PACKETS, path) for path in evidence.end(captured, dest)]
+        return found
+
+    @staticmethod
+    def _dest(base: Path, told: pytest.TestReport, used: Used) -> Path:
+        return base / report.file_name(told.nodeid) / used.name
+
     def tell(self, failed: pytest.TestReport, call: pytest.CallInfo[None]) -> None:
         """Attach to the report of a failed test what the error and its environments have to tell."""
         failed.sections += report.of_error(call.excinfo and call.excinfo.value)
         for used in self._live:
             used.failed = True
             env = used.env
-            dest = "" if self._collect is None else str(self._collect / report.file_name(failed.nodeid) / used.name)
+            dest = None if self._collect is None else self._dest(self._collect, failed, used)
             failed.sections += report.of_faults(env.fault_timeline())
-            failed.sections += report.of_environment(env.get_paths(), env.get_vms(), dest, env.collect_artifacts)
+            failed.sections += report.of_environment(
+                env.get_paths(), env.get_vms(), str(dest or ""), env.collect_artifacts
+            )
+            # Behind what is collected, which takes the place of what was there.
+            failed.sections += evidence.of_screens(env, dest and dest / "screens")
 
     def _end(self, used: Used) -> None:
         if used not in self._live:
@@ -228,6 +268,9 @@ class Environments:
                     ahead, self._ahead = self._ahead, None
                     ahead.discard()
             finally:
+                if used.captured is not None:
+                    # The test was interrupted.
+                    used.captured.stop()
                 if self._keep == "always" or (self._keep == "failed" and used.failed):
                     self.kept.append(used.env.get_paths().prefix())
                 elif os.path.exists(used.env.get_paths().prefix()):

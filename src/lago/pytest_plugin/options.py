@@ -45,6 +45,10 @@ def add(parser: pytest.Parser) -> None:
         "--lago-capsule", action="store_true", help=f"{_CAPSULE} (default: the setting lago_capsule, or not)"
     )
     parser.addini("lago_capsule", f"{_CAPSULE} (default: false)", type="bool", default=False)
+    said = "capture the packets of all nets during each test, and keep those of failed ones"
+    text = f"{said} (default: the setting lago_capture)"
+    group.addoption("--lago-capture", action="store_const", const=True, help=text)
+    parser.addini("lago_capture", f"{said} (default: false)", type="bool", default=False)
 
 
 def _get(config: pytest.Config, name: str) -> tuple[str, Path]:
@@ -100,6 +104,17 @@ def report_dir(config: pytest.Config) -> Path:
 def collect(config: pytest.Config) -> Path | None:
     """Directory for what failed tests leave, if there is to be one: the option `--lago-collect`."""
     return _path(config, "collect") if _get(config, "collect")[0] else None
+
+
+def capture(config: pytest.Config) -> bool:
+    """Whether packets are captured: the option `--lago-capture`."""
+    given = config.getoption("lago_capture")
+    return bool(config.getini("lago_capture") if given is None else given)
+
+
+def kept(config: pytest.Config) -> Path:
+    """Directory for what is kept of failed tests even if nothing is collected: that of `collect`, or one beside."""
+    return collect(config) or workdir(config) / "failed"
 
 
 def memory(config: pytest.Config) -> int | None:

@@ -187,7 +187,7 @@ def wait_for_text(machine: Machine, cursor: ConsoleCursor, pattern: str, timeout
     with console_log.Follower({machine.name(): path}) as log:
         for left in within(timeout):
             # Asked first: what it said until it ended is in the log then.
-            ended = not _alive(machine)
+            ended = not is_alive(machine)
             if (match := cursor.search(wanted, path)) is not None:
                 return match
             if ended:
@@ -197,7 +197,8 @@ def wait_for_text(machine: Machine, cursor: ConsoleCursor, pattern: str, timeout
     raise VMNotReady(f"{machine.name()} did not say {pattern!r} on its console within {timeout:g} s", **_said(machine))
 
 
-def _alive(machine: Machine) -> bool:
+def is_alive(machine: Machine) -> bool:
+    """Whether a machine runs, or stands still; it may end, with all of libvirt, while that is asked."""
     # It, or all of its hypervisor, may end while libvirt is asked.
     with contextlib.suppress(libvirt.libvirtError, HypervisorError):
         return machine.alive()

@@ -48,6 +48,17 @@ def screenshot(machine: Machine, path: str) -> None:
         VMNotRunning: it does not run.
         HypervisorError: libvirt refuses; without a screen it does.
     """
+    kind, data = take(machine)
+    write_out(path, data if kind == "image/png" else png_of_ppm(data))
+
+
+def take(machine: Machine) -> tuple[str, bytes]:
+    """Return what its screen shows now: a type such as `image/png`, and a picture of that type.
+
+    Raises:
+        VMNotRunning: it does not run.
+        HypervisorError: libvirt refuses; without a screen it does.
+    """
     domain = machine.running_domain()
     received = io.BytesIO()
     with refusals(f"{machine.name()}: there is no picture of its screen"):
@@ -55,8 +66,7 @@ def screenshot(machine: Machine, path: str) -> None:
         kind = domain.screenshot(stream, 0)
         stream.recvAll(lambda _stream, data, file: file.write(data), received)
         stream.finish()
-    data = received.getvalue()
-    write_out(path, data if kind == "image/png" else png_of_ppm(data))
+    return kind, received.getvalue()
 
 
 def send_keys(machine: Machine, keys: str) -> None:

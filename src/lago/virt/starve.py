@@ -6,7 +6,6 @@ and again (`host.pace`); its guest sees its processors stand still, as those of 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 from typing import Final
@@ -15,12 +14,11 @@ import libvirt
 
 from ..errors import HypervisorError, VMNotRunning
 from ..host import pace, waiting
-from ..host.locks import holders, lock_if_free
+from ..host.locks import end_holders, lock_if_free
 from ..host.programs import DEVNULL, spawn
 from .connection import refusals
 from .machine import Machine
 
-_PATIENCE: Final = 10.0
 _PERIOD: Final = 100_000
 """Microseconds that libvirt measures in."""
 
@@ -41,7 +39,9 @@ def limit(machine: Machine, share: float) -> None:
         _by_libvirt(machine, share)
         return
     lock = machine.env.paths.pace_lock(machine.name())
-    _end(lock)
+    if os.path.exists(lock):
+        end_holders(lock)
+        os.unlink(lock)
     pid = machine.env.hypervisor.process(machine.libvirt_name())
     if pid is None:
         raise VMNotRunning(f"{machine.name()} is not running", hint=f"lago start {machine.name()}")
@@ -57,19 +57,6 @@ def _by_libvirt(machine: Machine, share: float) -> None:
     with refusals(f"{machine.name()} can't be starved", "libvirt does it by control groups, which this host must have"):
         wanted = {"vcpu_period": _PERIOD, "vcpu_quota": quota}
         machine.domain().setSchedulerParametersFlags(wanted, libvirt.VIR_DOMAIN_AFFECT_LIVE)
-
-
-def _end(lock: str) -> None:
-    """End the program that holds a lock, if there is one."""
-    if not os.path.exists(lock):
-        return
-    for pid in holders(lock):
-        with contextlib.suppress(ProcessLookupError), waiting.pidfd(pid) as process:
-            signal.pidfd_send_signal(process, signal.SIGTERM)
-            if not waiting.wait_for_end(process, _PATIENCE):
-                signal.pidfd_send_signal(process, signal.SIGKILL)
-                waiting.wait_for_end(process, _PATIENCE)
-    os.unlink(lock)
 
 
 def _start(lock: str, process: int, share: float) -> None:

@@ -21,6 +21,7 @@ from ..errors import ExtractPathNoPathError, SSHError, VMError, VMNotReady, VMNo
 from ..guest import ssh, transfer
 from ..guest.forward import Forward, Local
 from ..host.locks import held_here
+from ..host.parallel import no_errand
 from ..host.programs import CommandStatus
 from ..journal import commands
 from ..journal.calls import recorded
@@ -691,6 +692,33 @@ class VM(Machine, Tester, Breakable):
         """A path, relative to the prefix if it is below that."""
         whole, prefix = os.path.realpath(path), os.path.realpath(self.env.paths.prefix())
         return os.path.relpath(whole, prefix) if whole.startswith(f"{prefix}{os.sep}") else whole
+
+    @recorded
+    def film(
+        self,
+        path: str,
+        duration: float | None = None,
+        rate: float = 5.0,
+        begun: Callable[[], None] = no_errand,
+    ) -> None:
+        """Record its screen or its console until `duration` is over, it ends, or Ctrl-C. There is a file only then.
+
+        Args:
+            path: the file; one that is there is replaced. Its ending says what it becomes: `.webm` or `.gif` of the
+                screen, for which ffmpeg must be installed, or `.cast` of the serial console, for asciinema.
+            duration: seconds; without it there is no such end.
+            rate: frames of the screen a second, from 0.1 to 30.
+            begun: is called when the first of it is recorded.
+
+        Raises:
+            VMNotRunning: it does not run.
+            LagoError: the ending is none of these, a value is out of its bounds, or ffmpeg fails or is not installed.
+            HypervisorError: libvirt refuses; without a screen it does.
+            OSError: the file can't be written.
+        """
+        from .film import film
+
+        film(self, path, duration=duration, rate=rate, begun=begun)
 
     @recorded
     def send_keys(self, keys: str) -> None:

@@ -10,7 +10,7 @@ import png
 import pytest
 
 from lago.errors import VMError
-from lago.virt.picture import png_of_ppm
+from lago.virt.picture import png_of_ppm, size
 
 SIZES = [(1, 1), (3, 2), (7, 5), (720, 400)]
 
@@ -54,3 +54,11 @@ def test_a_picture_is_drawn_by_graphviz_whose_decoder_is_libpng(tmp_path: Path, 
 def test_what_is_no_whole_picture_is_an_error(data: bytes) -> None:
     with pytest.raises(VMError, match="the picture of the screen has an unknown format"):
         png_of_ppm(data)
+
+
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_the_size_of_a_picture_is_found_in_both_forms(width: int, height: int) -> None:
+    data, _ = ppm(width, height)
+    assert size(data) == size(png_of_ppm(data)) == (width, height)
+    with pytest.raises(VMError, match="unknown format"):
+        size(b"GIF89a")
