@@ -297,7 +297,12 @@ def system(view: View, root: str) -> None:
         namespace.fresh(f"{root}/{name}", "mode=1777")
     view.nodes(root)
     namespace.fresh(f"{root}/dev/pts", "newinstance,ptmxmode=0666,mode=0600", "devpts", devices=True)
-    for name, target in (("dev/ptmx", "pts/ptmx"), ("dev/fd", "/proc/self/fd"), ("var/run", "../run")):
+    for name, target in (
+        ("dev/ptmx", "pts/ptmx"),
+        ("dev/fd", "/proc/self/fd"),
+        ("var/run", "../run"),
+        ("var/lock", "../run/lock"),
+    ):
         os.symlink(target, f"{root}/{name}")
     for name in ("proc", "sys"):
         _hang(f"/{name}", f"{root}/{name}", read_only=False)
@@ -314,7 +319,10 @@ def for_libvirt(view: View, root: str) -> None:
         if os.path.isdir(f"/etc/{name}"):
             _hang(os.path.realpath(f"/etc/{name}"), f"{root}/etc/{name}")
     namespace.fresh(f"{root}/run", "mode=0755")
-    view.namespaces.give(f"{root}/run")
+    # Libvirt has locks of consoles there.
+    os.mkdir(f"{root}/run/lock")
+    for path in (f"{root}/run", f"{root}/run/lock"):
+        view.namespaces.give(path)
     # What is mounted below these is passed.
     for path in (*namespace.LIBVIRTS, "/run/libvirt", "/var/log/swtpm"):
         # Where the host has no such directory it is a link by now, as all beside it.
