@@ -82,6 +82,12 @@ def _expressions(text: str) -> str:
     return text
 
 
+def _capturing(text: str) -> str:
+    if text not in ("tcpdump", "dumpcap"):
+        raise ValueError("expected tcpdump or dumpcap")
+    return text
+
+
 def data_home() -> str:
     """Where this user's images live, the XDG data directory."""
     return os.path.join(os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share"), "lago")
@@ -171,8 +177,8 @@ OPTIONS: Final[dict[str, Option]] = {
     "template_repo_name": Option(str, "", "template repository by its name, below template_repos"),
     "template_repos": Option(str, "", "directory of template repositories (default: in the XDG data directory)"),
     "log_limit": Option(_positive, 64, "MiB that are kept, the last ones, of each console log and each log of QEMU"),
-    "capture_program": _one_of(
-        ("auto", "dumpcap", "tcpdump"), "auto", "what captures packets; auto takes the first that is installed"
+    "capture_program": Option(
+        _capturing, "", "what captures packets, tcpdump or dumpcap (default: the first of these that is installed)"
     ),
     "capture_size": Option(_positive, 64, "MiB that a file of captured packets may have"),
     "capture_files": Option(_positive, 4, "files of captured packets that are kept of a capture, the last ones"),

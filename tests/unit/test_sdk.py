@@ -20,6 +20,8 @@ from .conftest import make_prefix
 PUBLIC = {
     "ansible_inventory",
     "ansible_inventory_temp_file",
+    "capture",
+    "captures",
     "collect_artifacts",
     "create_snapshots",
     "cut",

@@ -128,6 +128,8 @@ def test_mistakes_are_told_before_anything_is_captured(running: Box) -> None:
         (("--snaplen", "1"), "of a packet 64 to 262144 bytes can be kept, not 1"),
     ]:
         assert said in running.lago("capture", "start", *words, code=2).err
+    unknown = running.lago("capture", "start", env={"LAGO_CAPTURE_PROGRAM": "snoop"}, code=2).err
+    assert "capture_program = snoop: expected tcpdump or dumpcap" in unknown
     assert captured(running, "list") == before
     assert "no net" in running.lago("capture", "stop", "lam", code=2).err
 

@@ -45,8 +45,8 @@ def choose() -> Program:
         HostError: it is not installed.
     """
     wanted = config.get("capture_program")
-    names = NAMES if wanted == "auto" else (wanted,)
+    names = (wanted,) if wanted else NAMES
     for name in names:
         if which(name):
             return Program(name)
-    raise HostError(f"packets can't be captured: {' or '.join(names)} is not installed", hint=package_hint(names[-1]))
+    raise HostError(f"packets can't be captured: {' or '.join(names)} is not installed", hint=package_hint(names[0]))
