@@ -102,7 +102,7 @@ def _level(name: str) -> int:
 
 
 class _Own(logging.FileHandler):
-    """A log that nobody else may read, whatever the umask; who broke out of a machine may put a link or a pipe there."""
+    """A log that nobody else may read, whatever the umask; who broke out of a machine may put a link or pipe there."""
 
     def _open(self) -> io.TextIOWrapper:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
