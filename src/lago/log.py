@@ -102,10 +102,10 @@ def _level(name: str) -> int:
 
 
 class _Own(logging.FileHandler):
-    """A log that nobody else may read, whatever the umask; one who broke out of a machine could put a link there."""
+    """A log that nobody else may read, whatever the umask; who broke out of a machine may put a link or pipe there."""
 
     def _open(self) -> io.TextIOWrapper:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         return open(os.open(self.baseFilename, flags, 0o600), "a", encoding=self.encoding, errors=self.errors)
 
 

@@ -23,8 +23,12 @@ _by_kernel = True
 
 
 def not_a_link(path: str, flags: int) -> int:
-    """Open a file that is no link itself; an opener for `open`. Raises OSError."""
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE)
+    """Open what is no link itself, and no pipe, which would be waited for; an opener for `open`. Raises OSError."""
+    fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, _MODE)
+    if stat.S_ISFIFO(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "is a pipe", path)
+    return fd
 
 
 def as_seen_by_others(path: str, flags: int) -> int:

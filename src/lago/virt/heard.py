@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from ..host import long_logs, shape
+from ..host.beneath import not_a_link
 from ..host.files import beside, json_text
 from ..paths import Paths
 
@@ -166,14 +168,18 @@ class _Log:
 
     def _open(self, path: str, at: int) -> None:
         with contextlib.suppress(OSError):
-            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-            self._at, self._rest = at, b""
-            self._places[self._name] = [os.fstat(self._fd).st_ino, at]
+            fd = not_a_link(path, os.O_RDONLY)
+            found = os.fstat(fd)
+            if not stat.S_ISREG(found.st_mode):
+                os.close(fd)
+                return
+            self._fd, self._at, self._rest = fd, at, b""
+            self._places[self._name] = [found.st_ino, at]
 
     def _is_replaced(self) -> bool:
         """Whether there is another log by now."""
         try:
-            return os.stat(self._path).st_ino != os.fstat(self._fd).st_ino
+            return os.lstat(self._path).st_ino != os.fstat(self._fd).st_ino
         except OSError:
             return False
 
@@ -236,11 +242,12 @@ def is_told(paths: Paths, names: Iterable[str]) -> bool:
 
 def _has_told(path: str, inode: int, at: int) -> bool:
     try:
-        with open(path, "rb", buffering=0) as file:
+        with open(path, "rb", buffering=0, opener=not_a_link) as file:
             found = os.fstat(file.fileno())
             behind = found.st_size - at
             if found.st_ino != inode or behind > _LONGEST:
                 return False
             return behind <= 0 or b"\n" not in os.pread(file.fileno(), behind, at)
-    except FileNotFoundError:
+    except OSError:
+        # There is none, or something else in its place, of which nothing is told.
         return True

@@ -11,6 +11,7 @@ from typing import Final
 
 from ..errors import LagoError
 from ..host import locks, waiting
+from ..host.beneath import not_a_link
 from ..host.inotify import Directory
 from ..host.programs import DEVNULL, spawn
 from ..log import LOG
@@ -56,7 +57,7 @@ def _launch(env: Session, lock: int) -> None:
     words = [source, env.paths.prefix(), env.uuid, env.hypervisor.inner_uri, kind, str(lock)]
     argv = ["setsid", "--fork", *env.hypervisor.command([sys.executable, "-I", "-c", _CODE, *words])]
     with (
-        open(env.paths.logs("watch.log"), "ab") as log,
+        open(env.paths.logs("watch.log"), "ab", opener=not_a_link) as log,
         spawn(argv, stdout=DEVNULL, stderr=log, pass_fds=[lock], cwd="/") as parent,
     ):
         parent.wait()

@@ -426,7 +426,7 @@ XML = """<domain type='qemu'><name>01234567-vm0</name><memory>1</memory><metadat
 <os><type machine='q35'>hvm</type>{os}</os><devices><emulator>/bin/sh</emulator>
 <disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='/there/images/x'/>
 <target dev='vda' bus='virtio'/></disk>
-<interface type='network'><source network='n' bridge='b'/><script path='/bin/sh'/></interface>
+<interface type='network'><source network='n' bridge='b'/><script path='/bin/sh'/><rom file='/etc/shadow'/></interface>
 <serial type='pty'><source path='/dev/pts/1'/><log file='/there/x'/></serial>
 <rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>
 <graphics type='vnc' port='1'><listen type='address' address='127.0.0.1'/></graphics>
@@ -452,6 +452,7 @@ def test_a_description_has_nothing_of_another_host_left(tmp_path: Path) -> None:
     assert [one.attrib for one in found.iterfind("devices/disk/source")] == [{"file": str(tmp_path / "images" / "x")}]
     assert [one.attrib for one in found.iterfind("devices/interface/source")] == [{"network": "n"}]
     assert not found.findall("devices/interface/script")
+    assert not found.findall("devices/interface/rom"), "the guest reads its ROM, which may be any file"
     assert not found.findall("devices/serial/source")
 
 
@@ -462,6 +463,10 @@ def test_a_description_has_nothing_of_another_host_left(tmp_path: Path) -> None:
         ("os", "<loader>/tmp/x</loader>", "its firmware"),
         ("os", "<init>/bin/sh</init>", "<init>"),
         ("root", "<idmap/>", "<idmap>"),
+        ("root", "<sysinfo type='fwcfg'><entry name='opt/x' file='/etc/shadow'/></sysinfo>", "of the type fwcfg"),
+        ("root", "<sysinfo type='smbios'/><sysinfo type='fwcfg'/>", "of the type fwcfg"),
+        ("devices", "<input type='evdev'><source dev='/dev/input/event0'/></input>", "input of the host: evdev"),
+        ("devices", "<input type='passthrough'><source evdev='/dev/x'/></input>", "input of the host: passthrough"),
         ("devices", "<filesystem/>", "<filesystem>"),
         ("devices", "<hostdev mode='subsystem' type='usb'/>", "<hostdev>"),
         ("devices", "<disk type='block'><source dev='/dev/sda'/><target dev='vda'/></disk>", "no file"),

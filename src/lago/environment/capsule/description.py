@@ -29,6 +29,9 @@ _DEVICES: Final = {
     *("emulator", "disk", "controller", "interface", "serial", "console", "channel", "input", "rng", "graphics"),
     *("video", "audio", "memballoon", "watchdog", "panic"),
 }
+_INPUTS: Final = ("keyboard", "mouse", "tablet")
+"""Those of QEMU's own; others are devices of the host."""
+
 _FIRMWARE: Final = ("/usr/share/OVMF/", "/usr/share/qemu/", "/usr/share/edk2/")
 
 
@@ -81,6 +84,10 @@ def _checked(root: ET.Element, uuid: str, domain: Domain, paths: Paths, files: M
     devices = root.find("devices")
     if devices is None:
         raise ValueError("it has no devices")
+    for sysinfo in root.iterfind("sysinfo"):
+        # That of the type fwcfg shows files of the host to the guest.
+        if sysinfo.get("type") != "smbios":
+            raise ValueError(f"it tells the guest of the host: <sysinfo> of the type {sysinfo.get('type')}")
     disks = {disk.dev for disk in domain.writable()}
     for device in list(devices):
         if device.tag not in _DEVICES:
@@ -97,6 +104,8 @@ def _checked(root: ET.Element, uuid: str, domain: Domain, paths: Paths, files: M
             backend = device.find("backend")
             if backend is None or backend.get("model") != "random" or backend.text != "/dev/urandom":
                 raise ValueError("its random numbers come from elsewhere")
+        elif device.tag == "input" and device.get("type") not in _INPUTS:
+            raise ValueError(f"it has an input of the host: {device.get('type')}")
         elif device.tag == "graphics":
             _screen(device)
         elif device.tag == "audio" and device.get("type") != "none":
@@ -143,7 +152,7 @@ def _interface(interface: ET.Element) -> None:
     if interface.get("type") != "network" or source is None or not source.get("network"):
         raise ValueError("it is on a net of the host")
     for element in list(interface):
-        if element.tag in ("script", "downscript", "backend", "target", "virtualport"):
+        if element.tag in ("script", "downscript", "backend", "target", "virtualport", "rom"):
             interface.remove(element)
     network = source.get("network", "")
     interface.remove(source)
