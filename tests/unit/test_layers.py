@@ -41,7 +41,7 @@ LAYERS = {
         capsule completion config_commands environment template
         doctor initfile main progress status store
         output plugin_commands settings template_repo
-        commands external parser pictures refused result
+        commands external hints parser pictures refused result
     """,
     "lago.disks": """
         ova
