@@ -60,8 +60,8 @@ def run(one: Step, world: World, lengths: dict[str, Length]) -> str:
     verb, box = one.verb, one.verb.box(world)
     prepare(verb, one.number, world)
     if verb.name not in lengths:
-        lengths[verb.name], done = measure(box, [*verb.words]) if not box.user else _timed(box, verb)
-        was_done(verb, world, done)
+        lengths[verb.name] = measure(box, [*verb.words]) if not box.user else _timed(box, verb)
+        was_done(verb, world)
         prepare(verb, one.number, world)
     before = set(world.notes)
     hit = _hit(one, world, lengths[verb.name])
@@ -76,15 +76,15 @@ def run(one: Step, world: World, lengths: dict[str, Length]) -> str:
     return told
 
 
-def _timed(box: Box, verb: Verb) -> tuple[Length, str]:
+def _timed(box: Box, verb: Verb) -> Length:
     began = time.monotonic()
     box.lago(*verb.words)
-    return Length(time.monotonic() - began, 0), "0"
+    return Length(time.monotonic() - began, 0)
 
 
-def was_done(verb: Verb, world: World, how: str) -> None:
+def was_done(verb: Verb, world: World) -> None:
     """See that a verb that was let alone did what it is for, and undo it."""
-    world.said.append(f"lago {' '.join(verb.words)} -> {how}, in full")
+    world.said.append(f"lago {' '.join(verb.words)} -> 0, in full")
     world.notes = verb.notes(world) or world.notes
     verb.done(world)
     verb.undo(world)

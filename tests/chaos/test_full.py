@@ -136,7 +136,7 @@ def _step(disk: _Disk, world: World, verb: Verb, number: int, share: float) -> s
     if verb.name not in disk.needs:
         before = disk.free()
         disk.needs[verb.name] = before - disk.least_free(box, verb.words)
-        was_done(verb, world, "0")
+        was_done(verb, world)
         prepare(verb, number, world)
     notes = set(world.notes)
     for _ in range(_TRIES):
