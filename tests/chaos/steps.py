@@ -118,7 +118,7 @@ def check(verb: Verb, world: World, before: set[str]) -> None:
     world.works(*verb.words, already=verb.already, box=verb.box(world))
     world.notes = verb.notes(world) or world.notes
     verb.done(world)
-    if verb.name != "stop":
+    if verb.name not in ("stop", "freeze"):
         world.sound()
     verb.undo(world)
     world.sound()
