@@ -240,6 +240,11 @@ def add_command_line(values: dict[str, Any]) -> None:
     _command_line.update({k: v for k, v in values.items() if v is not None})
 
 
+def given(key: str) -> str:
+    """Value of an option of the command line; empty if it was not given there."""
+    return str(_command_line.get(key, ""))
+
+
 _NOTHING: Final = object()
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..vm.box import Box, Done
+from ..vm.box import Box
 
 _COUNTER = Path(__file__).parent / "killed"
 _PATIENCE = 300.0
@@ -24,17 +24,17 @@ class Length:
     changes: int
 
 
-def measure(box: Box, words: list[str]) -> tuple[Length, Done]:
+def measure(box: Box, words: list[str]) -> Length:
     """Run a verb to its end, and count."""
     count = box.place / "changes.count"
     if box.user:
         count.touch()
         os.chown(count, box.user.uid, box.user.gid)
     began = time.monotonic()
-    done = box.lago(*words, env=_counted(str(count)))
+    box.lago(*words, env=_counted(str(count)))
     length = Length(time.monotonic() - began, int(count.read_text()))
     count.unlink()
-    return length, done
+    return length
 
 
 def _counted(wish: str) -> dict[str, str]:

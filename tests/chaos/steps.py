@@ -58,52 +58,70 @@ def run(one: Step, world: World, lengths: dict[str, Length]) -> str:
     """
     world.said.clear()
     verb, box = one.verb, one.verb.box(world)
-    _prepare(one, world)
+    prepare(verb, one.number, world)
     if verb.name not in lengths:
-        lengths[verb.name], done = measure(box, [*verb.words]) if not box.user else _timed(box, verb)
-        world.said.append(f"lago {' '.join(verb.words)} -> {done}, in full")
-        world.notes = verb.notes(world) or world.notes
-        verb.done(world)
-        verb.undo(world)
-        _prepare(one, world)
+        lengths[verb.name] = measure(box, [*verb.words]) if not box.user else _timed(box, verb)
+        was_done(verb, world)
+        prepare(verb, one.number, world)
     before = set(world.notes)
     hit = _hit(one, world, lengths[verb.name])
     told = f"{hit.what} killed after {hit.after:.3f} s of {lengths[verb.name].seconds:.2f} s"
     world.said.append(f"lago {' '.join(verb.words)} -> {hit.code}, {told}")
     if one.victim != LAGO and (hit.code not in (0, 2) or "Traceback" in hit.err):
         raise Untrue(f"{told}: lago ended with {hit.code}, and said\n{hit.err}")
-    world.notes = before | verb.notes(world)
-    world.true_status()
-    needed = verb.needs == "running" and not verb.beside and verb.name not in ("stop", "shutdown", "revert")
-    if needed and set(world.states().values()) != {"running"}:
-        # What the verb needs may be gone with its victim.
-        world.works("start")
-        world.noted()
-    world.works(*verb.words, already=verb.already, box=box)
-    world.notes = verb.notes(world) or world.notes
-    verb.done(world)
-    if verb.name != "stop":
-        world.sound()
-    verb.undo(world)
-    world.sound()
+    check(verb, world, before)
     if int(one.lot * 3) == 0:
         world.reverts("warm")
         world.tidy()
     return told
 
 
-def _timed(box: Box, verb: Verb) -> tuple[Length, str]:
+def _timed(box: Box, verb: Verb) -> Length:
     began = time.monotonic()
     box.lago(*verb.words)
-    return Length(time.monotonic() - began, 0), "0"
+    return Length(time.monotonic() - began, 0)
 
 
-def _prepare(one: Step, world: World) -> None:
+def was_done(verb: Verb, world: World) -> None:
+    """See that a verb that was let alone did what it is for, and undo it."""
+    world.said.append(f"lago {' '.join(verb.words)} -> 0, in full")
+    world.notes = verb.notes(world) or world.notes
+    verb.done(world)
+    verb.undo(world)
+
+
+def prepare(verb: Verb, number: int, world: World) -> None:
+    """Let all be there that a verb needs, and the number of the step be on the disk of vm0."""
     world.running()
-    world.note(f"n{one.number}")
-    one.verb.ready(world)
-    if one.verb.needs == "down":
+    world.note(f"n{number}")
+    verb.ready(world)
+    if verb.needs == "down":
         world.down()
+
+
+def check(verb: Verb, world: World, before: set[str]) -> None:
+    """See that all is well after a verb that did not come to its end, and that it works now; then undo it.
+
+    Args:
+        before: what the note said before it.
+
+    Raises:
+        Untrue: something is not true.
+    """
+    world.notes = before | verb.notes(world)
+    world.true_status()
+    needed = verb.needs == "running" and not verb.beside and verb.name not in ("stop", "shutdown", "revert")
+    if needed and set(world.states().values()) != {"running"}:
+        # What the verb needs may be gone.
+        world.works("start")
+        world.noted()
+    world.works(*verb.words, already=verb.already, box=verb.box(world))
+    world.notes = verb.notes(world) or world.notes
+    verb.done(world)
+    if verb.name not in ("stop", "freeze"):
+        world.sound()
+    verb.undo(world)
+    world.sound()
 
 
 def _hit(one: Step, world: World, length: Length) -> Hit:
@@ -122,7 +140,7 @@ def _hit(one: Step, world: World, length: Length) -> Hit:
         if hit.code not in (0, 2) or "Traceback" in hit.err:
             raise Untrue(f"lago {' '.join(verb.words)} ended with {hit.code}, nothing was killed:\n{hit.err}")
         verb.undo(world)
-        _prepare(one, world)
+        prepare(verb, one.number, world)
     raise Untrue(f"{verb.name} is always over before {one.victim} is killed")
 
 

@@ -302,7 +302,7 @@ def _no_store(world: World) -> None:
 
 
 NO = "there is no snapshot"
-IS = "exists already"
+IS = "exists already|there is a snapshot .* already"
 
 VERBS = [
     Verb("start", ("start",), "down", spared=("an ssh master",), done=partial(_states, "running")),

@@ -41,7 +41,7 @@ LAYERS = {
         capsule completion config_commands environment template
         doctor initfile main progress status store
         output plugin_commands settings template_repo
-        commands external parser pictures refused result
+        commands external hints parser pictures refused result
     """,
     "lago.disks": """
         ova
@@ -197,6 +197,7 @@ LAYERS = {
         migration network_xml preflight state_file watch watching
         domain_xml session stream
         breakable carrier connection cpu hardware heard keys lifecycle on_purpose pages passed picture reach stuck
+        tester
     """,
     "lago.web": """
         server

@@ -189,4 +189,8 @@ def _leave(number: int, _frame: FrameType | None) -> NoReturn:
 
 def _complain(error: LagoError) -> None:
     log.LOG.debug("failed", exc_info=error)
+    if error.hint:
+        from . import hints
+
+        error.hint = hints.for_this_environment(error.hint)
     output.write(f"lago: {error.render()}", sys.stderr)

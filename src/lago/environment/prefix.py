@@ -793,7 +793,7 @@ class Prefix(Breaking):
             faults = [one.plain() for one in self.faults()]
             take(env, name, env.select(()), settled=False, faults=faults)
         try:
-            fork(self.paths, name, made.paths)
+            fork(self.paths, name, made.paths, self.topology.domains.values())
         finally:
             if snapshot is None:
                 remove(env, name)

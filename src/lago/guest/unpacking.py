@@ -10,12 +10,16 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from ..errors import REMEDIES, LagoError, VMError
+from ..errors import REMEDIES, LagoError, LockTimeout, VMError
+from ..host.locks import lock_file
 from ..host.tree import Here
 from ..log import LOG
 
 STAGE: Final = ".lago-"
 """How directories are called that hold what is under way."""
+
+_UNFINISHED: Final = f"{STAGE}unpacking-"
+_LOCK: Final = ".lock"
 
 LONGEST_NAME: Final = 4096
 """Bytes of a path; no guest with Linux has a longer one (PATH_MAX)."""
@@ -51,14 +55,45 @@ def on_this_host(what: str) -> Iterator[None]:
 def stage(directory: str) -> Iterator[str]:
     """Context manager: a new directory within another one, removed at the end with what is still in it.
 
+    Those of which the Lago was killed that had made them are removed as well.
+
     Raises:
         OSError: it can't be made.
     """
-    path = tempfile.mkdtemp(prefix=STAGE, dir=directory)
-    try:
-        yield path
-    finally:
-        _remove(path)
+    _sweep(directory)
+    with contextlib.ExitStack() as stack:
+        path = _begin(directory, stack)
+        try:
+            yield path
+        finally:
+            _remove(path)
+
+
+def _begin(directory: str, stack: contextlib.ExitStack) -> str:
+    """Make a directory that is swept when we end, however that is."""
+    while True:
+        path = tempfile.mkdtemp(prefix=_UNFINISHED, dir=directory)
+        try:
+            stack.enter_context(lock_file(os.path.join(path, _LOCK), what=path, timeout=0))
+        except (LockTimeout, FileNotFoundError):
+            # Somebody swept before it was locked.
+            continue
+        except BaseException:
+            _remove(path)
+            raise
+        return path
+
+
+def _sweep(directory: str) -> None:
+    """Remove what those left that were killed."""
+    with contextlib.suppress(OSError):
+        left = [one for one in os.listdir(directory) if one.startswith(_UNFINISHED)]
+        for path in (os.path.join(directory, name) for name in left):
+            with contextlib.suppress(LockTimeout, OSError):
+                status = os.lstat(path)
+                if stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid():
+                    with lock_file(os.path.join(path, _LOCK), what=path, timeout=0):
+                        _remove(path)
 
 
 def _remove(path: str) -> None:

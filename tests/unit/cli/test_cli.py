@@ -214,6 +214,20 @@ def test_shell_needs_a_machine_that_is_there_and_runs(prefix: Path, capsys: Capt
     assert capsys.readouterr().err == "lago: vm0 is not running, it is down\nhint: lago start vm0\n"
 
 
+def test_hints_name_the_environment_that_the_command_line_named(
+    prefix: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    workdir = prefix.parent
+    monkeypatch.chdir(tmp_path)
+    for given in (["-w", str(workdir)], ["-P", "default", "-w", str(workdir)], ["--prefix-path", str(prefix)]):
+        assert main([*given, "shell", "vm0", "true"]) == 2
+        said = capsys.readouterr().err
+        command = shlex.split(said.rpartition("hint: ")[2])
+        assert command[0] == "lago"
+        assert command[-2:] == ["start", "vm0"]
+        assert set(command[1:-2]) == {{"--prefix-path": "-p"}.get(word, word) for word in given}
+
+
 def test_the_end_of_a_name_is_enough_if_no_other_ends_so(prefix: Path, capsys: Captured) -> None:
     paths = Paths(str(prefix))
     one = state.load(paths)

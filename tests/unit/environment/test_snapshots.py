@@ -404,6 +404,17 @@ class TestCommands:
         lago("-P", "default", "destroy", "--yes")
         other.check("vm0", "root", [2])
 
+    def test_a_fork_that_was_not_brought_up_writes_to_images_of_its_own(self, prefix: Prefix) -> None:
+        machine = Machine(prefix)
+        machine.write("vm0", "root", 0, 1)
+        fork = prefix.fork(f"{prefix.paths.prefix()}-other", start=False)
+        other = Machine(fork)
+        other.write("vm0", "root", 0, 2)
+        other.check("vm0", "root", [2])
+        machine.check("vm0", "root", [1])
+        fork.revert_snapshots(*fork.snapshots())
+        other.check("vm0", "root", [1])
+
     def test_layers_that_forks_share_are_left_until_there_are_many_or_the_forks_are_gone(self, prefix: Prefix) -> None:
         machine, longest = Machine(prefix), 0
         forks = []

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lago.errors import LagoError, VMError
-from lago.guest.unpacking import Part, distribute, stage
+from lago.guest.unpacking import Part, distribute, stage, tree
 
 from ...users import User
 
@@ -219,7 +219,7 @@ def test_a_tree_may_be_deeper_than_processes_may_have_files_open_and_paths_may_b
 
 LOCKED = """
 import os
-from lago.guest.unpacking import Part, distribute, stage
+from lago.guest.unpacking import Part, distribute, stage, tree
 
 def made(tree):
     os.makedirs(f"{tree}/top/locked/sub")
@@ -259,3 +259,17 @@ def test_an_ordinary_user_gets_trees_that_are_read_only_or_locked_as_they_are(th
     assert found == modes
     assert (place / "one" / "locked").stat().st_mtime == (place / "two").stat().st_mtime == 1
     assert (place / "two" / "sub" / "file").read_text() == "new"
+
+
+@pytest.mark.programs
+def test_what_a_killed_one_left_is_removed_by_the_next_and_what_is_under_way_stays(tmp_path: Path) -> None:
+    program = "import os, sys; from lago.guest import unpacking\n"
+    program += "with unpacking.tree(sys.argv[1]) as tree: open(f'{tree}/file', 'w').close(); os.kill(os.getpid(), 9)"
+    assert subprocess.run([sys.executable, "-c", program, tmp_path], check=False).returncode == -9
+    [left] = tmp_path.iterdir()
+    (tmp_path / ".lago-examples").mkdir()
+    with tree(str(tmp_path)) as one, tree(str(tmp_path)) as other:
+        assert not left.exists()
+        assert os.path.isdir(one)
+        assert os.path.isdir(other)
+    assert os.listdir(tmp_path) == [".lago-examples"]

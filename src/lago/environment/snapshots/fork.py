@@ -9,23 +9,29 @@ from typing import TYPE_CHECKING
 
 from ...disks import qemu_img
 from ...virt import checkpoint
+from . import layers as disk_layers
 from . import memory as saved_memory
 from .index import Index, Saved, Snapshot, parts
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ...paths import Paths
+    from ...topology.model import Domain
 
 _COPIED = ("id_rsa", "id_rsa.pub", "scripts")
 
 
-def fork(source: Paths, name: str, dest: Paths) -> None:
+def fork(source: Paths, name: str, dest: Paths, domains: Iterable[Domain]) -> None:
     """Fill the directory of a new prefix with what it needs to go back to a snapshot of another.
 
-    Images and memory are shared with it as long as nobody changes them, and stay when it is destroyed.
+    Images and memory are shared with it as long as nobody changes them, and stay when it is destroyed. What its disks
+    write to is its own from the first, whether it goes back to the snapshot or is started.
 
     Args:
         source: the other prefix, whose lock is held.
         name: of its snapshot.
+        domains: its machines.
 
     Raises:
         LagoError: there is no such snapshot.
@@ -62,6 +68,10 @@ def fork(source: Paths, name: str, dest: Paths) -> None:
         if saved.console:
             # No link: the log goes on.
             shutil.copyfile(os.path.join(source.prefix(), saved.console), dest.console_log(vm))
+    below = {(vm, disk): path for vm, saved in snapshot.vms.items() for disk, path in saved.disks.items()}
+    tops = disk_layers.plan(forked, [domain for domain in domains if domain.name in snapshot.vms], below)
+    # Only the index of the source knows the formats of all images.
+    disk_layers.record(forked, tops, disk_layers.build(dest, index, tops))
     forked.save(dest)
 
 
