@@ -504,13 +504,17 @@ class Prefix(Breaking):
                 )
 
     @recorded
-    def revert_snapshots(self, name: str, *, vms: Iterable[str] = (), on_phase: Phase = no_phase) -> None:
+    def revert_snapshots(
+        self, name: str, *, vms: Iterable[str] = (), on_phase: Phase = no_phase, patience: float | None = None
+    ) -> None:
         """Go back to a snapshot, without a boot, and return when the machines answer ssh. What they did since is lost.
 
         Args:
             name: the name that it was taken by; all other snapshots stay valid.
             vms: names of the machines that go back; without them all of the snapshot.
             on_phase: called with a machine's name and what it does now, such as `booting`; without it nobody is told.
+            patience: seconds that each machine has to answer, five times as long when emulated; without it as for a
+                boot.
 
         Raises:
             LagoError: there is no such snapshot, or files of it are missing.
@@ -518,7 +522,7 @@ class Prefix(Breaking):
             HypervisorError: libvirt refuses; the disks are those of the snapshot then, and its machines down.
             VMNotReady: a machine does not answer.
         """
-        self._revert(name, vms, on_phase)
+        self._revert(name, vms, on_phase, patience=patience)
 
     def _revert(
         self,
@@ -528,6 +532,7 @@ class Prefix(Breaking):
         beside: Callable[[], None] = no_errand,
         *,
         paused: bool = False,
+        patience: float | None = None,
     ) -> None:
         from .snapshots.revert import revert
 
@@ -535,7 +540,7 @@ class Prefix(Breaking):
             names = [vm.name() for vm in env.select(vms)]
             begun, back = self._faults_of_then(env, name, names)
             with self.journal.span("revert", name=name, vms=names):
-                revert(env, name, names, on_phase, beside, begun=begun, back=back, paused=paused)
+                revert(env, name, names, on_phase, beside, begun=begun, back=back, paused=paused, patience=patience)
 
     def _faults_of_then(
         self, env: VirtEnv, snapshot: str, names: Sequence[str]

@@ -371,6 +371,7 @@ class VM(Machine, Tester, Breakable):
         command: str | Callable[[], bool] = "true",
         *,
         listens: bool = False,
+        patience: float | None = None,
     ) -> None:
         """Return when it runs commands over ssh.
 
@@ -380,6 +381,7 @@ class VM(Machine, Tester, Breakable):
             command: what it runs first, or a function that runs something on it and says whether that succeeded, as it
                 must.
             listens: say that it was only brought back and listens already, so that it is logged in to at once.
+            patience: wait no longer than that, seconds, as for a boot: five times as long when emulated.
 
         Raises:
             VMNotReady: it did not within `boot_time_sec` of its init file or else config `boot_timeout`, both in
@@ -388,6 +390,7 @@ class VM(Machine, Tester, Breakable):
         """
         self.env.resume()
         seconds = self.spec.boot_time_sec or config.get("boot_timeout")
+        seconds = seconds if patience is None else min(seconds, patience)
         end = time.monotonic() + seconds * (self.time_factor if self.provider is None else 1)
         first = command if callable(command) else lambda: self._runs(command, end - time.monotonic())
         self.driver.wait_for_ssh(seconds, on_phase, first, connect_retries, listens=listens)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ...errors import Errors, PrefixError, VMNotReady
 from ...log import LOG
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from ...virt.readiness import Phase
     from ..prefix import Prefix
     from .shelf import Capsule
+
+
+_PATIENCE: Final = 30.0
+"""Seconds that a machine has to answer, which was on its way when the test failed: as it answers then, or never."""
 
 
 class Opened(NamedTuple):
@@ -123,7 +127,7 @@ def open_(
 
 def _bring_up(one: Opened, on_phase: Phase, *, memory: bool) -> None:
     try:
-        one.prefix.revert_snapshots(SNAPSHOT, on_phase=on_phase)
+        one.prefix.revert_snapshots(SNAPSHOT, on_phase=on_phase, patience=_PATIENCE)
         if not memory:
             one.prefix.start(on_phase=on_phase)
     except (VMNotReady, Errors) as error:

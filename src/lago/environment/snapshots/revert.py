@@ -34,6 +34,7 @@ def revert(
     begun: Callable[[], None] = no_errand,
     back: Callable[[], None] = no_errand,
     paused: bool = False,
+    patience: float | None = None,
 ) -> None:
     """Go back with those machines of the snapshot that are named; what they did since is lost.
 
@@ -44,6 +45,7 @@ def revert(
         begun: done when it is sure that they go back, before the first has.
         back: done when all are back and none has gone on yet.
         paused: leave those that ran as they were brought back, standing still, and wait for none.
+        patience: see `VM.wait_for_ssh`.
 
     Raises:
         LagoError: there is no such snapshot, or files of it are missing.
@@ -99,7 +101,7 @@ def revert(
         return
     with task("Wait for ssh"), meanwhile(beside):
         awaited = [*running, *(vm for vm in provided if vm.alive())]
-        in_parallel(lambda vm: wait(vm, on_phase), awaited, what="wait for ssh", cancel=env.cancelled.set)
+        in_parallel(lambda vm: wait(vm, on_phase, patience), awaited, what="wait for ssh", cancel=env.cancelled.set)
     tidy(env, index)
     if env.live:
         env.end_if_idle()

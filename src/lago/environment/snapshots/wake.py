@@ -30,16 +30,19 @@ def go_on(vm: VM) -> None:
         checkpoint.resume(vm)
 
 
-def wait(vm: VM, on_phase: Phase) -> None:
+def wait(vm: VM, on_phase: Phase, patience: float | None = None) -> None:
     """Return when a machine answers that ran before, with its clock set. Raises VMNotReady.
 
     One of which that can't be expected, for what is wrong with it on purpose, is not waited for.
+
+    Args:
+        patience: see `VM.wait_for_ssh`.
     """
     if vm.env.on_purpose(vm.name()).silent:
         return
     if vm.guest.address:
         first = partial(clock.answers, vm) if vm.provider is None else "true"
-        vm.wait_for_ssh(config.get("ssh_tries"), on_phase, first, listens=True)
+        vm.wait_for_ssh(config.get("ssh_tries"), on_phase, first, listens=True, patience=patience)
     elif vm.provider is None:
         clock.put_right(vm)
     on_phase(vm.name(), "up")
