@@ -87,13 +87,17 @@ class OvirtPrefix(Prefix):
         ):
             return super().create_snapshots(name, **options)
 
-    def revert_snapshots(self, name: str, *, vms: Iterable[str] = (), on_phase: Phase = no_phase) -> None:
+    def revert_snapshots(
+        self, name: str, *, vms: Iterable[str] = (), on_phase: Phase = no_phase, patience: float | None = None
+    ) -> None:
         """Go back to a snapshot and wake everything, if the machines run then.
 
         Args:
             name: of the snapshot.
             vms: machines of it; all, if none is named.
             on_phase: hears a machine's name and what it does now.
+            patience: seconds that each machine has to answer, five times as long when emulated; without it as for a
+                boot.
 
         Raises:
             LagoError: there is no such snapshot, or its machines can't be brought back.
@@ -102,7 +106,7 @@ class OvirtPrefix(Prefix):
         """
         if engine := self.virt_env.engine_vm():
             engine.disconnect()
-        super().revert_snapshots(name, vms=vms, on_phase=on_phase)
+        super().revert_snapshots(name, vms=vms, on_phase=on_phase, patience=patience)
         self._wake()
 
     def start(self, names: Iterable[str] = (), on_phase: Phase = no_phase) -> None:
