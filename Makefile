@@ -13,7 +13,8 @@ help: ## Show this list
 setup: ## Install what is missing: Debian packages (as root) and .venv
 	@tools/setup
 
-demo: setup ## Bring up three machines on two networks, look around, remove them
+demo: ## Bring up three machines on two networks, look around, remove them
+	@tools/setup --run
 	@PATH="$(CURDIR)/$(BIN):$$PATH" examples/three-vms/run
 
 test: setup ## Run the tests, JOBS at once; ARGS go to pytest: make test ARGS="-k ssh tests/unit"

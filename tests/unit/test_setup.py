@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,45 @@ def test_apt_takes_what_is_missing_as_it_is_written(tmp_path: Path) -> None:
     done = subprocess.run(argv, check=False, capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"})
     assert done.returncode == 0, done.stderr
     assert "0 newly installed" in done.stdout
+
+
+@pytest.mark.parametrize(("options", "missing"), [([], ["git", "dnf", "chromium"]), (["--run"], ["git", "dnf"])])
+def test_to_run_lago_the_packages_of_its_tests_are_not_asked_for(
+    clone: Path, tmp_path: Path, options: list[str], missing: list[str]
+) -> None:
+    (clone / "packages.txt").write_text(
+        "git\ndnf\n\n# --- only for tests and the manual ---\n\n# a browser\nchromium\n"
+    )
+    program = clone / "tools" / "missing-packages"
+    done = subprocess.run(
+        [program, *options], env=_machine(tmp_path), check=True, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.splitlines() == missing
+
+
+def test_the_demo_asks_for_no_browser(tmp_path: Path) -> None:
+    shutil.copytree(REPOSITORY / "tools", tmp_path / "tools")
+    shutil.copy(REPOSITORY / "packages.txt", tmp_path)
+    argv = [tmp_path / "tools" / "missing-packages", "--run"]
+    done = subprocess.run(argv, env=_machine(tmp_path), check=True, capture_output=True, text=True, timeout=60)
+    assert "qemu-system-x86" in done.stdout.splitlines()
+    assert "chromium" not in done.stdout.splitlines()
+    assert (
+        "tools/setup --run"
+        in subprocess.run(
+            ["make", "-n", "demo"], cwd=REPOSITORY, check=True, capture_output=True, text=True, timeout=60
+        ).stdout
+    )
+
+
+@pytest.mark.skipif(shutil.which("npm") is None, reason="there is no npm")
+def test_a_clone_without_a_registry_soon_goes_on_without_the_parts_of_the_page(clone: Path, tmp_path: Path) -> None:
+    (clone / "src" / "lago" / "web").mkdir(parents=True)
+    # Nothing listens on this port.
+    env = {**os.environ, "npm_config_registry": "http://127.0.0.1:9", "npm_config_cache": str(tmp_path / "cache")}
+    argv = [sys.executable, clone / "tools" / "page-parts", "--if-possible"]
+    done = subprocess.run(argv, env=env, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0
+    assert "lago web has no terminals and no screens without them" in done.stderr
+    assert "ECONNREFUSED" in done.stderr
+    assert not (clone / "src" / "lago" / "web" / "parts").exists()
