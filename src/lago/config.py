@@ -83,7 +83,7 @@ def _expressions(text: str) -> str:
 
 
 def _capturing(text: str) -> str:
-    if text not in ("tcpdump", "dumpcap"):
+    if text not in ("", "tcpdump", "dumpcap"):
         raise ValueError("expected tcpdump or dumpcap")
     return text
 
