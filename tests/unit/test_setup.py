@@ -106,7 +106,7 @@ def test_to_run_lago_the_packages_of_its_tests_are_not_asked_for(
 def test_the_demo_asks_for_no_browser(tmp_path: Path) -> None:
     shutil.copytree(REPOSITORY / "tools", tmp_path / "tools")
     shutil.copy(REPOSITORY / "packages.txt", tmp_path)
-    argv = [tmp_path / "tools" / "missing-packages", "--run"]
+    argv = [str(tmp_path / "tools" / "missing-packages"), "--run"]
     done = subprocess.run(argv, env=_machine(tmp_path), check=True, capture_output=True, text=True, timeout=60)
     assert "qemu-system-x86" in done.stdout.splitlines()
     assert "chromium" not in done.stdout.splitlines()
@@ -123,7 +123,7 @@ def test_a_clone_without_a_registry_soon_goes_on_without_the_parts_of_the_page(c
     (clone / "src" / "lago" / "web").mkdir(parents=True)
     # Nothing listens on this port.
     env = {**os.environ, "npm_config_registry": "http://127.0.0.1:9", "npm_config_cache": str(tmp_path / "cache")}
-    argv = [sys.executable, clone / "tools" / "page-parts", "--if-possible"]
+    argv = [sys.executable, str(clone / "tools" / "page-parts"), "--if-possible"]
     done = subprocess.run(argv, env=env, check=False, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0
     assert "lago web has no terminals and no screens without them" in done.stderr

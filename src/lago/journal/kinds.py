@@ -230,6 +230,11 @@ KINDS: Final[Mapping[str, Kind]] = {
         "packets of a net were recorded",
         {"net": Key("text", "the net", True), "file": Key("text", "where, in the environment's directory", True)},
         True,
+        {
+            "packets": Key("whole", "how many"),
+            "dropped": Key("whole", "how many more there were, for which there was no time"),
+            "error": Key("text", "why it ended early"),
+        },
     ),
     "screen": Kind(
         "what a machine's screen showed was kept",

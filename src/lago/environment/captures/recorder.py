@@ -162,9 +162,10 @@ class Recording:
         more = {"packets": self._packets, "dropped": dropped, **told}
         self._save({"until": time.time(), **more})
         outcome = "failed" if "error" in told else "ok"
+        known = {key: value for key, value in more.items() if value is not None}
         # It needs packages of the site if it begins a new file, which are not seen here.
         with contextlib.suppress(ImportError):
-            Journal(self._settings["prefix"]).event("end", id=self._settings["span"], outcome=outcome, **more)
+            Journal(self._settings["prefix"]).event("end", id=self._settings["span"], outcome=outcome, **known)
 
     def _save(self, more: Mapping[str, Any]) -> None:
         """Write down what is known of the capture; a prefix that is gone needs that no more."""
