@@ -122,7 +122,7 @@ def test_dragging_moves_and_a_click_chooses_what_is_there(shop: Watched) -> None
 
 
 def test_what_was_broken_and_how_machines_were_is_drawn_for_the_chosen_instant(shop: Watched) -> None:
-    assert shop.texts(".lv-broken li") == ["slow db --delay 2s", "lossy backend --loss 30%"]
+    assert shop.texts(".lv-broken li") == ["slow db --delay 2s", "cut backend"]
     assert shop.page.locator(".lv-machine.lv-isbroken .lv-machine-name").all_text_contents() == ["db"]
     assert shop.page.locator(".lv-net.lv-isbroken").count() == 1
     shop.page.fill("input[type=search]", "saved")

@@ -20,6 +20,8 @@ CALLS: Final[dict[str, set[str]]] = {
     "json.load": {"lago/guestfs/inside.py"},
     # What strangers wrote is read by shape; the others read what is ours, QEMU's, or an engine's.
     "json.loads": {
+        "lago/environment/captures/acts.py",
+        "lago/environment/captures/recorder.py",
         "lago/host/shape.py",
         "lago/hypervisor/private.py",
         "lago/hypervisor/protocol.py",

@@ -34,7 +34,7 @@ def test_a_test_has_what_was_done_for_it() -> None:
         "lago.commands.seconds": "9.250",
         "lago.copies.seconds": "0.000",
         "lago.snapshots.seconds": "0.000",
-        "lago.faults": "slow db --delay 2s; lossy backend --loss 30%",
+        "lago.faults": "slow db --delay 2s; cut backend",
     }
 
 
