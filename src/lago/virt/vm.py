@@ -381,7 +381,8 @@ class VM(Machine, Tester, Breakable):
             command: what it runs first, or a function that runs something on it and says whether that succeeded, as it
                 must.
             listens: say that it was only brought back and listens already, so that it is logged in to at once.
-            patience: wait no longer than that, seconds, as for a boot: five times as long when emulated.
+            patience: wait no longer than that, seconds, as for a boot: five times as long when emulated; without it
+                as long as a boot may take.
 
         Raises:
             VMNotReady: it did not within `boot_time_sec` of its init file or else config `boot_timeout`, both in
