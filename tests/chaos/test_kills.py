@@ -17,7 +17,7 @@ from .instants import Length
 from .steps import run, step
 from .world import World
 
-QUICK = 10
+QUICK = 6
 ALL = 200
 _USERS = 4
 """One in so many steps is an ordinary user's, where root runs the tests."""

@@ -189,6 +189,7 @@ def test_a_block_has_its_packets_and_the_journal_its_time(running: Box) -> None:
     assert begun["t"] < ended["t"]
 
 
+@pytest.mark.slow
 def test_it_goes_on_through_a_revert_and_forks_begin_with_none(running: Box) -> None:
     [started] = captured(running, "start", "lan", "--filter", "icmp")
     [path] = started["files"]

@@ -232,6 +232,7 @@ def test_what_can_not_be_confined_is_told_or_refused(box: Box) -> None:
         subprocess.run(["umount", room], check=True)
 
 
+@pytest.mark.slow
 def test_it_can_be_left_out(box: Box) -> None:
     box.write(ONE)
     box.lago("init")

@@ -53,7 +53,7 @@ WAYS = {
     "a panic": "(usleep 300000; echo c >/proc/sysrq-trigger) &",
 }
 """What guests do that is to be undone."""
-RARE = ["its only way out", "processes", "much writing", "nothing", "the clock", "a panic"]
+RARE = ["files", "its only way out", "processes", "much writing", "nothing", "the clock", "a panic"]
 COMMON = [way for way in WAYS if way not in RARE]
 
 

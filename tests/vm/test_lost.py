@@ -18,7 +18,7 @@ LOST = "running, its sockets are gone"
 SAID = "the environment runs, but its sockets are gone, so it can't be reached"
 
 
-@pytest.fixture(params=["root", "user"])
+@pytest.fixture(params=["root", pytest.param("user", marks=pytest.mark.slow)])
 def lost(request: pytest.FixtureRequest, mini: Path, tmp_path: Path) -> Iterator[Box]:
     """An environment with a machine that runs, of root's or an ordinary user's, without its directory of sockets."""
     if request.param == "user":

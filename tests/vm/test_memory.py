@@ -257,7 +257,8 @@ def test_packed_memory_comes_back_also_after_a_revert(box: Box) -> None:
     assert len(files(box)) == 4
 
 
-@pytest.mark.parametrize("where", [pytest.param("the whole of it", marks=pytest.mark.slow), "what changed"])
+@pytest.mark.parametrize("where", ["the whole of it", "what changed"])
+@pytest.mark.slow
 def test_what_can_not_be_saved_quickly_is_saved_as_a_whole(
     box: Box, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
@@ -398,7 +399,8 @@ def test_on_a_full_disk_changes_are_not_kept_and_all_go_on(mini: Path, tmp_path:
         box.lago("destroy", "--yes")
 
 
-@pytest.mark.parametrize("firmware", ["bios", pytest.param("uefi", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("firmware", ["bios", "uefi"])
+@pytest.mark.slow
 def test_an_ordinary_user_saves_only_what_changed(mini: Path, throwaway_user: User, firmware: str) -> None:
     with contextlib.closing(Box.of_user(throwaway_user, mini, "memory")) as box:
         box.up(FIRMWARE.format(firmware))

@@ -133,6 +133,7 @@ def test_machines_start_find_each_other_and_answer(prepared: Box, system: System
     assert done.err == ""
 
 
+@pytest.mark.slow
 def test_the_journal_has_consoles_states_and_addresses(prepared: Box) -> None:
     def told() -> set[tuple[str, str]]:
         return {(one["kind"], one.get("vm", "")) for one in entries(str(prepared.prefix))}

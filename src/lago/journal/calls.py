@@ -68,6 +68,9 @@ class CommandLine:
             else:
                 span.close(outcome_of(error), code=code, error=said_by(error))
         self._spans.clear()
+        if _command_line.get() is self:
+            # Whoever called it as a function may go on.
+            _command_line.set(None)
 
 
 _command_line: ContextVar[CommandLine | None] = ContextVar("command_line", default=None)
