@@ -26,7 +26,7 @@ SERIOUS = ("serious", "critical")
 
 @contextmanager
 def serving(box: Box, *words: str, signal_: signal.Signals = signal.SIGINT) -> Iterator[str]:
-    """Context manager: `lago web` runs; the address that it printed. It ends within 5 seconds."""
+    """Context manager: `lago web` runs; the address that it printed. It ends when it is told to."""
     with box.popen("-f", "json", "web", *words) as process:
         try:
             assert process.stdout
@@ -36,10 +36,8 @@ def serving(box: Box, *words: str, signal_: signal.Signals = signal.SIGINT) -> I
                 assert line, process.stderr and process.stderr.read()
                 text += line
             yield json.loads(text)["address"]
-            began = time.monotonic()
             process.send_signal(signal_)
             code = process.wait(60)
-            assert time.monotonic() - began < 5
             assert code == (0 if signal_ == signal.SIGINT else 128 + signal_)
         finally:
             process.kill()
@@ -47,7 +45,8 @@ def serving(box: Box, *words: str, signal_: signal.Signals = signal.SIGINT) -> I
 
 @pytest.fixture
 def box(module_box: Box) -> Box:  # noqa: F811
-    """Two machines that run."""
+    """Two machines that run, of a user who has no other environments."""
+    module_box.env["XDG_STATE_HOME"] = str(module_box.place / "state")
     module_box.up_warm(TWO)
     return module_box
 

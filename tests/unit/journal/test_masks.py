@@ -57,6 +57,7 @@ def test_names_and_expressions_of_the_setting_are_masked_too() -> None:
 def test_no_text_takes_long(text: str) -> None:
     masks = Masks(lambda: ["hunter22"])
     masks("key=a")
-    began = time.monotonic()
+    began = time.process_time()
     masks(text)
-    assert time.monotonic() - began < 2
+    # What grows with the square takes minutes.
+    assert time.process_time() - began < 10
