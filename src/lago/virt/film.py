@@ -206,20 +206,26 @@ def _record_console(machine: Machine, file: IO[str], duration: float | None, beg
         cast.write(0, log.shown())
         begun()
         end = math.inf if duration is None else began + duration
-        while (now := time.monotonic()) < end:
-            ended = False
-            if not (data := log.more()):
-                # Asked first: what it said until it ended is in the log then.
-                ended = not is_alive(machine)
-                data = log.more()
-            if data:
-                if not cast.write(now - began, data):
+        try:
+            while (now := time.monotonic()) < end:
+                ended = False
+                if not (data := log.more()):
+                    # Asked first: what it said until it ended is in the log then.
+                    ended = not is_alive(machine)
+                    data = log.more()
+                if data:
+                    if not cast.write(now - began, data):
+                        return
+                    continue
+                if ended:
+                    LOG.info("%s ended, and the film with it", machine.name())
                     return
-                continue
-            if ended:
-                LOG.info("%s ended, and the film with it", machine.name())
-                return
-            log.wait(min(_LOOK, end - now))
+                log.wait(min(_LOOK, end - now))
+        except KeyboardInterrupt:
+            # What was said until then belongs to it.
+            if data := log.more():
+                cast.write(time.monotonic() - began, data)
+            raise
 
 
 class Cast:
