@@ -18,7 +18,7 @@ from lago.hypervisor.shared import Shared
 from lago.paths import Paths
 from lago.topology.address import Address
 from lago.topology.model import Domain, Net, Nic, Topology
-from lago.virt import VM, VirtEnv
+from lago.virt import VM, VirtEnv, readiness
 from lago.virt.connection import look_up
 
 UUID = "0123456789abcdef0123456789abcdef"
@@ -376,3 +376,12 @@ def test_a_reason_that_libvirt_lost_is_asked_for_again(connection: libvirt.virCo
     assert look_up(find, "test", libvirt.VIR_ERR_NO_DOMAIN) is not None
     with pytest.raises(libvirt.libvirtError):
         look_up(find, "nobody", libvirt.VIR_ERR_NO_NETWORK)
+
+
+def test_who_waits_for_a_machine_that_stands_still_is_told_what_lets_it_go_on(env: VirtEnv) -> None:
+    env.start(["web"])
+    vm = env.get_vm("web")
+    vm.domain().suspend()
+    told = readiness.explain(vm, 150, None)
+    assert told.what == "web did not answer ssh within 150 s: it is paused"
+    assert told.hint.startswith("lago start, which lets it go on; ")

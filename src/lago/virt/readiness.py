@@ -162,6 +162,8 @@ def explain(machine: Machine, timeout: float | None, last: Exception | None, bef
     hint = f"its whole console log: {machine.console_log()}"
     if found is not None:
         hint = f"{found.remedy}; {hint}"
+    elif machine.state() == "paused":
+        hint = f"lago start, which lets it go on; {hint}"
     if refuses(last) and details == getattr(last, "details", None):
         what, remedy = f"{what}: {_refusal(machine)}", _WAYS[bootstrap.method(machine.spec)].remedy
         details = repeated(details)
